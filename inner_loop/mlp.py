@@ -1,0 +1,73 @@
+"""The base network: a batch-normalised multi-layer perceptron with forward and backward weights.
+
+State keys for layer l = 1..L: ``w{l}`` forward weights [N_{l-1}, N_l], ``v{l}`` backward weights of the same shape,
+``b{l}`` biases [N_l].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inner_loop.activations import ACTIVATIONS
+from update_rules.contract import Activations, State
+
+VARIANCE_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class MLP:
+    """An MLP of given ``sizes`` (D, N_1, ..., N_L) and ``activation``, the same in every layer and also in the last.
+
+    z_l = (x_{l-1} W_l - mean_B) / sqrt(var_B + 1e-6) + b_l and x_l = activation(z_l), after Metz et al. (2019),
+    section 3.1. Raises ValueError for fewer than one layer, an empty layer or an unknown activation.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise ValueError(
+                f"got network sizes {self.sizes}, expected an input and at least one layer, all of 1 or more"
+            )
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"got activation {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights."""
+        return len(self.sizes) - 1
+
+    def forward(
+        self, state: State, x: Tensor, statistics: Sequence[tuple[Tensor, Tensor]] | None = None
+    ) -> Activations:
+        """The forward pass of ``x`` [B, D].
+
+        Each layer is normalised by this batch's mean and variance or, where ``statistics`` is given (from
+        ``statistics()``), by those, so that an example's features do not depend on its companions.
+        """
+        act = ACTIVATIONS[self.activation]
+        xs, zs = [x], [x]
+        means, variances = [x.new_empty(0)], [x.new_empty(0)]
+        for layer in range(1, self.depth + 1):
+            linear = xs[-1] @ state[f"w{layer}"]
+            if statistics is None:
+                mean = linear.mean(0)
+                centred = linear - mean
+                var = (centred * centred).mean(0)
+            else:
+                mean, var = statistics[layer - 1]
+                centred = linear - mean
+            z = centred * torch.rsqrt(var + VARIANCE_EPS) + state[f"b{layer}"]
+            zs.append(z)
+            xs.append(act(z))
+            means.append(mean)
+            variances.append(var)
+        return Activations(xs, zs, means, variances)
+
+    def statistics(self, state: State, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Mean and variance [N_l] of every layer's linear part on ``x`` [B, D], to embed later examples one by one."""
+        activations = self.forward(state, x)
+        return list(zip(activations.mean[1:], activations.var[1:], strict=True))
