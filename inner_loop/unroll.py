@@ -18,7 +18,7 @@ def batched_step(rule: Rule, theta: Theta, network: Network) -> Callable[[State,
     """One inner step of T tasks: a function of a State [T, ...] and views [T, ...] that returns a State [T, ...]."""
 
     def step(state: State, views: Mapping[str, Tensor]) -> State:
-        return cast(State, functional_call(rule, dict(theta), (network, state, views)))
+        return cast(State, functional_call(rule, dict(theta), ("step", network, state, views)))
 
     return vmap(step)
 
@@ -46,7 +46,9 @@ def unroll(
     consumed = {name: views[name] for name in rule.consumes}
     available = min((view.shape[0] for view in consumed.values()), default=read_points[-1])
     if list(read_points) != sorted(set(read_points)) or read_points[0] < 0 or read_points[-1] > available:
-        raise ValueError(f"got read points {list(read_points)}, expected rising counts from 0 to at most {available} steps")
+        raise ValueError(
+            f"got read points {list(read_points)}, expected rising counts from 0 to at most {available} steps"
+        )
     step = batched_step(rule, theta, network)
     reads = []
     for point in range(read_points[-1] + 1):

@@ -5,7 +5,7 @@ tasks comes from ``torch.func.vmap``.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -71,9 +71,9 @@ class Rule(nn.Module):
         """The representation [B, N_L] of ``x`` [B, D], normalised by the statistics of this batch."""
         return network.forward(state, x).x[-1]
 
-    def forward(self, network: Network, state: State, views: Views) -> State:
-        """``step``, under the name that ``torch.func.functional_call`` calls."""
-        return self.step(network, state, views)
+    def forward(self, method: str, *arguments: Any) -> Any:
+        """``step`` or ``features`` by name, since ``torch.func.functional_call`` calls a module and not its methods."""
+        return getattr(self, method)(*arguments)
 
     def describe(self) -> dict[str, float]:
         """Named scalars of θ worth following in a run, such as learned rates and mixing weights."""
