@@ -1,0 +1,140 @@
+"""A labelled data set in memory, checked once when it is made."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+RESIZE_CHUNK = 4096
+"""Images resized at a time, which bounds the memory that the interpolation needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples ``x`` float32 [n, D] and their classes ``y`` int64 [n] in 0..C-1, every class present.
+
+    Images lie in [0, 1] and are flattened; ``image_shape`` is (H, W) or (H, W, 3), or None for tables and bags of
+    words. ``group`` int64 [n] is what else the examples share (font, drawer, icon set), or None. Raises ValueError,
+    naming the data set, for wrong shapes or dtypes, no examples, values that are not finite or outside [0, 1] in
+    images, and classes out of range or without examples.
+    """
+
+    name: str
+    x: Tensor
+    y: Tensor
+    image_shape: tuple[int, ...] | None
+    class_names: tuple[str, ...]
+    group: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_inputs(self.name, self.x, self.image_shape)
+        n = len(self.x)
+        for key, labels in (("y", self.y), ("group", self.group)):
+            if labels is not None and (labels.dtype != torch.int64 or labels.shape != (n,)):
+                raise ValueError(
+                    f"{self.name}: {key} is {labels.dtype} {list(labels.shape)}, expected torch.int64 [{n}], "
+                    "one value for each example"
+                )
+        count = len(self.class_names)
+        if int(self.y.min()) < 0 or int(self.y.max()) >= count:
+            raise ValueError(
+                f"{self.name}: classes run from {int(self.y.min())} to {int(self.y.max())}, expected 0 to {count - 1} "
+                f"for {count} class names"
+            )
+        empty = (torch.bincount(self.y, minlength=count) == 0).nonzero().flatten().tolist()
+        if empty:
+            raise ValueError(f"{self.name}: class {self.class_names[empty[0]]!r} has no examples")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def inputs(self) -> int:
+        """D, the width of an example."""
+        return self.x.shape[1]
+
+    @property
+    def classes(self) -> int:
+        """C, the number of classes."""
+        return len(self.class_names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of the shapes and bytes of ``x`` and ``y``."""
+        digest = hashlib.sha256()
+        for tensor in (self.x, self.y):
+            digest.update(str(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+def check_inputs(name: str, x: Tensor, image_shape: tuple[int, ...] | None) -> None:
+    """Check that ``x`` is float32 [n, D] with n, D >= 1, finite and, for images, H·W(·3) wide and in [0, 1].
+
+    Raises ValueError, naming ``name`` and what is wrong.
+    """
+    if x.dtype != torch.float32 or x.dim() != 2:
+        raise ValueError(f"{name}: x is {x.dtype} {list(x.shape)}, expected torch.float32 [examples, inputs]")
+    if 0 in x.shape:
+        raise ValueError(f"{name}: x has {x.shape[0]} examples of {x.shape[1]} inputs, expected at least 1 of each")
+    bad = x.numel() - int(torch.isfinite(x).sum())
+    if bad:
+        raise ValueError(f"{name}: {bad} of {x.numel()} input values are NaN or infinite; clean or fill them first")
+    if image_shape is None:
+        return
+    if len(image_shape) not in (2, 3) or image_shape[2:] not in ((), (3,)) or prod(image_shape) != x.shape[1]:
+        raise ValueError(
+            f"{name}: image shape {image_shape} does not fit {x.shape[1]} inputs, expected (H, W) or (H, W, 3)"
+        )
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high > 1:
+        raise ValueError(f"{name}: image values run from {low:g} to {high:g}, expected 0 to 1")
+
+
+def of_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
+    """The examples of ``classes`` (each once), which become classes 0, 1, ... in the order given.
+
+    Raises ValueError for no classes, repeated ones or ones the data set does not have.
+    """
+    if not classes or len(set(classes)) != len(classes) or min(classes) < 0 or max(classes) >= dataset.classes:
+        raise ValueError(
+            f"{dataset.name}: got classes {list(classes)}, expected at least one, all different, "
+            f"of 0 to {dataset.classes - 1}"
+        )
+    new_class = torch.full((dataset.classes,), -1, dtype=torch.int64)
+    new_class[torch.tensor(classes)] = torch.arange(len(classes))
+    y = new_class[dataset.y]
+    keep = y >= 0
+    return Dataset(
+        dataset.name,
+        dataset.x[keep],
+        y[keep],
+        dataset.image_shape,
+        tuple(dataset.class_names[c] for c in classes),
+        None if dataset.group is None else dataset.group[keep],
+    )
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Images [n, H, W] or [n, H, W, 3], float in [0, 1], as [n, S, S] or [n, S, S, 3] with S = ``size``.
+
+    Bilinear and antialiased, so that shrinking averages over all of the pixels it merges. Raises ValueError for a size
+    below 1.
+    """
+    if size < 1:
+        raise ValueError(f"got image size {size}, expected 1 or more")
+    if images.shape[1:3] == (size, size):
+        return images
+    colour = images.dim() == 4
+    planes = images.permute(0, 3, 1, 2) if colour else images.unsqueeze(1)
+    chunks = [
+        F.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+        for chunk in planes.split(RESIZE_CHUNK)
+    ]
+    resized = torch.cat(chunks).clamp_(0.0, 1.0)  # rounding may leave the range by one unit in the last place
+    return resized.permute(0, 2, 3, 1) if colour else resized.squeeze(1)

@@ -1,0 +1,74 @@
+"""SOURCE strings, ``SCHEME[:ARGUMENT][@SPLIT]``, and what they load."""
+
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from torch import Tensor
+
+from tasks.dataset import Dataset
+from tasks.packaged import digits, mnist5k
+from tasks.raw import RawData, to_dataset, to_inputs
+from tasks.splits import SPLITS, pick_split
+
+BUILT_IN: dict[str, Callable[[], RawData]] = {"digits": digits, "mnist5k": mnist5k}
+"""Sources that need no argument."""
+
+WITH_ARGUMENT: dict[str, tuple[str, Callable[[str], list[RawData]]]] = {}
+"""Sources that read what their argument names: scheme -> (what the argument is, reader)."""
+
+
+def load_source(source: str, *, size: int | None = None, seed: int = 0) -> list[Dataset]:
+    """The data sets of ``source``: one, or several for an npz of many tables.
+
+    ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``, ``csv:FILE`` or
+    ``openml:NAME``, with ``@train``, ``@valid`` or ``@test`` behind it for one part (see ``splits.pick_split``, which
+    alone uses ``seed``). Images are resized to ``size`` × ``size``; tables are left alone. Raises ValueError or OSError
+    with one line that names what is wrong.
+    """
+    return [to_dataset(raw, size) for raw in _read(source, seed)]
+
+
+def load_inputs(source: str, *, size: int | None = None, seed: int = 0) -> tuple[Tensor, tuple[int, ...] | None]:
+    """The inputs float32 [n, D] of ``source`` and the image shape (None for tables); it need not have labels.
+
+    Arguments and errors as for ``load_source``; ValueError also where the source holds several tables.
+    """
+    tables = _read(source, seed)
+    if len(tables) > 1:
+        raise ValueError(f"{source}: {len(tables)} tables, expected one")
+    return to_inputs(tables[0], size)
+
+
+def _read(source: str, seed: int) -> list[RawData]:
+    """What ``source`` holds, after its split is picked."""
+    location, split = _parse_split(source)
+    scheme, colon, argument = location.partition(":")
+    known = [*BUILT_IN, *(f"{name}:{what}" for name, (what, _) in WITH_ARGUMENT.items())]
+    if scheme in BUILT_IN and not colon:
+        tables = [BUILT_IN[scheme]()]
+    elif scheme in WITH_ARGUMENT and argument:
+        tables = WITH_ARGUMENT[scheme][1](argument)
+    else:
+        near = get_close_matches(scheme, [*BUILT_IN, *WITH_ARGUMENT], n=1)
+        hint = f"; did you mean {next(k for k in known if k.partition(':')[0] == near[0])}?" if near else ""
+        raise ValueError(
+            f"unknown source {source!r}, expected {', '.join(known)}, if need be with @train, @valid or @test{hint}"
+        )
+    return tables if split is None else pick_split(tables, split, seed)
+
+
+def _parse_split(source: str) -> tuple[str, str | None]:
+    """``source`` without its split, and the split."""
+    location, at, split = source.rpartition("@")
+    if not at:
+        return source, None
+    if split in SPLITS:
+        return location, split
+    path = Path(source.partition(":")[2])
+    if not re.fullmatch(r"\w*", split) or (path.name and path.exists()):
+        return source, None  # the @ belongs to a path
+    near = get_close_matches(split, SPLITS, n=1)
+    hint = f"; did you mean @{near[0]}?" if near else ""
+    raise ValueError(f"unknown split @{split} in {source!r}, expected @train, @valid or @test{hint}")
