@@ -1,0 +1,390 @@
+"""The settings of a meta-training run: a YAML file and ``key=value`` overrides, checked before anything starts."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from inner_loop.activations import ACTIVATIONS
+from tasks.labellers import LABELLERS
+from update_rules.atomic_file import atomic_write
+from update_rules.registry import RULES, did_you_mean, fits, rule_options
+
+
+class _Problem(PydanticCustomError):
+    """What a checked value should have been: ``expected`` completes the sentence "got ..., expected ..."."""
+
+    def __new__(cls, expected: str) -> Self:
+        return super().__new__(cls, "expected", "{expected}", {"expected": expected})
+
+
+def _one_of(*names: str) -> AfterValidator:
+    """A check that a string is one of ``names``."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise _Problem(f"one of {', '.join(names)}{did_you_mean(value, names)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _rising(value: tuple[int, int]) -> tuple[int, int]:
+    if value[0] > value[1]:
+        raise _Problem("[shortest, longest] with shortest <= longest")
+    return value
+
+
+def _yaml_true(value: object) -> object:
+    return "true" if value is True else value
+
+
+Lax = Field(strict=False)  # a YAML list may stand for a tuple; its items stay strict
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Range = Annotated[tuple[Count, Count], Lax, AfterValidator(_rising)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Sources = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys and wrong types are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class RuleConfig(Section):
+    """Which update rule is learned."""
+
+    name: Annotated[str, _one_of(*RULES)] = Field(default="neuron_local", description=f"one of {', '.join(RULES)}")
+    options: dict[str, int | float | bool | str] = Field(
+        default={}, description="keyword arguments of the rule's constructor"
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_rule(self) -> Self:
+        valid = rule_options(self.name)
+        problems = []
+        for option, value in self.options.items():
+            if option not in valid:
+                problems.append(_problem(("options", option), value, _siblings(option, valid, "rule.options.")))
+            elif not fits(value, valid[option]):
+                problems.append(_problem(("options", option), value, valid[option].__name__))
+        if problems:
+            raise ValidationError.from_exception_data("rule", problems)
+        return self
+
+
+class NetworkConfig(Section):
+    """The base networks that the rule trains; each task draws one."""
+
+    hidden: Annotated[tuple[Annotated[tuple[Count, ...], Lax], ...], Field(strict=False, min_length=1)] = Field(
+        default=((64, 64), (48,)),
+        description="choices of hidden layer widths, bottom first; [] is a network of one layer",
+    )
+    outputs: Count = Field(default=32, description="units of the last layer, the features")
+    activations: Annotated[tuple[Annotated[str, _one_of(*ACTIVATIONS)], ...], Field(strict=False, min_length=1)] = (
+        Field(default=("relu",), description=f"choices of activation, of {', '.join(ACTIVATIONS)}")
+    )
+
+
+class TasksConfig(Section):
+    """What the rule learns to learn from."""
+
+    sources: Sources = Field(default=("glyphs@train",), description="data SOURCEs that tasks are drawn from")
+    size: Count = Field(default=14, description="images are resized to size × size pixels")
+    ways: Annotated[int, Field(ge=2)] = Field(default=10, description="classes in a task")
+    shots: Count = Field(default=10, description="labelled examples of each class for the readout")
+    queries: Count = Field(default=10, description="examples of each class that the readout is judged on")
+    batch: Annotated[int, Field(ge=2)] = Field(default=64, description="unlabelled examples in an inner step")
+    permute: bool = Field(default=True, description="whether each task has a random order of the inputs")
+    labeller: Annotated[str, _one_of(*LABELLERS), BeforeValidator(_yaml_true)] = Field(
+        default="true", description=f"where labels come from: {' or '.join(LABELLERS)}"
+    )
+
+
+class InnerConfig(Section):
+    """The inner loop: how long the rule trains a base network."""
+
+    unroll: Range = Field(default=(5, 10), description="[shortest, longest] truncation, in inner steps")
+    length: Range = Field(default=(20, 60), description="[shortest, longest] whole trajectory, in inner steps")
+    read_every: Count = Field(default=5, description="inner steps between two readouts")
+    recompute: bool = Field(default=True, description="run each step again in the backward pass, which saves memory")
+
+    @model_validator(mode="after")
+    def _fit_into_each_other(self) -> Self:
+        if self.unroll[1] > self.length[0]:
+            raise _invalid("unroll", self.unroll, f"truncations no longer than the shortest length, {self.length[0]}")
+        if self.read_every > self.unroll[0]:
+            raise _invalid("read_every", self.read_every, f"at most the shortest unroll, {self.unroll[0]}")
+        return self
+
+
+class OuterConfig(Section):
+    """The outer loop: how θ is improved."""
+
+    tasks_per_step: Count = Field(default=8, description="tasks in an outer step")
+    learning_rate: Rate = Field(default=1e-3, description="Adam's rate after the warm-up")
+    warmup: Annotated[int, Field(ge=0)] = Field(default=20, description="outer steps over which the rate rises from 0")
+    final_learning_rate: NotNegative = Field(
+        default=1e-4, description="the rate at the last outer step, reached on a cosine"
+    )
+    clip: Rate = Field(default=0.1, description="largest norm of the meta-gradient")
+    penalty: Rate = Field(default=0.1, description="ridge penalty of the readout")
+    betas: Annotated[tuple[Beta, Beta], Lax] = Field(default=(0.9, 0.999), description="Adam's decay rates")
+
+    @model_validator(mode="after")
+    def _rate_falls(self) -> Self:
+        if self.final_learning_rate > self.learning_rate:
+            raise _invalid(
+                "final_learning_rate", self.final_learning_rate, f"at most learning_rate, {self.learning_rate}"
+            )
+        return self
+
+
+class EvaluationConfig(Section):
+    """How the rule is watched on held-out sources."""
+
+    every: Count = Field(default=50, description="outer steps between two evaluations")
+    sources: Sources = Field(default=("glyphs@valid",), description="data SOURCEs of the evaluation")
+    tasks: Count = Field(default=8, description="tasks drawn from each source")
+    steps: Count = Field(default=50, description="inner steps on each task")
+    read_every: Count = Field(default=10, description="inner steps between two readouts")
+
+    @model_validator(mode="after")
+    def _read_within_steps(self) -> Self:
+        if self.read_every > self.steps:
+            raise _invalid("read_every", self.read_every, f"at most evaluation.steps, {self.steps}")
+        return self
+
+
+class Config(Section):
+    """All settings of a meta-training run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(default=0, description="decides every random draw of the run")
+    run_dir: Text = Field(default="runs/default", description="folder of the run: config, metrics, checkpoints, report")
+    outer_steps: Count = Field(default=300, description="outer steps in all")
+    device: Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:\d+)?)$")] = Field(
+        default="cpu", description="cpu, cuda or cuda:N"
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(default=1, description="CPU threads; 0 leaves PyTorch's own choice")
+    tracking: Literal["auto", "online", "offline", "off"] = Field(
+        default="auto",
+        description="wandb: auto (online where a key is configured, else offline), online, offline or off",
+    )
+    checkpoint_every: Count = Field(default=25, description="outer steps between two checkpoints")
+    keep: Annotated[int, Field(ge=0)] = Field(default=3, description="checkpoints kept besides the last and the best")
+    rule: RuleConfig = RuleConfig()
+    network: NetworkConfig = NetworkConfig()
+    tasks: TasksConfig = TasksConfig()
+    inner: InnerConfig = InnerConfig()
+    outer: OuterConfig = OuterConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars: 1e-3 is a number, and on, off, yes, no and dates are strings. Repeated keys are errors."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own name for its own table)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in keys[:place]:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that ``_Loader`` or a YAML 1.1 reader would take for something else."""
+
+
+_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(null|Null|NULL|~|)$"), ["n", "N", "~", ""])
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The checked settings in the YAML file ``path``, changed by ``overrides`` such as ``outer.learning_rate=3e-4``.
+
+    Keys that are not given keep their defaults. Raises FileNotFoundError or OSError if the file cannot be read, and
+    ValueError, in one line that names every wrong key, what was given and what was expected.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"config file {path}: not found, expected a YAML file") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"config file {path}: not UTF-8 text, expected a YAML file") from None
+    except OSError as error:
+        raise OSError(f"config file {path}: {error.strerror}") from error
+    settings = _parse(text, f"config file {path}")
+    if not isinstance(settings, dict):
+        given = "nothing" if settings is None else type(settings).__name__
+        raise ValueError(f"config file {path}: got {given}, expected lines of `key: value`")
+    for override in overrides:
+        _apply(settings, override)
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise ValueError(_explain_all(error.errors())) from None
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write every setting to the YAML file ``path``, from which ``load_config`` gives an equal Config.
+
+    Raises OSError if it cannot be written.
+    """
+    text = yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def describe_config() -> str:
+    """One line for each setting: dotted key, default and meaning. For ``--help`` and the documentation."""
+    fields = list(_fields(Config()))
+    width = max(len(f"{key}={value}") for key, value, _ in fields)
+    return "\n".join(f"{f'{key}={value}':{width}}  {text}" for key, value, text in fields)
+
+
+def _fields(section: Section, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Dotted key, default as YAML, and description of every setting."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            plain = section.model_dump(mode="json")[name]
+            text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, width=1000)
+            yield f"{prefix}{name}", text.removesuffix("...\n").strip(), field.description or ""
+
+
+def _parse(text: str, where: str) -> Any:
+    """The YAML value of ``text``. Raises ValueError that starts with ``where``."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{where}: broken YAML{place}: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{where}: broken YAML: {' '.join(str(error).split())}") from None
+
+
+def _apply(settings: dict[Any, Any], override: str) -> None:
+    """Put the value of ``dotted.key=value`` into ``settings``. Raises ValueError if it is not of that form."""
+    key, equals, text = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not equals or not last or "" in sections:
+        raise ValueError(f"got override {override!r}, expected key=value such as outer.learning_rate=3e-4")
+    value = _parse(text, f"override {override!r}")
+    for place, section in enumerate(sections):
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            dotted = ".".join(sections[: place + 1])
+            raise ValueError(f"got override {override!r}, but {dotted} is {settings!r}, expected a section with keys")
+    settings[last] = value
+
+
+def _problem(loc: tuple[str, ...], given: object, expected: str) -> InitErrorDetails:
+    return InitErrorDetails(type=_Problem(expected), loc=loc, input=given)
+
+
+def _invalid(key: str, given: object, expected: str) -> ValidationError:
+    """The error of ``key`` in a section, where the fault shows only together with another key."""
+    return ValidationError.from_exception_data("config", [_problem((key,), given, expected)])
+
+
+def _siblings(key: str, valid: Sequence[str] | dict[str, Any], prefix: str) -> str:
+    """What an unknown ``key`` should have been: the valid keys beside it, and the nearest of all."""
+    hint = did_you_mean(prefix + key, [prefix + name for name in valid])
+    if not hint:
+        everywhere = [name for name, _, _ in _fields(Config())]
+        same = [name for name in everywhere if name.rpartition(".")[2] == key]
+        hint = f" (did you mean {same[0]}?)" if same else did_you_mean(prefix + key, everywhere)
+    return f"one of {', '.join(valid)}{hint}"
+
+
+def _section_at(loc: Sequence[int | str]) -> type[Section] | None:
+    """The section that ``loc`` leads to, or None if it leads to a value."""
+    section: type[Section] = Config
+    for name in loc:
+        field = section.model_fields.get(str(name))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
+            return None
+        section = field.annotation
+    return section
+
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of names to values",
+    "expected": "{expected}",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "int_type": "an integer",
+    "invalid_key": "a name",
+    "less_than": "less than {lt}",
+    "missing": "a list of two",
+    "string_pattern_mismatch": "cpu, cuda or cuda:N",
+    "string_too_short": "a text that is not empty",
+    "string_type": "a text",
+    "too_long": "a list of two",
+    "too_short": "a list that is not empty",
+    "tuple_type": "a list",
+}
+
+
+def _explain_all(errors: Sequence[ErrorDetails]) -> str:
+    """One line about all wrong keys. A list is not called too short when it is its items that are wrong."""
+    blamed = {error["loc"][:-1] for error in errors}
+    return "; ".join(
+        dict.fromkeys(_explain(e) for e in errors if not (e["type"] == "too_short" and e["loc"] in blamed))
+    )
+
+
+def _explain(error: ErrorDetails) -> str:
+    """One clause about one wrong key: its dotted name, what was given, what was expected."""
+    *parents, key = error["loc"]
+    dotted = ".".join(str(part) for part in error["loc"])
+    given = repr(error["input"])
+    given = given if len(given) <= 60 else f"{given[:57]}..."
+    kind, context = error["type"], error.get("ctx", {})
+    section = _section_at(error["loc"])
+    if kind == "extra_forbidden":
+        valid = list((_section_at(parents) or Config).model_fields)
+        expected = _siblings(str(key), valid, "".join(f"{part}." for part in parents))
+        return f"unknown config key {dotted}: got {given}, expected {expected}"
+    if kind == "missing":  # every key has a default: what is missing is an item of a pair
+        dotted = dotted.rpartition(".")[0]
+    if section is not None:
+        expected = f"a section with the keys {', '.join(section.model_fields)}"
+    elif kind in _EXPECTED:
+        expected = _EXPECTED[kind].format(**context)
+    else:
+        expected = error["msg"].removeprefix("Input should be ")
+    return f"config key {dotted}: got {given}, expected {expected}"
