@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from update_rules.contract import Activations, Network, Rule, State, Views
+from update_rules.local_terms import EPS, bounded_columns, standardised, turn, unit_rms_columns, unit_rms_state
 
-EPS = 1e-6
 UNIT_STATISTICS = 7
 """Incoming mean |w| and mean w; outgoing mean |w|, rms and mean w; batch mean and standard deviation of x."""
 
@@ -36,24 +36,17 @@ TERMS = (
     "square_lower",
 )
 
-UPPER_READOUTS = ("order_0", "rbf", "order_1", "linear_upper_a", "linear_upper_b", "psd", "square_upper_a", "square_upper_b")
+UPPER_READOUTS = (
+    "order_0",
+    "rbf",
+    "order_1",
+    "linear_upper_a",
+    "linear_upper_b",
+    "psd",
+    "square_upper_a",
+    "square_upper_b",
+)
 LOWER_READOUTS = ("order_0", "rbf", "order_1", "linear_lower_a", "linear_lower_b", "square_lower_a", "square_lower_b")
-
-
-def unit_rms_columns(w: Tensor) -> Tensor:
-    """``w`` [N_low, N_up] with every column scaled to rms 1."""
-    return w * torch.rsqrt((w * w).mean(0) + EPS)
-
-
-def bounded_columns(t: Tensor) -> Tensor:
-    """``t`` [..., N_low, N_up] over sqrt(1 + mean square of its column): small ones pass, large ones get rms 1."""
-    return t * torch.rsqrt(1 + (t * t).mean(-2, keepdim=True))
-
-
-def standardised(x: Tensor) -> Tensor:
-    """``x`` [B, N] with mean 0 and variance 1 over the batch (a constant unit gives 0)."""
-    centred = x - x.mean(0)
-    return centred * torch.rsqrt((centred * centred).mean(0) + EPS)
 
 
 def symmetric(u: Tensor) -> Tensor:
@@ -142,12 +135,7 @@ class NeuronLocal(Rule):
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1."""
-        state: State = {}
-        for layer, (low, up) in enumerate(zip(network.sizes, network.sizes[1:], strict=False), start=1):
-            state[f"w{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))
-            state[f"v{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))
-            state[f"b{layer}"] = 0.1 * torch.randn(up, generator=generator)
-        return state
+        return unit_rms_state(network, generator)
 
     def step(self, network: Network, state: State, views: Views) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
@@ -203,9 +191,7 @@ class NeuronLocal(Rule):
         """The change of ``w`` [N_low, N_up] from the neuron states and standardised activations on both sides."""
         terms = self._terms(w, low, up, v, u)
         change = torch.tensordot(self.mixing, bounded_columns(torch.stack(terms)), dims=1)
-        # A change never shortens a column: the columns are kept at unit rms anyway, so only the turn of w matters.
-        change = change - w * (change * w).mean(0)
-        return bounded_columns(change)
+        return bounded_columns(turn(w, change))
 
     def _terms(self, w: Tensor, low: Tensor, up: Tensor, v: Tensor, u: Tensor) -> list[Tensor]:
         """The twelve terms of the change of ``w`` [N_low, N_up], in the order of TERMS."""
@@ -240,5 +226,5 @@ class NeuronLocal(Rule):
 
     def describe(self) -> dict[str, float]:
         """The learned rate and the mixing weight of every term."""
-        weights = {f"mixing/{name}": float(value) for name, value in zip(TERMS, self.mixing, strict=True)}
-        return {"rate": float(self.log_rate.exp()), **weights}
+        weights = {f"mixing/{name}": float(value) for name, value in zip(TERMS, self.mixing.detach(), strict=True)}
+        return {"rate": float(self.log_rate.detach().exp()), **weights}

@@ -1,0 +1,134 @@
+"""A printable rule: a learned mix of twelve named plasticity terms, some thirty weights in all.
+
+Notation: v and u are the lower and upper pre-activations standardised over the batch (the input for v at the bottom), y
+is the upper activation over its rms over the batch, e is the feedback signal, w a weight of a unit-rms column, ⟨·⟩ a
+mean over the batch. A term t enters as N(t) = t / sqrt(1 + mean of t² over its column), so that coefficients compare.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from update_rules.contract import Network, Rule, State, Views
+from update_rules.local_terms import EPS, bounded_columns, standardised, turn, unit_rms_columns, unit_rms_state
+
+TERMS = {
+    "hebb": "⟨v u⟩",
+    "gated_hebb": "⟨v y⟩",
+    "cubic_hebb": "⟨v u³⟩",
+    "bcm": "⟨v y (y - 1)⟩",
+    "compete": "⟨v softmax(u)⟩ · N",
+    "feedback": "⟨v e⟩",
+    "decorrelate": "-w · offdiag⟨u u⟩",
+    "inhibit": "-w · offdiag⟨y y⟩",
+    "sparsify": "-w² sign(w)",
+    "grow_small": "w exp(-w²)",
+    "share_inputs": "-w · mean over the row of w²",
+    "balance": "-mean over the column of w",
+}
+"""Name and formula of each term of the change that is added to w."""
+
+BIAS_TERMS = {"activity": "-mean⟨x⟩", "skew": "⟨u³⟩", "decay": "-b"}
+"""Name and formula of each term of the change that is added to b."""
+
+
+class Hebbian(Rule):
+    """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
+
+    Each coefficient is a constant plus a slope times the relative depth of the layer, which runs from -1 (first) to 1
+    (last). ``rate`` is the starting value of the learned inner rate. All coefficients start at 0 but those of ``hebb``
+    and ``decorrelate``: Oja's subspace rule in its simplest form.
+    """
+
+    name = "hebbian"
+    equivariant = frozenset({"units", "inputs", "examples"})
+
+    def __init__(self, rate: float = 0.03) -> None:
+        super().__init__()
+        self.config = {"rate": rate}
+        start = torch.tensor([1.0 if name in ("hebb", "decorrelate") else 0.0 for name in TERMS])
+        self.constant = nn.Parameter(start)
+        self.slope = nn.Parameter(torch.zeros(len(TERMS)))
+        self.bias = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
+        self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
+
+    def init_state(self, network: Network, generator: torch.Generator) -> State:
+        """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1."""
+        return unit_rms_state(network, generator)
+
+    def step(self, network: Network, state: State, views: Views) -> State:
+        """One inner step on ``views["unlabelled"]`` [B, D]."""
+        depth = len(network.sizes) - 1
+        activations = network.forward(state, views["unlabelled"])
+        standard = [standardised(z) for z in activations.z]
+        rate = self.log_rate.exp()
+        new: State = {}
+        error = standard[-1]
+        for layer in range(depth, 0, -1):
+            w, v = state[f"w{layer}"], state[f"v{layer}"]
+            terms = weight_terms(w, standard[layer - 1], standard[layer], activations.x[layer], error)
+            change = torch.tensordot(self._coefficients(layer, depth), bounded_columns(torch.stack(terms)), dims=1)
+            change = bounded_columns(turn(w, change))
+            new[f"w{layer}"] = unit_rms_columns(w + rate * change)
+            new[f"v{layer}"] = unit_rms_columns(v + rate * change)
+            b = state[f"b{layer}"]
+            new[f"b{layer}"] = b + rate * (self.bias @ bias_terms(b, standard[layer], activations.x[layer]))
+            error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
+        return new
+
+    def _coefficients(self, layer: int, depth: int) -> Tensor:
+        position = 0.0 if depth == 1 else 2 * (layer - 1) / (depth - 1) - 1
+        return self.constant + position * self.slope
+
+    def equation(self) -> str:
+        """The rule as text: every term with its coefficient, largest first; z is the relative depth."""
+        order = sorted(range(len(TERMS)), key=lambda k: -abs(float(self.constant[k].detach())))
+        names = list(TERMS)
+        lines = [f"Δw = {float(self.log_rate.detach().exp()):.4f} · N(turn(sum of)), z = relative depth from -1 to 1"]
+        for k in order:
+            constant, slope = float(self.constant[k].detach()), float(self.slope[k].detach())
+            lines.append(f"  ({constant:+.3f} {slope:+.3f} z) N[{TERMS[names[k]]}]   {names[k]}")
+        bias = " ".join(
+            f"{float(c):+.3f} ({formula})" for c, formula in zip(self.bias.detach(), BIAS_TERMS.values(), strict=True)
+        )
+        return "\n".join([*lines, f"Δb = {float(self.log_rate.detach().exp()):.4f} · ({bias})"])
+
+    def describe(self) -> dict[str, float]:
+        """The learned rate and every coefficient."""
+        scalars = {"rate": float(self.log_rate.detach().exp())}
+        for k, name in enumerate(TERMS):
+            scalars[f"constant/{name}"] = float(self.constant[k].detach())
+            scalars[f"slope/{name}"] = float(self.slope[k].detach())
+        return scalars | {f"bias/{name}": float(self.bias[k].detach()) for k, name in enumerate(BIAS_TERMS)}
+
+
+def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor) -> list[Tensor]:
+    """The terms [N_low, N_up] of the change of ``w``, in the order of TERMS.
+
+    ``v`` [B, N_low] and ``u`` [B, N_up] standardised pre-activations, ``x`` and ``error`` [B, N_up] of the upper layer.
+    """
+    b, n_up = u.shape
+    y = x * torch.rsqrt((x * x).mean(0) + EPS)
+    off_diagonal = (1 - torch.eye(n_up, dtype=u.dtype, device=u.device)) / (b * math.sqrt(n_up))
+    outer = v.mT / b
+    square = w * w
+    return [
+        outer @ u,
+        outer @ y,
+        outer @ (u * u * u),
+        outer @ (y * (y - 1)),
+        outer @ torch.softmax(u, 1) * n_up,
+        outer @ error,
+        -w @ ((u.mT @ u) * off_diagonal),
+        -w @ ((y.mT @ y) * off_diagonal),
+        -square * torch.sign(w),
+        w * torch.exp(-square),
+        -w * square.mean(1, keepdim=True),
+        -w.mean(0).expand_as(w),
+    ]
+
+
+def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
+    """The terms [3, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
+    return torch.stack([-x.mean(0), (u * u * u).mean(0), -b])

@@ -1,0 +1,39 @@
+"""Small pieces of maths that the local rules share."""
+
+import torch
+from torch import Tensor
+
+from update_rules.contract import Network, State
+
+EPS = 1e-6
+
+
+def unit_rms_columns(w: Tensor) -> Tensor:
+    """``w`` [N_low, N_up] with every column scaled to rms 1."""
+    return w * torch.rsqrt((w * w).mean(0) + EPS)
+
+
+def bounded_columns(t: Tensor) -> Tensor:
+    """``t`` [..., N_low, N_up] over sqrt(1 + mean square of its column): small ones pass, large ones get rms 1."""
+    return t * torch.rsqrt(1 + (t * t).mean(-2, keepdim=True))
+
+
+def standardised(x: Tensor) -> Tensor:
+    """``x`` [B, N] with mean 0 and variance 1 over the batch (a constant unit gives 0)."""
+    centred = x - x.mean(0)
+    return centred * torch.rsqrt((centred * centred).mean(0) + EPS)
+
+
+def turn(w: Tensor, change: Tensor) -> Tensor:
+    """The part of ``change`` [N_low, N_up] that turns the unit-rms columns of ``w`` and does not stretch them."""
+    return change - w * (change * w).mean(0)
+
+
+def unit_rms_state(network: Network, generator: torch.Generator) -> State:
+    """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1."""
+    state: State = {}
+    for layer, (low, up) in enumerate(zip(network.sizes, network.sizes[1:], strict=False), start=1):
+        state[f"w{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))
+        state[f"v{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))
+        state[f"b{layer}"] = 0.1 * torch.randn(up, generator=generator)
+    return state
