@@ -1,0 +1,250 @@
+"""The outer loop: from a config to a trained rule, with evaluation, checkpoints and tracking on the way."""
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from outer_loop.checkpoint import Checkpoints
+from outer_loop.config import Config
+from outer_loop.evaluation import evaluate_rule
+from outer_loop.interruption import Interruption
+from outer_loop.outer_estimator import Estimate, OuterEstimator, TruncatedBackprop
+from outer_loop.progress import Progress
+from outer_loop.provenance import commit
+from outer_loop.receptive_fields import receptive_field_image
+from outer_loop.tracking import Tracker
+from outer_loop.training_state import TrainingState
+from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
+from outer_loop.truncation import TruncationSchedule
+from tasks.sources import load_source
+from tasks.task import TaskSource
+from update_rules.registry import make_rule
+from update_rules.rule_file import save_rule
+
+EVALUATION_SEED = 2**31  # held-out tasks are the same at every evaluation and for every run
+NEW_ON_RESUME = frozenset({"outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir"})
+
+
+class DivergedError(ValueError):
+    """More than half of the tasks of an outer step became non-finite."""
+
+
+def task_source(config: Config, sources: tuple[str, ...]) -> TaskSource:
+    """Few-shot tasks over the named data SOURCEs, with the sizes that ``config`` states."""
+    tasks = config.tasks
+    datasets = [dataset for source in sources for dataset in load_source(source, size=tasks.size, seed=config.seed)]
+    return TaskSource(tuple(datasets), tasks.ways, tasks.shots, tasks.queries, tasks.permute, tasks.labeller)
+
+
+def outer_learning_rate(config: Config, outer_step: int) -> float:
+    """Adam's rate for the 1-based ``outer_step``: a linear rise over the warm-up, then a cosine to the final rate."""
+    outer = config.outer
+    if outer_step <= outer.warmup:
+        return outer.learning_rate * outer_step / outer.warmup
+    share = (outer_step - outer.warmup) / max(1, config.outer_steps - outer.warmup)
+    height = (1 + math.cos(math.pi * min(1.0, share))) / 2
+    return outer.final_learning_rate + (outer.learning_rate - outer.final_learning_rate) * height
+
+
+def new_run_id() -> str:
+    """A name for a tracking run. Not a draw of the experiment, so it comes from the system."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}"
+
+
+class Trainer:
+    """One meta-training run in ``config.run_dir``.
+
+    ``resume`` continues from the last checkpoint there: the numbers are then those of a run that never stopped (same
+    thread count and device). Raises ValueError for data or settings that do not fit, naming them.
+    """
+
+    def __init__(self, config: Config, checkpoint: Mapping[str, Any] | None = None) -> None:
+        self.config = config
+        self.device = torch.device(config.device)
+        self.run_dir = Path(config.run_dir)
+        self.source = task_source(config, config.tasks.sources)
+        self.evaluation_sources = {
+            f"{kind}/{name}": task_source(config, (name,))
+            for kind, names in (("train", config.tasks.sources), ("heldout", config.evaluation.sources))
+            for name in names
+        }
+        networks = NetworkChoice(config.network.hidden, config.network.outputs, config.network.activations)
+        schedule = TruncationSchedule(config.inner.unroll, config.inner.length)
+        self.trajectories = Trajectories(self.source, networks, schedule, self.device)
+        self.estimator: OuterEstimator = TruncatedBackprop(config.outer.penalty, config.inner.recompute)
+        rule = make_rule(config.rule.name, **config.rule.options).to(self.device)
+        self.state = TrainingState(
+            rule=rule,
+            optimiser=torch.optim.Adam(rule.parameters(), lr=config.outer.learning_rate, betas=config.outer.betas),
+            slots=[],
+            generator=torch.Generator().manual_seed(config.seed),
+            run_id=new_run_id(),
+        )
+        if checkpoint is None:
+            self.state.slots = self.trajectories.start(rule, config.outer.tasks_per_step, config.seed)
+        else:
+            self._check_same_experiment(checkpoint)
+            self.state.load_state_dict(checkpoint["state"], self.trajectories)
+
+    def _check_same_experiment(self, checkpoint: Mapping[str, Any]) -> None:
+        """Raise ValueError where the checkpoint was made with other settings or other data."""
+        before, now = checkpoint["config"], self.config.model_dump(mode="json")
+        changed = [key for key in now if key not in NEW_ON_RESUME and before.get(key) != now[key]]
+        if changed:
+            raise ValueError(
+                f"cannot resume: {', '.join(changed)} changed since the checkpoint (was "
+                f"{[before.get(key) for key in changed]}, got {[now[key] for key in changed]}); restore them or start a "
+                "new run_dir"
+            )
+        if checkpoint["data"] != self.source.fingerprint:
+            raise ValueError(
+                f"cannot resume: the data of {', '.join(self.config.tasks.sources)} are not those of the checkpoint; "
+                "restore them or start a new run_dir"
+            )
+
+    def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:
+        """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.
+
+        Raises DivergedError, after saving the last good state, when more than half of an outer step's tasks are lost.
+        """
+        config, state = self.config, self.state
+        checkpoints = Checkpoints(self.run_dir / "checkpoints", config.keep)
+        saved_at = None
+        while state.outer_step < config.outer_steps and interruption.signal is None:
+            started = time.perf_counter()
+            try:
+                metrics = self._outer_step()
+            except DivergedError:
+                checkpoints.save(state.outer_step, self._payload())
+                raise
+            seconds = time.perf_counter() - started
+            step, last = state.outer_step, state.outer_step == config.outer_steps
+            if step % config.evaluation.every == 0 or last:
+                metrics |= self._evaluate(tracker, checkpoints)
+            tracker.log(step, metrics)
+            tracker.log_timing(step, self._timing(seconds, metrics))
+            progress.update(step, metrics["meta_loss"], metrics["accuracy"])
+            if step % config.checkpoint_every == 0 or last:
+                checkpoints.save(step, self._payload())
+                saved_at = step
+        if saved_at != state.outer_step:
+            checkpoints.save(state.outer_step, self._payload())
+
+    def _outer_step(self) -> dict[str, float]:
+        """One update of θ. Nothing of the run's state changes when it raises DivergedError."""
+        config, state = self.config, self.state
+        before = (state.generator.get_state(), [slot.generator.get_state() for slot in state.slots])
+        slots = [self.trajectories.restart(state.rule, slot) if slot.finished else slot for slot in state.slots]
+        steps = self.trajectories.schedule.draw_piece(state.generator)
+        reads = sorted({*range(config.inner.read_every, steps + 1, config.inner.read_every), steps})
+        pieces = [slot.piece(reads, config.tasks.batch, self.device) for slot in slots]
+        theta = dict(state.rule.named_parameters()) | dict(state.rule.named_buffers())
+        estimate = self.estimator.estimate(state.rule, theta, pieces)
+        if 2 * len(estimate.dropped) > len(slots):
+            state.generator.set_state(before[0])
+            for slot, drawn in zip(state.slots, before[1], strict=True):
+                slot.generator.set_state(drawn)
+            raise DivergedError(
+                f"outer step {state.outer_step + 1}: {len(estimate.dropped)} of {len(slots)} tasks became non-finite, "
+                f"at most half may; the state before it is in {self.run_dir / 'checkpoints'}: lower "
+                f"outer.learning_rate (now {config.outer.learning_rate}) or outer.clip (now {config.outer.clip})"
+            )
+        norm, rate = self._descend(estimate)
+        state.slots = [self._carry(slot, carried, steps) for slot, carried in zip(slots, estimate.states, strict=True)]
+        state.outer_step += 1
+        clipped = norm > config.outer.clip
+        state.clipped_total += clipped
+        state.dropped_total += len(estimate.dropped)
+        return {
+            "meta_loss": estimate.meta_loss,
+            "accuracy": estimate.accuracy,
+            "gradient_norm": norm,
+            "clipped_share": state.clipped_total / state.outer_step,
+            "dropped_tasks": len(estimate.dropped),
+            "dropped_tasks_total": state.dropped_total,
+            "learning_rate": rate,
+            "inner_steps": steps,
+            **{f"rule/{name}": value for name, value in state.rule.describe().items()},
+        }
+
+    def _carry(self, slot: Slot, carried: dict[str, torch.Tensor] | None, steps: int) -> Slot:
+        """The slot with its new state, or a fresh one where the task was dropped."""
+        return self.trajectories.restart(self.state.rule, slot) if carried is None else slot.advanced(carried, steps)
+
+    def _descend(self, estimate: Estimate) -> tuple[float, float]:
+        """Clip the update and let Adam descend along it: the update's norm before clipping, and the rate used."""
+        state = self.state
+        for name, parameter in state.rule.named_parameters():
+            parameter.grad = estimate.update[name]
+        norm = float(torch.nn.utils.clip_grad_norm_(state.rule.parameters(), self.config.outer.clip))
+        rate = outer_learning_rate(self.config, state.outer_step + 1)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        state.optimiser.step()
+        return norm, rate
+
+    def _evaluate(self, tracker: Tracker, checkpoints: Checkpoints) -> dict[str, float]:
+        """Readout accuracy by inner step on every source; the best rule so far is saved."""
+        config, state = self.config, self.state
+        settings = config.evaluation
+        hidden, activation = config.network.hidden[0], config.network.activations[0]
+        metrics, last = {}, []
+        for name, source in self.evaluation_sources.items():
+            by_step = evaluate_rule(
+                state.rule,
+                source,
+                hidden=hidden,
+                outputs=config.network.outputs,
+                activation=activation,
+                steps=settings.steps,
+                read_every=settings.read_every,
+                tasks=settings.tasks,
+                batch=config.tasks.batch,
+                seed=EVALUATION_SEED,
+            )
+            metrics |= {f"{name}/accuracy@{step}": accuracy for step, accuracy in by_step.items()}
+            if name.startswith("heldout/"):
+                last.append(by_step[max(by_step)])
+        image = receptive_field_image(state.rule, next(iter(self.evaluation_sources.values())), config)
+        if image is not None:
+            tracker.log_images(state.outer_step, "receptive_fields", image)
+        mean = sum(last) / len(last)
+        if mean > state.best_accuracy:
+            state.best_accuracy = mean
+            path = self.run_dir / "rule.safetensors"
+            save_rule(path, state.rule, self._rule_header())
+            checkpoints.save_best(self._payload())
+            tracker.log_artifact(path, "rule")
+        return metrics | {"best_heldout_accuracy": state.best_accuracy}
+
+    def _rule_header(self) -> dict[str, Any]:
+        """What a rule file says about where the rule comes from."""
+        return {
+            "sources": list(self.config.tasks.sources),
+            "outer_steps": self.state.outer_step,
+            "seed": self.config.seed,
+            "heldout_accuracy": self.state.best_accuracy,
+            "commit": commit(),
+        }
+
+    def _payload(self) -> dict[str, Any]:
+        """A checkpoint: the whole state, and what it takes to check that a resumed run is the same experiment."""
+        return {
+            "state": self.state.state_dict(),
+            "config": self.config.model_dump(mode="json"),
+            "data": self.source.fingerprint,
+        }
+
+    def _timing(self, seconds: float, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Facts that differ between equal runs."""
+        inner = metrics["inner_steps"] * len(self.state.slots)
+        return {
+            "timing/outer_step_s": seconds,
+            "throughput/inner_steps_x_tasks_per_s": inner / seconds,
+            "memory/rss_mb": psutil.Process().memory_info().rss / 2**20,
+        }
