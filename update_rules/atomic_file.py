@@ -18,7 +18,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary = temporary_name(path)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -31,6 +31,11 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             raise OSError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def temporary_name(path: Path) -> Path:
+    """The name under which this process writes what becomes ``path``; ``remove_temporary_files`` knows it."""
+    return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,142 @@
+"""Rule files: θ in safetensors with a versioned header. Reading one runs no code that is in it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from update_rules.atomic_file import atomic_write
+from update_rules.contract import Rule
+from update_rules.registry import Option, did_you_mean, make_rule
+
+FORMAT = "unsupervised-update-rule"
+VERSION = "1"
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+"""Where rule files that can be named without a path are."""
+
+HEADER_KEYS = ("format", "version", "rule", "config")
+
+
+@dataclass(frozen=True)
+class RuleHeader:
+    """What a rule file says about itself."""
+
+    version: str
+    rule: str
+    """The rule's name in the registry."""
+    config: dict[str, Option]
+    """The keyword arguments that rebuild the rule."""
+    provenance: dict[str, str]
+    """Where θ comes from (``sources`` as a JSON list, ``commit``, ``outer_steps``, ...), as written."""
+
+
+def save_rule(path: str | Path, rule: Rule, provenance: Mapping[str, str | float | Sequence[str]]) -> None:
+    """Write θ of ``rule`` and where it comes from to ``path``: strings as they are, all else as JSON.
+
+    Raises ValueError, naming the tensor, for a θ that is not finite, and for a key of ``provenance`` that the header
+    uses itself; OSError if ``path`` cannot be written.
+    """
+    theta = {name: value.detach().cpu().contiguous().clone() for name, value in rule.state_dict().items()}
+    _check_finite(theta, f"rule {rule.name}")
+    taken = [key for key in provenance if key in HEADER_KEYS]
+    if taken:
+        raise ValueError(f"got provenance {', '.join(taken)}, expected other keys than {', '.join(HEADER_KEYS)}")
+    metadata = {"format": FORMAT, "version": VERSION, "rule": rule.name, "config": json.dumps(rule.config)}
+    metadata |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in provenance.items()}
+    with atomic_write(path) as file:
+        file.write(save(theta, metadata))
+
+
+def load_rule(path_or_name: str | Path) -> Rule:
+    """The rule in a file, or of that name in ``pretrained/``, on the CPU.
+
+    Raises FileNotFoundError or OSError if it cannot be read, and ValueError if it is not a rule file, is damaged, or
+    holds other tensors than its rule has.
+    """
+    path = find_rule_file(path_or_name)
+    header, theta = _read(path)
+    where = f"rule file {path}"
+    try:
+        rule = make_rule(header.rule, **header.config)
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{where}: its config {header.config} does not make a rule: {reason}") from None
+    expected = rule.state_dict()
+    if theta.keys() != expected.keys():
+        missing, extra = sorted(expected.keys() - theta.keys()), sorted(theta.keys() - expected.keys())
+        raise ValueError(f"{where}: tensors missing {missing}, unexpected {extra}, for rule {header.rule}")
+    for name, value in expected.items():
+        if theta[name].shape != value.shape or theta[name].dtype != value.dtype:
+            raise ValueError(
+                f"{where}: {name} is {theta[name].dtype} {list(theta[name].shape)}, "
+                f"expected {value.dtype} {list(value.shape)}"
+            )
+    _check_finite(theta, where)
+    rule.load_state_dict(theta)
+    return rule
+
+
+def read_header(path_or_name: str | Path) -> RuleHeader:
+    """What a rule file says about itself. Raises as ``load_rule`` does, but does not look into the tensors."""
+    return _read(find_rule_file(path_or_name))[0]
+
+
+def find_rule_file(path_or_name: str | Path) -> Path:
+    """``path_or_name`` if there is such a file, else the file of that name in ``pretrained/``.
+
+    Raises FileNotFoundError that lists the names.
+    """
+    path = Path(path_or_name)
+    if path.exists():
+        return path
+    names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))
+    if str(path_or_name) in names:
+        return PRETRAINED / f"{path_or_name}.safetensors"
+    known = f" or one of {', '.join(names)}" if names else ""
+    raise FileNotFoundError(f"rule file {path}: not found, expected a file{known}{did_you_mean(path.stem, names)}")
+
+
+def _read(path: Path) -> tuple[RuleHeader, dict[str, Tensor]]:
+    """Header and tensors of ``path``."""
+    where = f"rule file {path}"
+    if path.is_dir():
+        raise IsADirectoryError(f"{where}: is a folder, expected a file")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            theta = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{where}: damaged or not safetensors: {error}") from None
+    except OSError as error:
+        raise OSError(f"{where}: {error.strerror or error}") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{where}: safetensors of another kind, expected format {FORMAT!r} in its metadata")
+    if metadata.get("version") != VERSION:
+        raise ValueError(f"{where}: got version {metadata.get('version')!r}, expected {VERSION!r}")
+    config = _parse_config(metadata.get("config", ""), where)
+    provenance = {key: value for key, value in metadata.items() if key not in HEADER_KEYS}
+    return RuleHeader(VERSION, metadata.get("rule", ""), config, provenance), theta
+
+
+def _parse_config(text: str, where: str) -> dict[str, Any]:
+    """The JSON object in ``text``."""
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"{where}: got config {text[:60]!r}, expected a JSON object")
+    return config
+
+
+def _check_finite(theta: Mapping[str, Tensor], where: str) -> None:
+    """Raise ValueError, naming the tensor, where ``theta`` has NaN or infinity."""
+    bad = [name for name, value in theta.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise ValueError(f"{where}: {', '.join(bad)} has NaN or infinite numbers, expected finite ones")
