@@ -132,7 +132,8 @@ class Metz(Rule):
 
     def describe(self) -> dict[str, float]:
         """The mixing weight of every term."""
-        return {f"mix/{name}": float(weight) for name, weight in zip(TERMS, self.forward_change.mix, strict=True)}
+        mix = self.forward_change.mix.detach()
+        return {f"mix/{name}": float(weight) for name, weight in zip(TERMS, mix, strict=True)}
 
     def _check(self, network: Network) -> None:
         if network.sizes[-1] != self.outputs:

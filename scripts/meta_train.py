@@ -1,0 +1,64 @@
+# python scripts/meta_train.py --config configs/quickstart.yaml
+# python scripts/meta_train.py --config configs/quickstart.yaml run_dir=runs/mine seed=1 outer.learning_rate=5e-4
+# python scripts/meta_train.py --config configs/quickstart.yaml run_dir=runs/mine seed=1 outer.learning_rate=5e-4 --resume
+"""Meta-train an update rule as a config says; stop it at any time and go on with --resume."""
+
+import argparse
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+
+from outer_loop.checkpoint import load_checkpoint
+from outer_loop.config import Config, describe_config, load_config, save_config
+from outer_loop.interruption import Interruption
+from outer_loop.progress import Progress
+from outer_loop.run_report import report_on_run
+from outer_loop.tracking import open_trackers
+from outer_loop.trainer import Trainer
+from scripts.entry import run
+
+
+def parse(argv: Sequence[str] | None) -> tuple[Config, bool]:
+    """The checked config and whether to resume."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="settings, each with its default:\n\n" + describe_config(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file with settings")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in run_dir, if any")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that differ from the file")
+    arguments = parser.parse_intermixed_args(argv)
+    return load_config(arguments.config, arguments.overrides), arguments.resume
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, save, report. Returns 0, or 128 + the signal's number when Ctrl-C or SIGTERM stopped it early."""
+    config, resume = parse(argv)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    run_dir = Path(config.run_dir)
+    last = run_dir / "checkpoints" / "last.pt"
+    if not resume and (run_dir / "metrics.jsonl").exists():
+        raise ValueError(f"{run_dir} already holds a run: add --resume to continue it, or set another run_dir")
+    trainer = Trainer(config, load_checkpoint(last) if last.exists() else None)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    save_config(config, run_dir / "config.yaml")
+    start = trainer.state.outer_step
+    with Progress(config.outer_steps, start) as progress, Interruption() as interruption:
+        if resume:
+            progress.message(f"resuming {run_dir} after outer step {start}")
+        trackers = open_trackers(config, trainer.state.run_id, start if resume else None, progress.message)
+        with closing(trackers):
+            trainer.run(trackers, progress, interruption)
+    if interruption.signal is not None:
+        print(f"stopped by {interruption.signal.name} after outer step {trainer.state.outer_step}; --resume continues")
+        return interruption.exit_code
+    report_on_run(run_dir, config)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

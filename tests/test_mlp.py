@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+
+from inner_loop.activations import ACTIVATIONS
+from inner_loop.mlp import MLP
+
+STATE = {
+    "w1": torch.tensor([[1.0, -1.0], [0.5, 2.0]]),
+    "b1": torch.tensor([0.1, -0.2]),
+    "v1": torch.zeros(2, 2),
+}
+
+
+def test_a_layer_equals_the_formula_worked_out_in_numpy() -> None:
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 3.0]])
+    linear = x.numpy().astype(np.float64) @ STATE["w1"].numpy()
+    z = (linear - linear.mean(0)) / np.sqrt(linear.var(0) + 1e-6) + STATE["b1"].numpy()
+    activations = MLP((2, 2)).forward(STATE, x)
+    np.testing.assert_allclose(activations.z[1], z, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(activations.x[1], np.maximum(z, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_frozen_statistics_give_the_batch_result_one_example_at_a_time() -> None:
+    x = torch.rand(8, 2, generator=torch.Generator().manual_seed(0))
+    network = MLP((2, 2), "tanh")
+    together = network.forward(STATE, x).x[-1]
+    frozen = network.statistics(STATE, x)
+    for i in range(8):
+        torch.testing.assert_close(network.forward(STATE, x[i : i + 1], frozen).x[-1][0], together[i])
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_activations_at_known_points(name: str) -> None:
+    expected = {
+        "relu": (0.0, 2.0),
+        "leaky_relu": (-0.01, 2.0),
+        "elu": (np.expm1(-1), 2.0),
+        "gelu": (-0.1586553, 1.9544997),
+        "silu": (-1 / (1 + np.e), 2 / (1 + np.exp(-2))),
+        "tanh": (np.tanh(-1), np.tanh(2)),
+        "softplus": (np.log1p(np.exp(-1)), np.log1p(np.exp(2))),
+        "step": (0.0, 1.0),
+    }[name]
+    np.testing.assert_allclose(ACTIVATIONS[name](torch.tensor([-1.0, 2.0])), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "activation", "message"), [((3,), "relu", "sizes"), ((3, 0), "relu", "sizes"), ((3, 2), "rleu", "rleu")]
+)
+def test_impossible_networks_are_refused(sizes: tuple[int, ...], activation: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MLP(sizes, activation)

@@ -1,0 +1,219 @@
+"""The contract that every rule keeps, one test per promise."""
+
+import math
+
+import pytest
+import torch
+from torch.func import functional_call, vmap
+
+from inner_loop.activations import ACTIVATIONS
+from inner_loop.mlp import MLP
+from inner_loop.states import stack_states
+from tasks.dataset import Dataset
+from tasks.task import TaskSource
+from update_rules.contract import Rule, State
+from update_rules.registry import RULES, make_rule
+from update_rules.rule_file import load_rule, save_rule
+
+OPTIONS = {
+    "metz": {
+        "outputs": 5,
+        "hidden": 6,
+        "top_hidden": 6,
+        "delta_channels": 3,
+        "readout_channels": 2,
+        "learning_rate": 0.01,
+    },
+    "neuron_local": {"hidden": 6, "error_channels": 3},
+    "hebbian": {},
+}
+NETWORK = MLP((9, 7, 6, 5))
+
+
+@pytest.fixture(params=sorted(RULES))
+def rule(request: pytest.FixtureRequest) -> Rule:
+    return make_rule(request.param, **OPTIONS[request.param])
+
+
+def start(rule: Rule, network: MLP = NETWORK, seed: int = 0) -> State:
+    return rule.init_state(network, torch.Generator().manual_seed(seed))
+
+
+def batch(examples: int = 12, seed: int = 1) -> torch.Tensor:
+    return torch.rand(examples, NETWORK.sizes[0], generator=torch.Generator().manual_seed(seed))
+
+
+def trained(rule: Rule, network: MLP = NETWORK, steps: int = 3) -> State:
+    state = start(rule, network)
+    with torch.no_grad():
+        for step in range(steps):
+            state = rule.step(network, state, {"unlabelled": batch(seed=step)})
+    return state
+
+
+def test_every_registered_rule_is_tested() -> None:
+    assert set(OPTIONS) == set(RULES)
+
+
+def test_a_step_keeps_shapes_and_types_and_changes_every_weight(rule: Rule) -> None:
+    before, after = start(rule), trained(rule, steps=1)
+    assert {k: (v.shape, v.dtype) for k, v in before.items()} == {k: (v.shape, v.dtype) for k, v in after.items()}
+    for name in before:
+        assert after[name].isfinite().all()
+        if rule.name != "hebbian" or name[0] != "b":  # the bias coefficients of hebbian start at zero
+            assert not torch.equal(before[name], after[name]), name
+
+
+def test_features_have_the_size_of_the_top_layer(rule: Rule) -> None:
+    assert rule.features(NETWORK, trained(rule), batch(20)).shape == (20, 5)
+
+
+def test_the_same_arguments_give_the_same_bits_and_leave_the_arguments_alone(rule: Rule) -> None:
+    state, x = start(rule), batch()
+    copy = {name: value.clone() for name, value in state.items()}
+    torch.manual_seed(1)
+    first = rule.step(NETWORK, state, {"unlabelled": x})
+    torch.manual_seed(2)
+    second = rule.step(NETWORK, state, {"unlabelled": x})
+    for name in state:
+        assert torch.equal(first[name], second[name])
+        assert torch.equal(state[name], copy[name])
+
+
+def test_the_seed_alone_decides_the_start(rule: Rule) -> None:
+    same, other = start(rule), start(rule, seed=1)
+    for name, value in start(rule).items():
+        assert torch.equal(value, same[name])
+        assert not torch.equal(value, other[name])
+
+
+def test_labels_never_reach_the_state(rule: Rule) -> None:
+    """The whole inner loop of a task, bit for bit, under any relabelling of the data set."""
+    draw = torch.Generator().manual_seed(3)
+    x, y = torch.rand(60, 9, generator=draw), torch.arange(60) % 3
+    states = []
+    for labels in (y, (y + 1) % 3):
+        data = Dataset(name="toy", x=x, y=labels, image_shape=None, class_names=("a", "b", "c"), group=None)
+        task = TaskSource((data,), ways=3, shots=2, queries=2, permute=True).draw(torch.Generator().manual_seed(4))
+        # The pool is listed class by class, so compare tasks that see the same examples in the same order.
+        rows = task.pool.sort().values
+        state = start(rule)
+        for step in range(3):
+            chosen = rows[torch.randperm(60, generator=torch.Generator().manual_seed(step))[:12]]
+            views = {"unlabelled": data.x[chosen][:, task.permutation]}
+            state = rule.step(NETWORK, state, {name: views[name] for name in rule.consumes})
+        states.append(state)
+    assert "unlabelled" in rule.consumes
+    assert not {"support", "query"} & set(rule.consumes)
+    for name in states[0]:
+        assert torch.equal(states[0][name], states[1][name])
+
+
+@pytest.mark.parametrize("what", ["units", "inputs", "examples"])
+def test_permutations_that_the_rule_claims_pass_through_it(rule: Rule, what: str) -> None:
+    if what not in rule.equivariant:
+        assert rule.name == "metz", "only the original depends on an order"
+        return
+    rule = rule.double()
+    state = {name: value.double() for name, value in start(rule).items()}
+    x = batch().double()
+    after = rule.step(NETWORK, state, {"unlabelled": x})
+    draw = torch.Generator().manual_seed(5)
+    order = [torch.arange(n) for n in NETWORK.sizes]
+    examples = torch.arange(len(x))
+    if what == "examples":
+        examples = torch.randperm(len(x), generator=draw)
+    for layer in [0] if what == "inputs" else [1, 2, 3] if what == "units" else []:
+        order[layer] = torch.randperm(NETWORK.sizes[layer], generator=draw)
+
+    def permuted(s: State) -> State:
+        out = {}
+        for layer in range(1, 4):
+            out[f"b{layer}"] = s[f"b{layer}"][order[layer]]
+            for kind in "wv":
+                out[f"{kind}{layer}"] = s[f"{kind}{layer}"][order[layer - 1]][:, order[layer]]
+        return out
+
+    moved = rule.step(NETWORK, permuted(state), {"unlabelled": x[examples][:, order[0]]})
+    for name, value in permuted(after).items():
+        torch.testing.assert_close(moved[name], value, rtol=1e-9, atol=1e-11)
+
+
+def test_gradients_in_theta_are_finite_and_reach_every_parameter(rule: Rule) -> None:
+    state = start(rule)
+    for step in range(2):
+        state = rule.step(NETWORK, state, {"unlabelled": batch(seed=step)})
+    features = rule.features(NETWORK, state, batch(20, seed=9))
+    weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(6))
+    loss = (features * weights).sum()
+    gradients = torch.autograd.grad(loss, list(rule.parameters()), allow_unused=True)
+    for (name, _), gradient in zip(rule.named_parameters(), gradients, strict=True):
+        assert gradient is not None, name
+        assert gradient.isfinite().all(), name
+
+
+def test_gradient_equals_finite_differences(rule: Rule) -> None:
+    state = {name: value.double() for name, value in trained(rule).items()}
+    draw = torch.Generator().manual_seed(7)
+    # Away from the start, where offsets of 0 put some relu exactly on its kink.
+    theta = {
+        name: p.detach().double() + 0.1 * torch.randn(p.shape, generator=draw) for name, p in rule.named_parameters()
+    }
+    x = batch().double()
+    direction = {name: torch.randn(p.shape, generator=draw, dtype=torch.float64) for name, p in theta.items()}
+    weights = torch.randn(len(x), 5, generator=draw, dtype=torch.float64)
+
+    def loss(scale: torch.Tensor) -> torch.Tensor:
+        moved = {name: p + scale * direction[name] for name, p in theta.items()}
+        after = functional_call(rule, moved, ("step", NETWORK, state, {"unlabelled": x}))
+        return (rule.features(NETWORK, after, x) * weights).sum()
+
+    scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(scale), scale)
+    h = 1e-7
+    measured = (loss(torch.tensor(h)) - loss(torch.tensor(-h))) / (2 * h)
+    assert math.isclose(float(slope), float(measured), rel_tol=2e-4, abs_tol=1e-5)
+
+
+def test_tasks_in_a_batch_do_not_mix(rule: Rule) -> None:
+    states = [start(rule, seed=seed) for seed in range(3)]
+    x = torch.stack([batch(seed=seed) for seed in range(3)])
+    together = vmap(lambda s, b: rule.step(NETWORK, s, {"unlabelled": b}))(stack_states(states), x)
+    for task in range(3):
+        alone = rule.step(NETWORK, states[task], {"unlabelled": x[task]})
+        for name, value in alone.items():
+            torch.testing.assert_close(together[name][task], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_saved_rule_does_the_same(rule: Rule, tmp_path) -> None:
+    with torch.no_grad():
+        for parameter in rule.parameters():
+            parameter.mul_(1.01)
+    save_rule(tmp_path / "rule.safetensors", rule, {"sources": ["toy"], "outer_steps": 1})
+    again = load_rule(tmp_path / "rule.safetensors")
+    for name, value in trained(rule).items():
+        assert torch.equal(value, trained(again)[name])
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_every_activation_gives_finite_states(rule: Rule, activation: str) -> None:
+    state = trained(rule, MLP(NETWORK.sizes, activation))
+    assert all(value.isfinite().all() for value in state.values())
+
+
+@pytest.mark.parametrize("sizes", [(9, 5), (9, 3, 5), (9, 4, 8, 2, 6, 5)])
+def test_any_depth_and_width_runs(rule: Rule, sizes: tuple[int, ...]) -> None:
+    state = trained(rule, MLP(sizes))
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_a_constant_batch_stays_finite(rule: Rule) -> None:
+    after = rule.step(NETWORK, start(rule), {"unlabelled": torch.zeros(12, 9)})
+    assert all(value.isfinite().all() for value in after.values())
+
+
+def test_learned_scalars_are_named(rule: Rule) -> None:
+    described = rule.describe()
+    assert all(isinstance(value, float) for value in described.values())
+    if rule.name != "metz":
+        assert math.isclose(described["rate"], 0.03, rel_tol=1e-5)
