@@ -41,7 +41,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             damaged = archive.testzip()  # torch.load does not compare the checksums
         content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise OSError(f"checkpoint {path}: {error.strerror or error}") from error
+        raise type(error)(f"checkpoint {path}: {error.strerror or error}") from None
     except Exception:  # a damaged or hostile file makes the zip reader and the unpickler raise nearly anything
         content, damaged = None, None
     if damaged is not None:

@@ -173,6 +173,14 @@ class EvaluationConfig(Section):
         return self
 
 
+class ReportConfig(Section):
+    """What the finished rule is judged on, for the run's report."""
+
+    sources: Sources = Field(default=("digits",), description="data SOURCEs of the report")
+    tasks: Annotated[int, Field(ge=2)] = Field(default=100, description="paired tasks drawn from each source")
+    steps: Count = Field(default=50, description="inner steps on each task")
+
+
 class Config(Section):
     """All settings of a meta-training run."""
 
@@ -195,6 +203,7 @@ class Config(Section):
     inner: InnerConfig = InnerConfig()
     outer: OuterConfig = OuterConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    report: ReportConfig = ReportConfig()
 
 
 class _Loader(yaml.SafeLoader):
@@ -239,7 +248,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except UnicodeDecodeError:
         raise ValueError(f"config file {path}: not UTF-8 text, expected a YAML file") from None
     except OSError as error:
-        raise OSError(f"config file {path}: {error.strerror}") from error
+        raise type(error)(f"config file {path}: {error.strerror}") from None
     settings = _parse(text, f"config file {path}")
     if not isinstance(settings, dict):
         given = "nothing" if settings is None else type(settings).__name__
@@ -361,7 +370,7 @@ _EXPECTED = {
 
 def _explain_all(errors: Sequence[ErrorDetails]) -> str:
     """One line about all wrong keys. A list is not called too short when it is its items that are wrong."""
-    blamed = {error["loc"][:-1] for error in errors}
+    blamed = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
     return "; ".join(
         dict.fromkeys(_explain(e) for e in errors if not (e["type"] == "too_short" and e["loc"] in blamed))
     )

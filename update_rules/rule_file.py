@@ -50,7 +50,17 @@ def save_rule(path: str | Path, rule: Rule, provenance: Mapping[str, str | float
     metadata = {"format": FORMAT, "version": VERSION, "rule": rule.name, "config": json.dumps(rule.config)}
     metadata |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in provenance.items()}
     with atomic_write(path) as file:
-        file.write(save(theta, metadata))
+        file.write(with_header_in_order(save(theta, metadata)))
+
+
+def with_header_in_order(content: bytes) -> bytes:
+    """The safetensors file ``content`` with sorted metadata, which safetensors shuffles: equal runs, equal bytes."""
+    size = int.from_bytes(content[:8], "little")
+    header, tensors = json.loads(content[8 : 8 + size]), content[8 + size :]
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors start at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + tensors
 
 
 def load_rule(path_or_name: str | Path) -> Rule:
@@ -114,7 +124,7 @@ def _read(path: Path) -> tuple[RuleHeader, dict[str, Tensor]]:
     except SafetensorError as error:
         raise ValueError(f"{where}: damaged or not safetensors: {error}") from None
     except OSError as error:
-        raise OSError(f"{where}: {error.strerror or error}") from error
+        raise type(error)(f"{where}: {error.strerror or error}") from None
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{where}: safetensors of another kind, expected format {FORMAT!r} in its metadata")
     if metadata.get("version") != VERSION:

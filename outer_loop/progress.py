@@ -1,0 +1,76 @@
+"""How far a run is: a bar where someone watches, a line now and then where the output goes to a file."""
+
+import math
+import sys
+import time
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Column
+
+LINE_EVERY_S = 10.0
+"""Seconds between two plain lines."""
+
+
+class Progress:
+    """Progress over outer steps ``initial``..``total``, on ``stream`` (stderr): a context manager.
+
+    Shows the outer step, meta-loss, accuracy, outer steps per second and the time left: as a live bar on a terminal,
+    else as plain lines, the first and the last step's always and ``LINE_EVERY_S`` apart between them.
+    """
+
+    def __init__(self, total: int, initial: int = 0, stream: TextIO | None = None) -> None:
+        self.total, self.initial = total, initial
+        self._stream = sys.stderr if stream is None else stream
+        self._bar: Bar | None = None
+        self._started = self._last_line = -math.inf
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        if self._stream.isatty():
+            self._bar = Bar(
+                TextColumn("outer step {task.completed}/{task.total}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=None),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                console=Console(file=self._stream),
+                refresh_per_second=4,
+                expand=True,
+            )
+            self._task = self._bar.add_task("", total=self.total, completed=self.initial)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, outer_step: int, meta_loss: float, accuracy: float) -> None:
+        """Show the figures of ``outer_step`` (finished outer steps); accuracy as a share."""
+        now = time.monotonic()
+        done = outer_step - self.initial
+        rate = done / max(now - self._started, 1e-9)
+        left = duration((self.total - outer_step) / rate)
+        figures = f"meta-loss {meta_loss:.4f}, accuracy {accuracy:.3f}, {rate:.2f} steps/s, {left} left"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=outer_step, description=figures)
+        elif done == 1 or outer_step == self.total or now - self._last_line >= LINE_EVERY_S:
+            self._last_line = now
+            self.message(f"outer step {outer_step}/{self.total}, {figures}")
+
+    def message(self, text: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=self._stream, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """``seconds`` as h:mm:ss."""
+    minutes, s = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{s:02d}"

@@ -1,0 +1,249 @@
+"""The config file: what is accepted, what is refused and how, and that what is saved is what was meant."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+from outer_loop.config import Config, Section, describe_config, load_config, save_config
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def load(tmp_path, text, *overrides):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return load_config(path, overrides)
+
+
+def test_keys_that_are_not_given_keep_their_defaults(tmp_path):
+    config = load(tmp_path, "seed: 3\nouter: {clip: 0.5}\n")
+    assert (config.seed, config.outer.clip) == (3, 0.5)
+    assert config.outer.learning_rate == Config().outer.learning_rate
+    assert config.network.hidden == ((64, 64), (48,))
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", ".001", "+1e-03", "1E-3"])
+def test_numbers_are_read_as_people_write_them(tmp_path, text):
+    assert load(tmp_path, f"outer: {{learning_rate: {text}}}").outer.learning_rate == 0.001
+    assert load(tmp_path, "seed: 0", f"outer.learning_rate={text}").outer.learning_rate == 0.001
+
+
+def test_words_that_older_yaml_takes_for_booleans_stay_words(tmp_path):
+    assert load(tmp_path, "tracking: off").tracking == "off"
+    assert load(tmp_path, "seed: 0", "tracking=off").tracking == "off"
+    assert load(tmp_path, "tasks: {labeller: true}").tasks.labeller == "true"
+    assert load(tmp_path, "tasks: {labeller: shuffled}").tasks.labeller == "shuffled"
+    assert load(tmp_path, "run_dir: 010x").run_dir == "010x"
+    assert load(tmp_path, "seed: 010").seed == 10
+
+
+def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
+    config = load(
+        tmp_path,
+        "rule: {name: neuron_local}",
+        "rule.options.hidden=8",
+        "inner.unroll=[2, 3]",
+        "inner.read_every=2",
+        "network.hidden=[[], [7]]",
+        "seed=1",
+        "seed=2",
+    )
+    assert config.rule.options == {"hidden": 8}
+    assert config.inner.unroll == (2, 3)
+    assert config.network.hidden == ((), (7,))
+    assert config.seed == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("sed: 1", ["unknown config key sed", "got 1", "did you mean seed?"]),
+        ("outer: {learnig_rate: 1.0}", ["outer.learnig_rate", "1.0", "did you mean outer.learning_rate?"]),
+        ("learning_rate: 1.0", ["unknown config key learning_rate", "did you mean outer.learning_rate?"]),
+        ("rule: {options: {hiden: 4}}", ["rule.options.hiden", "4", "did you mean rule.options.hidden?"]),
+        ("rule: {options: {hidden: 4.5}}", ["rule.options.hidden", "4.5", "expected int"]),
+        ("rule: {options: {hidden: true}}", ["rule.options.hidden", "True", "expected int"]),
+        ("rule: {name: neuron_locl}", ["rule.name", "'neuron_locl'", "metz", "did you mean neuron_local?"]),
+        ("seed: one", ["config key seed", "'one'", "expected an integer"]),
+        ("seed: 1.0", ["config key seed", "1.0", "expected an integer"]),
+        ("seed: true", ["config key seed", "True", "expected an integer"]),
+        ("seed: null", ["config key seed", "None", "expected an integer"]),
+        ("seed: -1", ["config key seed", "-1", "expected 0 or more"]),
+        ("outer_steps: 0", ["outer_steps", "got 0", "expected 1 or more"]),
+        ("run_dir: 3", ["run_dir", "got 3", "expected a text"]),
+        ("run_dir: ''", ["run_dir", "not empty"]),
+        ("device: gpu", ["device", "'gpu'", "cpu, cuda or cuda:N"]),
+        ("tracking: maybe", ["tracking", "'maybe'", "'auto', 'online', 'offline' or 'off'"]),
+        ("outer: {clip: fast}", ["outer.clip", "'fast'", "expected a number"]),
+        ("outer: {clip: 0}", ["outer.clip", "got 0", "expected more than 0"]),
+        ("outer: {clip: 1e999}", ["outer.clip", "inf", "expected a finite number"]),
+        ("outer: {betas: [0.9, 1.0]}", ["outer.betas.1", "1.0", "less than 1"]),
+        ("outer: {betas: [0.9]}", ["outer.betas", "[0.9]", "expected a list of two"]),
+        ("outer: {final_learning_rate: 2}", ["outer.final_learning_rate", "at most learning_rate, 0.001"]),
+        ("outer: 3", ["config key outer", "got 3", "a section with the keys tasks_per_step"]),
+        ("inner: {unroll: [1, 2, 3]}", ["inner.unroll", "[1, 2, 3]", "expected a list of two"]),
+        ("inner: {unroll: 5}", ["inner.unroll", "got 5", "expected a list"]),
+        ("inner: {unroll: [9, 8]}", ["inner.unroll", "[9, 8]", "shortest <= longest"]),
+        ("inner: {unroll: [5, 30]}", ["inner.unroll", "(5, 30)", "the shortest length, 20"]),
+        ("inner: {read_every: 6}", ["inner.read_every", "got 6", "at most the shortest unroll, 5"]),
+        ("evaluation: {steps: 5}", ["evaluation.read_every", "got 10", "at most evaluation.steps, 5"]),
+        ("tasks: {sources: digits}", ["tasks.sources", "'digits'", "expected a list"]),
+        ("tasks: {sources: []}", ["tasks.sources", "[]", "expected a list that is not empty"]),
+        ("tasks: {permute: 1}", ["tasks.permute", "got 1", "expected true or false"]),
+        ("tasks: {labeller: shuffle}", ["tasks.labeller", "true, shuffled", "did you mean shuffled?"]),
+        ("tasks: {labeller: false}", ["tasks.labeller", "False", "expected a text"]),
+        ("network: {hidden: [64]}", ["network.hidden.0", "got 64", "expected a list"]),
+        ("network: {hidden: [[0]]}", ["network.hidden.0.0", "got 0", "1 or more"]),
+        ("network: {activations: [rleu]}", ["network.activations.0", "'rleu'", "did you mean relu?"]),
+        ("1: 2", ["config key 1", "expected a name"]),
+        ("rule: {options: [3]}", ["rule.options", "[3]", "a mapping"]),
+    ],
+)
+def test_a_wrong_key_is_one_line_with_its_name_the_value_and_what_was_expected(tmp_path, text, parts):
+    with pytest.raises(ValueError, match=r"^(unknown )?config key ") as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "; " not in message, "one mistake makes one clause"
+    for part in parts:
+        assert part in message
+
+
+def test_all_wrong_keys_are_told_at_once(tmp_path):
+    with pytest.raises(ValueError, match=r"seed.*; .*rule\.options\.a.*; .*rule\.options\.b.*; .*outer\.clip"):
+        load(tmp_path, "seed: x\nrule: {options: {a: 1, b: 2}}\nouter: {clip: y}")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "got nothing"),
+        ("- a", "got list"),
+        ("just words", "got str"),
+        ("a: [1", "broken YAML at line 1, column"),
+        ("a: 1\n\tb: 2", "broken YAML at line 2, column 1"),
+        ("seed: 1\nseed: 2", "line 2, column 1: key 'seed' is given twice"),
+        ("outer: {clip: 1, clip: 2}", "key 'clip' is given twice"),
+        ("seed: !!python/object/apply:os.getpid []", "could not determine a constructor"),
+        ("? [1, 2]\n: 3", "unhashable"),
+        ("a: \x07", "broken YAML"),
+    ],
+)
+def test_a_file_that_is_no_config_is_one_line_with_its_name(tmp_path, text, part):
+    with pytest.raises(ValueError, match=r"config\.yaml: ") as caught:
+        load(tmp_path, text)
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_an_os_error_with_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.yaml: not found"):
+        load_config(tmp_path / "absent.yaml")
+    with pytest.raises(IsADirectoryError, match=r"config file .*: Is a directory"):
+        load_config(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"run_dir: caf\xe9")
+    with pytest.raises(ValueError, match=r"latin\.yaml: not UTF-8"):
+        load_config(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("seed", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("outer.=3", "expected key=value"),
+        ("outer..clip=3", "expected key=value"),
+        ("seed.x=3", "but seed is 0, expected a section"),
+        ("seed=[", "broken YAML"),
+        ("seed=", "config key seed: got None"),
+        ("outer.clp=1", "did you mean outer.clip?"),
+    ],
+)
+def test_a_wrong_override_is_one_line(tmp_path, override, part):
+    with pytest.raises(ValueError, match=r"seed|override|outer") as caught:
+        load(tmp_path, "seed: 0", override)
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_saved_config_loads_as_the_same(tmp_path):
+    config = load(
+        tmp_path,
+        "seed: 9\ntracking: off\nrule: {name: neuron_local, options: {rate: 1e-5, hidden: 4}}\n"
+        "network: {hidden: [[], [5, 6]]}\nouter: {learning_rate: 3.3333333333333335e-05, final_learning_rate: 0}",
+    )
+    save_config(config, tmp_path / "saved.yaml")
+    assert load_config(tmp_path / "saved.yaml") == config
+    assert list(tmp_path.glob(".*")) == []
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(st.text(min_size=1), st.sampled_from(["1e3", "off", "true", "~", "null", "1:30", "0x1", "2001-01-01"]))
+)
+def test_any_text_survives_saving(tmp_path, text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return
+    config = Config(run_dir=text)
+    save_config(config, tmp_path / "saved.yaml")
+    assert load_config(tmp_path / "saved.yaml") == config
+
+
+def test_an_older_yaml_reader_sees_the_same_values(tmp_path):
+    config = load(tmp_path, "tracking: off\nouter: {final_learning_rate: 1e-5}")
+    save_config(config, tmp_path / "saved.yaml")
+    assert yaml.safe_load((tmp_path / "saved.yaml").read_text()) == config.model_dump(mode="json")
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().seed = 1
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().outer.clip = 1.0
+
+
+def test_every_setting_is_described():
+    def fields(section: type[Section], prefix=""):
+        for name, field in section.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, Section):
+                yield from fields(kind, f"{prefix}{name}.")
+            else:
+                assert field.description, f"{prefix}{name} has no description"
+                yield f"{prefix}{name}", field.description
+
+    lines = describe_config().splitlines()
+    expected = list(fields(Config))
+    assert len(lines) == len(expected)
+    for line, (key, description) in zip(lines, expected, strict=True):
+        assert line.startswith(f"{key}=")
+        assert line.endswith(description)
+    assert "outer.learning_rate=0.001 " in describe_config()
+
+
+@pytest.mark.parametrize("path", sorted(set(CONFIGS.glob("*.yaml")) - {CONFIGS / "sweep.yaml"}), ids=lambda p: p.stem)
+def test_every_config_in_the_repository_loads(path):
+    load_config(path)
+
+
+def test_the_sweep_file_makes_command_lines_that_load():
+    sweep = yaml.safe_load((CONFIGS / "sweep.yaml").read_text())
+    assert sweep["method"] in ("grid", "random", "bayes")
+    assert (CONFIGS.parent / sweep["program"]).exists()
+    base = sweep["command"][sweep["command"].index("--config") + 1]
+    for pick in (min, max):  # both ends of every range
+        values = {
+            name: {"value": pick(parameter.get("values") or (parameter["min"], parameter["max"]))}
+            for name, parameter in sweep["parameters"].items()
+        }
+        overrides = create_sweep_command_args({"args": values})["args_no_hyphens"]
+        config = load_config(CONFIGS.parent / base, overrides)
+        assert config.outer.learning_rate == pick(0.0003, 0.003)
+    assert sweep["command"][-1] == "${args_no_hyphens}"
