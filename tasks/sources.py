@@ -8,11 +8,12 @@ from pathlib import Path
 from torch import Tensor
 
 from tasks.dataset import Dataset
+from tasks.glyphs import glyphs
 from tasks.packaged import digits, mnist5k
 from tasks.raw import RawData, to_dataset, to_inputs
 from tasks.splits import SPLITS, pick_split
 
-BUILT_IN: dict[str, Callable[[], RawData]] = {"digits": digits, "mnist5k": mnist5k}
+BUILT_IN: dict[str, Callable[[], RawData]] = {"digits": digits, "glyphs": glyphs, "mnist5k": mnist5k}
 """Sources that need no argument."""
 
 WITH_ARGUMENT: dict[str, tuple[str, Callable[[str], list[RawData]]]] = {}
