@@ -48,7 +48,8 @@ def metz_objective(
     """The meta-objective of one task, from features [B, F] and integer labels [B] in 0..ways-1 of support and query.
 
     Both feature sets should come from one forward pass over the concatenated batch, since batch normalisation sees
-    both. Differentiable in the features; works under ``torch.func.vmap``.
+    both. Differentiable in the features; works under ``torch.func.vmap``. A query prediction near 0, as from features
+    that are all constant, has no direction: its gradient is huge, and at exactly 0 the loss is not a number.
     """
     target_support = centred_targets(y_support, ways, features_support.dtype)
     target_query = centred_targets(y_query, ways, features_query.dtype)

@@ -49,9 +49,12 @@ def load_arrays(path: Path) -> ArrayFile:
     Raises OSError if it cannot be opened and ValueError if it is not a readable archive of numbers.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
             arrays = {name: archive[name] for name in archive.files}
-    except (AttributeError, TypeError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a readable .npz archive of numbers: {error}") from error
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
@@ -77,7 +80,10 @@ def check_file(path: Path) -> FileResult:
             "(meta-objective) or grad_theta/… (meta-gradient)"
         )
     inputs = stored if kind == "meta-objective" else inputs_of(stored)
-    computed = compute(stored, inputs, torch.float64), compute(stored, inputs, torch.float32)
+    try:
+        computed = compute(stored, inputs, torch.float64), compute(stored, inputs, torch.float32)
+    except (IndexError, RuntimeError) as error:
+        raise ValueError(f"the arrays of {path} do not fit together: {error}") from error
     groups = compare(stored, inputs, computed)
     return FileResult(path, kind, groups, uncompared(stored, computed[0]))
 
@@ -199,11 +205,13 @@ def meta_gradient(stored: ArrayFile, inputs: ArrayFile, dtype: torch.dtype) -> d
 def objective_of(arrays: ArrayFile, prefix: str, support: Tensor, query: Tensor) -> MetaObjective:
     """The meta-objective of features [B, F] with the labels stored under ``prefix``.
 
-    Raises ValueError if labels and features differ in number.
+    Raises ValueError if labels and features differ in number or a label is out of range.
     """
     labels = []
     for part, features in (("train", support), ("test", query)):
         y = arrays.shaped(f"{prefix}labels_{part}", (len(features),))
+        if not ((y >= 0) & (y < len(y)) & (y == np.floor(y))).all():
+            raise ValueError(f"{arrays.path}: got labels {prefix}labels_{part} outside of 0 to {len(y) - 1}")
         labels.append(torch.from_numpy(y.astype(np.int64)))
     ways = int(torch.cat(labels).max()) + 1
     return metz_objective(support, labels[0], query, labels[1], ways)

@@ -434,7 +434,7 @@ def objective_case(features, per_class, rng):
 def main():
     folder = Path(__file__).parent / "vectors"
     folder.mkdir(exist_ok=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(3)  # both sides of every condition in the rule occur
     inputs = random_inputs(tiny_config(1), 6, rng)
     np.savez_compressed(folder / "tiny.npz", **inputs, **update_outputs(inputs, (3,)))
     readout = random_readout(6, rng)
