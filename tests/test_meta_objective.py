@@ -55,6 +55,11 @@ def test_ridge_marks_what_it_cannot_solve_and_spares_the_other_tasks() -> None:
         ridge(a[0], y[0], 0.0)
 
 
+def test_a_factor_that_failed_is_not_used_even_if_it_is_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", lambda matrix: (torch.eye(len(matrix)), torch.tensor(2)))
+    assert ridge(torch.rand(5, 3), torch.rand(5, 2), 0.1).isnan().all()
+
+
 def test_targets_have_mean_zero_and_unit_norm() -> None:
     targets = centred_targets(torch.tensor([0, 0, 2, 1, 2]), 3, torch.float64)
     assert float(targets.mean()) == pytest.approx(0)
