@@ -1,0 +1,203 @@
+"""Few-shot evaluation of a rule and its company on paired tasks.
+
+A base network is embedded with batch-norm statistics frozen on unlabelled examples of the task, so no query changes the
+features of another. The unlabelled stream comes from the whole pool of a task, its queries included, without labels.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import torch
+
+from inner_loop.apply import apply_rule_to_tasks
+from inner_loop.mlp import MLP
+from inner_loop.states import finite_tasks, stack_states, unstack_state
+from outer_loop.baselines import accuracies, pca, raw
+from outer_loop.few_shot_readout import few_shot_accuracy
+from outer_loop.paired_tasks import NETWORK, PairedTask, paired_tasks
+from tasks.task import TaskSource
+from update_rules.contract import Rule, State
+
+METHODS = ("rule", "untrained_rule", "random_network", "raw", "pca")
+"""The rule; the rule at its initial θ; the base network before its first step; the inputs; their components by PCA."""
+
+TASKS_AT_ONCE = 10
+"""Tasks whose base networks are trained together, which bounds memory."""
+
+Progress = Callable[[int], None]
+"""Called with a number of tasks just done by one method."""
+
+
+@dataclass(frozen=True)
+class InnerTraining:
+    """Which base network a rule trains, with units by layer, and how: ``steps`` inner steps of ``batch`` examples."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    outputs: int = 32
+    activation: str = "relu"
+    steps: int = 50
+    batch: int = 64
+
+
+@dataclass(frozen=True)
+class StepAccuracies:
+    """Accuracies of each task by inner step, and how many tasks ended with a network that is not finite."""
+
+    by_step: dict[int, list[float]]
+    diverged: int
+
+
+@dataclass(frozen=True)
+class SourceEvaluation:
+    """Accuracies of each task by method on one source; ``diverged`` counts, by method, tasks that ended not finite."""
+
+    accuracies: dict[str, list[float]]
+    diverged: dict[str, int]
+
+
+def untrained(rule: Rule) -> Rule:
+    """The same rule at its initial θ, on the same device."""
+    return type(rule)(**rule.config).to(_device(rule))
+
+
+def base_network(task: PairedTask, inner: InnerTraining) -> MLP:
+    """The base network that ``inner`` states, for the inputs of ``task``."""
+    return MLP((task.task.inputs, *inner.hidden, inner.outputs), inner.activation)
+
+
+def train_task(rule: Rule, task: PairedTask, inner: InnerTraining, points: Sequence[int]) -> list[State]:
+    """The States of the base network of ``task`` after each of ``points`` inner steps, on the CPU."""
+    reads = _train(rule, base_network(task, inner), [task], inner.batch, points)
+    return [unstack_state(read)[0] for read in reads]
+
+
+def accuracies_by_inner_step(
+    rule: Rule,
+    source: TaskSource,
+    inner: InnerTraining,
+    *,
+    read_points: Sequence[int],
+    tasks: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> StepAccuracies:
+    """Few-shot accuracy of the base network after each of ``read_points`` inner steps, task by task.
+
+    The same arguments give the same numbers; no global random state is read or changed. A network that is not finite
+    counts as a guess. Raises ValueError as ``apply_rule_to_tasks``, ``MLP`` and ``TaskSource`` do.
+    """
+    by_step: dict[int, list[float]] = {point: [0.0] * tasks for point in read_points}
+    diverged = 0
+    for group in _groups(source, tasks, seed):
+        network = base_network(group[0], inner)
+        reads = _train(rule, network, group, inner.batch, read_points)
+        diverged += int((~finite_tasks(reads[-1])).sum())
+        for point, stacked in zip(read_points, reads, strict=True):
+            for task, state in zip(group, unstack_state(stacked), strict=True):
+                by_step[point][task.index] = _network_accuracy(network, state, task)
+        if progress is not None:
+            progress(len(group))
+    return StepAccuracies(by_step, diverged)
+
+
+def evaluate_rule(
+    rule: Rule,
+    source: TaskSource,
+    *,
+    hidden: tuple[int, ...],
+    outputs: int,
+    activation: str,
+    steps: int,
+    read_every: int,
+    tasks: int,
+    batch: int,
+    seed: int,
+) -> dict[int, float]:
+    """Mean few-shot accuracy over ``tasks`` tasks after 0, every ``read_every`` and ``steps`` inner steps."""
+    inner = InnerTraining(hidden, outputs, activation, steps, batch)
+    points = read_points(steps, read_every)
+    measured = accuracies_by_inner_step(rule, source, inner, read_points=points, tasks=tasks, seed=seed)
+    return {point: sum(values) / len(values) for point, values in measured.by_step.items()}
+
+
+def read_points(steps: int, read_every: int) -> list[int]:
+    """0, every ``read_every`` and the last of ``steps`` inner steps."""
+    return sorted({*range(0, steps, read_every), steps})
+
+
+def evaluate_source(
+    rule: Rule,
+    source: TaskSource,
+    inner: InnerTraining,
+    *,
+    tasks: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> SourceEvaluation:
+    """Few-shot accuracy of every method in METHODS on the same ``tasks`` tasks of ``source``, task by task.
+
+    ``progress`` hears of each task twice: once for the rule and once for the untrained rule.
+    """
+    measure = partial(accuracies_by_inner_step, source=source, inner=inner, tasks=tasks, seed=seed, progress=progress)
+    trained = measure(rule, read_points=sorted({0, inner.steps}))
+    initial = measure(untrained(rule), read_points=[inner.steps])
+    found = {
+        "rule": trained.by_step[inner.steps],
+        "untrained_rule": initial.by_step[inner.steps],
+        "random_network": trained.by_step[0],
+        "raw": accuracies(raw, paired_tasks(source, tasks, seed)),
+        "pca": accuracies(partial(pca, outputs=inner.outputs), paired_tasks(source, tasks, seed)),
+    }
+    return SourceEvaluation(found, {"rule": trained.diverged, "untrained_rule": initial.diverged})
+
+
+def evaluate(
+    rule: Rule,
+    sources: Mapping[str, TaskSource],
+    inner: InnerTraining,
+    *,
+    tasks: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> dict[str, SourceEvaluation]:
+    """``evaluate_source`` on each of ``sources``, by name."""
+    return {
+        name: evaluate_source(rule, source, inner, tasks=tasks, seed=seed, progress=progress)
+        for name, source in sources.items()
+    }
+
+
+def _groups(source: TaskSource, tasks: int, seed: int) -> Iterator[list[PairedTask]]:
+    """The tasks in groups of at most TASKS_AT_ONCE with equally wide inputs; no group outlives its turn."""
+    every = paired_tasks(source, tasks, seed)
+    while some := list(islice(every, TASKS_AT_ONCE)):
+        for width in sorted({task.task.inputs for task in some}):
+            yield [task for task in some if task.task.inputs == width]
+
+
+def _train(rule: Rule, network: MLP, group: Sequence[PairedTask], batch: int, points: Sequence[int]) -> list[State]:
+    """The stacked States [T, ...] of the tasks' base networks after each of ``points`` inner steps, on the CPU."""
+    device = _device(rule)
+    start = stack_states([rule.init_state(network, task.generator(NETWORK)) for task in group])
+    streams = [task.stream(batch) for task in group]
+    batches = (torch.stack(step).to(device) for step in islice(zip(*streams, strict=True), points[-1]))
+    state = {name: value.to(device) for name, value in start.items()}
+    reads = apply_rule_to_tasks(rule, network, state, batches, read_points=points)
+    return [{name: value.cpu() for name, value in read.items()} for read in reads]
+
+
+def _network_accuracy(network: MLP, state: State, task: PairedTask) -> float:
+    """Few-shot accuracy of one base network, embedded with frozen statistics."""
+    with torch.no_grad():
+        statistics = network.statistics(state, task.unlabelled)
+        support, query = (
+            network.forward(state, x, statistics=statistics).x[-1]
+            for x in (task.episode.support_x, task.episode.query_x)
+        )
+    return few_shot_accuracy(support, task.episode.support_y, query, task.episode.query_y)
+
+
+def _device(rule: Rule) -> torch.device:
+    return next((parameter.device for parameter in rule.parameters()), torch.device("cpu"))

@@ -1,0 +1,58 @@
+"""Evaluation tasks that every method sees alike: same classes, episode, starting network and unlabelled stream."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from tasks.task import Episode, Task, TaskSource
+
+UNLABELLED_EXAMPLES = 1000
+"""At most so many unlabelled examples of a task's pool give batch-norm statistics and principal components."""
+
+TASK, EPISODE, UNLABELLED, NETWORK, STREAM = range(5)
+"""What randomness is for; each use has a stream of its own, so that methods cannot disturb each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairedTask:
+    """Task number ``index`` of ``source`` under ``seed``: whatever is drawn for it depends on these three alone."""
+
+    source: TaskSource
+    seed: int
+    index: int
+
+    def generator(self, purpose: int) -> Generator:
+        """A fresh generator for one use of randomness; the same every time."""
+        seed = np.random.SeedSequence((self.seed, self.index, purpose)).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(seed[0]))
+
+    @cached_property
+    def task(self) -> Task:
+        """The task: classes and input permutation."""
+        return self.source.draw(self.generator(TASK))
+
+    @cached_property
+    def episode(self) -> Episode:
+        """Its support and query examples."""
+        return self.task.episode(self.generator(EPISODE))
+
+    @cached_property
+    def unlabelled(self) -> Tensor:
+        """Different examples of the pool, [n, D] with n up to UNLABELLED_EXAMPLES."""
+        examples = min(len(self.task.pool), UNLABELLED_EXAMPLES)
+        return self.task.unlabelled(self.generator(UNLABELLED), 1, examples)[0]
+
+    def stream(self, batch: int) -> Iterator[Tensor]:
+        """Unlabelled batches [B, D] without end, for inner steps."""
+        generator = self.generator(STREAM)
+        while True:
+            yield self.task.unlabelled(generator, 1, batch)[0]
+
+
+def paired_tasks(source: TaskSource, tasks: int, seed: int) -> Iterator[PairedTask]:
+    """The first ``tasks`` evaluation tasks of ``source`` under ``seed``, one after the other to save memory."""
+    return (PairedTask(source, seed, index) for index in range(tasks))
