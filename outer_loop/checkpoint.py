@@ -1,5 +1,6 @@
 """Checkpoints: the whole state of a run on disk, complete at every instant, and read back without running any code."""
 
+import io
 import os
 import re
 import shutil
@@ -23,8 +24,10 @@ def save_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
     ``payload``, and OSError if it cannot be written.
     """
     _check_plain(payload, "payload")
+    content = io.BytesIO()  # straight to the file, torch.save would turn a full disk into a RuntimeError
+    torch.save({"format": FORMAT, "version": VERSION, "payload": payload}, content)
     with atomic_write(path) as file:
-        torch.save({"format": FORMAT, "version": VERSION, "payload": payload}, file)
+        file.write(content.getbuffer())
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
