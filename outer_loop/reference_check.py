@@ -50,9 +50,10 @@ def load_arrays(path: Path) -> ArrayFile:
     """
     try:
         with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no zip archive, or only a part of one")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a readable .npz archive of numbers: {error}") from error
