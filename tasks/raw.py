@@ -87,12 +87,13 @@ def to_inputs(raw: RawData, size: int | None) -> tuple[Tensor, tuple[int, ...] |
             )
         inputs, image_shape = torch.from_numpy(np.log2(1.0 + x.astype(np.float32))), None
     elif x.ndim == 2 and x.dtype.kind == "f":
-        inputs, image_shape = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)), None
+        inputs, image_shape = torch.from_numpy(_float32(x)), None
     elif (x.ndim == 3 or (x.ndim == 4 and x.shape[3] == 3)) and (x.dtype == np.uint8 or x.dtype.kind == "f"):
-        images = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+        images = torch.from_numpy(_float32(x))
         if x.dtype == np.uint8:
             images /= 255.0
-        check_inputs(name, images.flatten(1), tuple(images.shape[1:]))
+        else:
+            check_inputs(name, images.flatten(1), tuple(images.shape[1:]))  # before resizing hides what is wrong
         images = images if size is None else resize(images, size)
         inputs, image_shape = images.flatten(1), tuple(images.shape[1:])
     else:
@@ -102,6 +103,12 @@ def to_inputs(raw: RawData, size: int | None) -> tuple[Tensor, tuple[int, ...] |
         )
     check_inputs(name, inputs, image_shape)
     return inputs.contiguous(), image_shape
+
+
+def _float32(x: Array) -> Array:
+    """A float32 copy of ``x``, in which what is too large becomes infinite, for ``check_inputs`` to report."""
+    with np.errstate(over="ignore"):
+        return np.array(x, dtype=np.float32, order="C")
 
 
 def to_dataset(raw: RawData, size: int | None) -> Dataset:

@@ -7,8 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from tasks.csv_source import read_csv
 from tasks.dataset import Dataset
+from tasks.folder_source import read_folder
 from tasks.glyphs import glyphs
+from tasks.idx_source import read_idx
+from tasks.npz_source import read_npz
+from tasks.openml_source import read_openml
 from tasks.packaged import digits, mnist5k
 from tasks.raw import RawData, to_dataset, to_inputs
 from tasks.splits import SPLITS, pick_split
@@ -16,7 +21,16 @@ from tasks.splits import SPLITS, pick_split
 BUILT_IN: dict[str, Callable[[], RawData]] = {"digits": digits, "glyphs": glyphs, "mnist5k": mnist5k}
 """Sources that need no argument."""
 
-WITH_ARGUMENT: dict[str, tuple[str, Callable[[str], list[RawData]]]] = {}
+Reader = Callable[[str, int | None, bool], list[RawData]]
+"""Argument, image size to read at (None: as stored) and whether labels are needed -> the data there."""
+
+WITH_ARGUMENT: dict[str, tuple[str, Reader]] = {
+    "npz": ("FILE", lambda argument, size, labelled: read_npz(argument)),
+    "idx": ("FOLDER", lambda argument, size, labelled: read_idx(argument)),
+    "folder": ("FOLDER", lambda argument, size, labelled: read_folder(argument, size)),
+    "csv": ("FILE", lambda argument, size, labelled: read_csv(argument, labelled)),
+    "openml": ("NAME", lambda argument, size, labelled: read_openml(argument)),
+}
 """Sources that read what their argument names: scheme -> (what the argument is, reader)."""
 
 
@@ -28,7 +42,7 @@ def load_source(source: str, *, size: int | None = None, seed: int = 0) -> list[
     alone uses ``seed``). Images are resized to ``size`` × ``size``; tables are left alone. Raises ValueError or OSError
     with one line that names what is wrong.
     """
-    return [to_dataset(raw, size) for raw in _read(source, seed)]
+    return [to_dataset(raw, size) for raw in _read(source, size, seed, labelled=True)]
 
 
 def load_inputs(source: str, *, size: int | None = None, seed: int = 0) -> tuple[Tensor, tuple[int, ...] | None]:
@@ -36,21 +50,23 @@ def load_inputs(source: str, *, size: int | None = None, seed: int = 0) -> tuple
 
     Arguments and errors as for ``load_source``; ValueError also where the source holds several tables.
     """
-    tables = _read(source, seed)
+    tables = _read(source, size, seed, labelled=False)
     if len(tables) > 1:
         raise ValueError(f"{source}: {len(tables)} tables, expected one")
     return to_inputs(tables[0], size)
 
 
-def _read(source: str, seed: int) -> list[RawData]:
+def _read(source: str, size: int | None, seed: int, labelled: bool) -> list[RawData]:
     """What ``source`` holds, after its split is picked."""
+    if size is not None and size < 1:
+        raise ValueError(f"got image size {size}, expected 1 or more")
     location, split = _parse_split(source)
     scheme, colon, argument = location.partition(":")
     known = [*BUILT_IN, *(f"{name}:{what}" for name, (what, _) in WITH_ARGUMENT.items())]
     if scheme in BUILT_IN and not colon:
         tables = [BUILT_IN[scheme]()]
     elif scheme in WITH_ARGUMENT and argument:
-        tables = WITH_ARGUMENT[scheme][1](argument)
+        tables = WITH_ARGUMENT[scheme][1](argument, size, labelled)
     else:
         near = get_close_matches(scheme, [*BUILT_IN, *WITH_ARGUMENT], n=1)
         hint = f"; did you mean {next(k for k in known if k.partition(':')[0] == near[0])}?" if near else ""
