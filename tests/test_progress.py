@@ -1,0 +1,86 @@
+"""Progress: plain lines for a file, a live bar for a terminal."""
+
+import io
+import re
+
+import pytest
+
+from outer_loop.progress import Progress, duration
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def run(stream, total=6, initial=2):
+    with Progress(total, initial, stream) as progress:
+        progress.message("resuming [at] step 2")
+        for step in range(initial + 1, total + 1):
+            progress.update(step, meta_loss=1 / step, accuracy=step / 10)
+
+
+def test_a_file_gets_lines_for_the_first_and_the_last_step():
+    stream = io.StringIO()
+    run(stream)
+    message, first, last = stream.getvalue().splitlines()
+    assert message == "resuming [at] step 2"
+    figures = r", meta-loss (\S+), accuracy (\S+), (\S+) steps/s, (\S+) left"
+    assert re.fullmatch("outer step 3/6" + figures, first).groups()[:2] == ("0.3333", "0.300")
+    assert re.fullmatch("outer step 6/6" + figures, last).groups()[:2] == ("0.1667", "0.600")
+    assert last.endswith(" 0:00:00 left")
+
+
+def test_a_file_gets_lines_that_are_some_time_apart(monkeypatch):
+    monkeypatch.setattr("outer_loop.progress.LINE_EVERY_S", 0.0)
+    stream = io.StringIO()
+    run(stream)
+    assert re.findall(r"outer step (\d)/6", stream.getvalue()) == ["3", "4", "5", "6"]
+
+
+def test_speed_and_time_left_count_from_where_the_run_was_resumed(monkeypatch):
+    clock = iter(range(100, 1000, 2))
+    monkeypatch.setattr("outer_loop.progress.time.monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    with Progress(12, 2, stream) as progress:
+        progress.update(3, 1.0, 1.0)
+    assert stream.getvalue().endswith(", 0.50 steps/s, 0:00:18 left\n")
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_terminal_gets_a_bar_with_the_same_figures():
+    stream = Terminal()
+    run(stream)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert "resuming [at] step 2\n" in text
+    last = text[text.rindex("outer step") :]
+    assert re.search(r"outer step 6/6 ━+ meta-loss 0\.1667, accuracy 0\.600, \S+ steps/s, 0:00:00 left", last)
+    assert stream.getvalue().endswith("\x1b[?25h"), "the cursor is back"
+
+
+@pytest.mark.usefixtures("wide")
+def test_the_bar_is_taken_down_when_the_run_fails():
+    def failing(stream):
+        with Progress(3, 0, stream):
+            raise ValueError("diverged")
+
+    stream = Terminal()
+    with pytest.raises(ValueError, match="diverged"):
+        failing(stream)
+    assert stream.getvalue().endswith("\x1b[?25h")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3599, "0:59:59"), (90061, "25:01:01")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
