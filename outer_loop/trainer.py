@@ -11,12 +11,13 @@ import torch
 
 from outer_loop.checkpoint import Checkpoints
 from outer_loop.config import Config
-from outer_loop.evaluation import evaluate_rule
+from outer_loop.evaluation import InnerTraining, evaluate_rule
 from outer_loop.interruption import Interruption
 from outer_loop.outer_estimator import Estimate, OuterEstimator, TruncatedBackprop
+from outer_loop.paired_tasks import PairedTask
 from outer_loop.progress import Progress
 from outer_loop.provenance import commit
-from outer_loop.receptive_fields import receptive_field_image
+from outer_loop.receptive_fields import montage, receptive_fields
 from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
@@ -191,28 +192,29 @@ class Trainer:
     def _evaluate(self, tracker: Tracker, checkpoints: Checkpoints) -> dict[str, float]:
         """Readout accuracy by inner step on every source; the best rule so far is saved."""
         config, state = self.config, self.state
-        settings = config.evaluation
-        hidden, activation = config.network.hidden[0], config.network.activations[0]
-        metrics, last = {}, []
+        settings, inner = config.evaluation, self._inner_training()
+        metrics: dict[str, float] = {}
+        last = []
         for name, source in self.evaluation_sources.items():
             by_step = evaluate_rule(
                 state.rule,
                 source,
-                hidden=hidden,
-                outputs=config.network.outputs,
-                activation=activation,
-                steps=settings.steps,
+                hidden=inner.hidden,
+                outputs=inner.outputs,
+                activation=inner.activation,
+                steps=inner.steps,
                 read_every=settings.read_every,
                 tasks=settings.tasks,
-                batch=config.tasks.batch,
+                batch=inner.batch,
                 seed=EVALUATION_SEED,
             )
             metrics |= {f"{name}/accuracy@{step}": accuracy for step, accuracy in by_step.items()}
             if name.startswith("heldout/"):
-                last.append(by_step[max(by_step)])
-        image = receptive_field_image(state.rule, next(iter(self.evaluation_sources.values())), config)
-        if image is not None:
-            tracker.log_images(state.outer_step, "receptive_fields", image)
+                last.append(by_step[inner.steps])
+        shown = PairedTask(next(iter(self.evaluation_sources.values())), EVALUATION_SEED, 0)
+        fields = receptive_fields(state.rule, shown, inner)
+        if fields is not None:
+            tracker.log_images(state.outer_step, "receptive_fields", [montage(field) for field in fields])
         mean = sum(last) / len(last)
         if mean > state.best_accuracy:
             state.best_accuracy = mean
@@ -221,6 +223,13 @@ class Trainer:
             checkpoints.save_best(self._payload())
             tracker.log_artifact(path, "rule")
         return metrics | {"best_heldout_accuracy": state.best_accuracy}
+
+    def _inner_training(self) -> InnerTraining:
+        """What a rule is evaluated on: the first of the config's choices of base network."""
+        network, settings = self.config.network, self.config.evaluation
+        return InnerTraining(
+            network.hidden[0], network.outputs, network.activations[0], settings.steps, self.config.tasks.batch
+        )
 
     def _rule_header(self) -> dict[str, Any]:
         """What a rule file says about where the rule comes from."""

@@ -24,7 +24,7 @@ OPTIONS = {
         "readout_channels": 2,
         "learning_rate": 0.01,
     },
-    "neuron_local": {"hidden": 6, "error_channels": 3},
+    "neuron_local": {"hidden": 6, "error_channels": 3, "rate": 0.03},
     "hebbian": {},
 }
 NETWORK = MLP((9, 7, 6, 5))

@@ -11,6 +11,7 @@ one matrix product on memory as it lies.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,35 +19,31 @@ from torch import Tensor, nn
 from update_rules.contract import Activations, Network, Rule, State, Views
 from update_rules.local_terms import EPS, bounded_columns, standardised, turn, unit_rms_columns, unit_rms_state
 
-UNIT_STATISTICS = 7
-"""Incoming mean |w| and mean w; outgoing mean |w|, rms and mean w; batch mean and standard deviation of x."""
+UNIT_INPUTS = 9
+"""Incoming mean |w| and mean w; outgoing mean |w|, rms and mean w; batch mean and deviation of x; bias; a constant."""
 
-TERMS = (
-    "w_base",
-    "large_decay",
-    "decorrelate",
-    "hebb",
-    "order_0",
-    "rbf",
-    "order_1",
-    "linear_upper",
-    "linear_upper_psd",
-    "linear_lower",
-    "square_upper",
-    "square_lower",
-)
+TERMS = {
+    "w_base": 0.1,
+    "large_decay": 0.1,
+    "decorrelate": -1.0,
+    "hebb": 0.1,
+    "order_0": 1.0,
+    "rbf": 0.1,
+    "order_1": 0.1,
+    "linear_upper": 0.1,
+    "linear_upper_psd": 0.1,
+    "linear_lower": 0.1,
+    "square_upper": 0.1,
+    "square_lower": 0.1,
+}
+"""The terms of a weight change, each with the mixing weight it starts from: Hebbian growth against decorrelation."""
 
-UPPER_READOUTS = (
-    "order_0",
-    "rbf",
-    "order_1",
-    "linear_upper_a",
-    "linear_upper_b",
-    "psd",
-    "square_upper_a",
-    "square_upper_b",
-)
-LOWER_READOUTS = ("order_0", "rbf", "order_1", "linear_lower_a", "linear_lower_b", "square_lower_a", "square_lower_b")
+QUICK = 10.0
+"""Adam moves every number by about the same amount; those stored divided by this move so many times faster."""
+
+UPPER = ("order_0", "rbf", "order_1", "linear_upper_a", "linear_upper_b", "psd", "square_upper_a", "square_upper_b")
+LOWER = ("order_0", "rbf", "order_1", "linear_lower_a", "linear_lower_b", "square_lower_a", "square_lower_b")
+"""Readouts that a neuron gives to the weights below it (as their upper side) and above it (as their lower side)."""
 
 
 def symmetric(u: Tensor) -> Tensor:
@@ -62,32 +59,30 @@ def channel_map(weights: Tensor, x: Tensor) -> Tensor:
     return torch.einsum("rh,hn->rn", weights, x.flatten(1)).unflatten(1, x.shape[1:])
 
 
+def _scaled_normal(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
+    """Normal numbers with standard deviation 1 / sqrt(columns), the fan-in."""
+    return nn.Parameter(torch.randn(rows, columns, generator=generator) / math.sqrt(columns))
+
+
 class NeuronMLP(nn.Module):
-    """Two layers inside each neuron: [F, B, N] per example and [S, N] per unit in, [H, B, N] out.
+    """Two layers inside each neuron: [F, B, N] per example and [UNIT_INPUTS, N] per unit in, [H, B, N] out.
 
     The first layer's output, averaged over the batch, is a second input of the next: a neuron's own history.
     """
 
-    def __init__(self, per_example: int, per_unit: int, hidden: int, generator: torch.Generator) -> None:
+    def __init__(self, per_example: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.example = nn.Parameter(_scaled_normal((hidden, per_example), generator))
-        self.unit = nn.Parameter(_scaled_normal((hidden, per_unit + 1), generator))
-        self.mix = nn.Parameter(_scaled_normal((hidden, hidden), generator))
-        self.pooled = nn.Parameter(_scaled_normal((hidden, hidden), generator))
+        self.example = _scaled_normal(hidden, per_example, generator)
+        self.unit = _scaled_normal(hidden, UNIT_INPUTS, generator)
+        self.mix = _scaled_normal(hidden, hidden, generator)
+        self.pooled = _scaled_normal(hidden, hidden, generator)
         self.offset = nn.Parameter(torch.zeros(hidden))
 
     def forward(self, per_example: Tensor, per_unit: Tensor) -> Tensor:
-        """The neuron states [H, B, N] for ``per_example`` [F, B, N] and ``per_unit`` [S, N]."""
-        constant = per_unit.new_ones(1, per_unit.shape[1])
-        unit = self.unit @ torch.cat([per_unit, constant])
-        first = torch.relu(channel_map(self.example, per_example) + unit[:, None, :])
+        """The neuron states [H, B, N] for ``per_example`` [F, B, N] and ``per_unit`` [UNIT_INPUTS, N]."""
+        first = torch.relu(channel_map(self.example, per_example) + (self.unit @ per_unit)[:, None, :])
         history = self.pooled @ first.mean(1) + self.offset[:, None]
         return torch.relu(channel_map(self.mix, first) + history[:, None, :])
-
-
-def _scaled_normal(shape: tuple[int, int], generator: torch.Generator, gain: float = 1.0) -> Tensor:
-    """Normal numbers with standard deviation gain / sqrt(fan-in)."""
-    return torch.randn(shape, generator=generator) * (gain / math.sqrt(shape[1]))
 
 
 class NeuronLocal(Rule):
@@ -95,7 +90,7 @@ class NeuronLocal(Rule):
 
     ``hidden`` is the width H of a neuron's own network, ``error_channels`` C the channels that the backward weights
     carry down, ``readout_channels`` the rank per example of each learned outer product, ``rate`` the starting value of
-    the learned inner rate (a share of a weight column's rms per step).
+    the learned inner rate (a share of a weight column's rms per step), ``seed`` decides the starting weights.
     """
 
     name = "neuron_local"
@@ -106,7 +101,7 @@ class NeuronLocal(Rule):
         hidden: int = 16,
         error_channels: int = 4,
         readout_channels: int = 2,
-        rate: float = 0.03,
+        rate: float = 0.1,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -119,19 +114,35 @@ class NeuronLocal(Rule):
         }
         generator = torch.Generator().manual_seed(seed)
         self.error_channels, self.readout_channels = error_channels, readout_channels
-        per_unit = UNIT_STATISTICS + 1
-        self.top = NeuronMLP(2, per_unit, hidden, generator)
-        self.top_error = nn.Parameter(_scaled_normal((error_channels, hidden), generator))
-        self.neuron = NeuronMLP(2 + error_channels, per_unit, hidden, generator)
-        self.error = nn.Parameter(_scaled_normal((error_channels, hidden), generator))
-        upper, lower = len(UPPER_READOUTS) * readout_channels, len(LOWER_READOUTS) * readout_channels
-        self.upper = nn.Parameter(_scaled_normal((upper, hidden), generator))
-        self.lower = nn.Parameter(_scaled_normal((lower, hidden), generator))
-        self.upper_offset = nn.Parameter(torch.zeros(upper))
-        self.lower_offset = nn.Parameter(torch.zeros(lower))
-        self.bias = nn.Parameter(_scaled_normal((1, hidden), generator))
-        self.mixing = nn.Parameter(torch.full((len(TERMS),), 0.1))
-        self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
+        inputs = 2 + error_channels
+        self.top = NeuronMLP(2, hidden, generator)
+        self.top_error = _scaled_normal(error_channels, hidden, generator)
+        self.neuron = NeuronMLP(inputs, hidden, generator)
+        # Rows: what the weights below read, the bias change, the error sent down, what the weights above read.
+        self.rows_below = len(UPPER) * readout_channels
+        rows = self.rows_below + 1 + error_channels + len(LOWER) * readout_channels
+        self.from_hidden = _scaled_normal(rows, hidden, generator)
+        self.from_inputs = _scaled_normal(rows, inputs, generator)
+        self.offset = nn.Parameter(torch.zeros(rows))
+        self.mixing = nn.Parameter(torch.tensor(list(TERMS.values())) / QUICK)
+        self.log_rate = nn.Parameter(torch.tensor(math.log(rate) / QUICK))
+        self._start_hebbian()
+
+    @torch.no_grad()
+    def _start_hebbian(self) -> None:
+        """Let ``order_0`` start as ⟨z_low x_up⟩ and ⟨z_low z_up⟩: Hebb's rule, from which the rest is learned."""
+        x, z = 0, 1
+        above = self.rows_below + 1 + self.error_channels
+        for channel in range(self.readout_channels):
+            for row, seen in ((channel, x if channel == 0 else z), (above + channel, z)):
+                self.from_hidden[row] *= 0.1
+                self.from_inputs[row] *= 0.1
+                self.from_inputs[row, seen] = 1.0
+
+    @property
+    def rate(self) -> Tensor:
+        """The learned inner rate."""
+        return (QUICK * self.log_rate).exp()
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1."""
@@ -141,21 +152,38 @@ class NeuronLocal(Rule):
         """One inner step on ``views["unlabelled"]`` [B, D]."""
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
-        hidden = self._neuron_states(activations, state, depth)
-        rate = self.log_rate.exp()
-        new: State = {}
         centred = [standardised(x) for x in activations.x]
-        for layer in range(1, depth + 1):
-            w = state[f"w{layer}"]
-            change = self._weight_change(w, hidden[layer - 1], hidden[layer], centred[layer - 1], centred[layer])
-            new[f"w{layer}"] = unit_rms_columns(w - rate * change)
-            new[f"v{layer}"] = unit_rms_columns(state[f"v{layer}"] - rate * change)
-            push = torch.tanh(self.bias @ hidden[layer].mean(1))[0]
-            new[f"b{layer}"] = state[f"b{layer}"] * (1 - rate) - rate * push
+        rate = self.rate
+        new: State = {}
+        error: Tensor | None = None
+        upper: Tensor | None = None
+        for layer in range(depth, -1, -1):
+            x = activations.x[layer]
+            z = activations.z[layer] if layer > 0 else centred[0]
+            unit = self._unit_inputs(activations, state, layer, depth)
+            seen = torch.stack([x, z])
+            if error is None:
+                error = channel_map(self.top_error, self.top(seen, unit))
+            error = error * torch.rsqrt((error * error).mean(0) + EPS)
+            seen = torch.cat([seen, error])
+            given, push, sent, lower = self._readouts(
+                seen, self.neuron(seen, unit), first=layer == 0, last=upper is None
+            )
+            if upper is not None:
+                w = state[f"w{layer + 1}"]
+                change = self._weight_change(w, lower, upper, centred[layer], centred[layer + 1])
+                new[f"w{layer + 1}"] = unit_rms_columns(w + rate * change)
+                new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + rate * change)
+            if layer > 0:
+                b = state[f"b{layer}"]
+                new[f"b{layer}"] = b * (1 - rate) + rate * torch.tanh(push.mean(1))[0]
+                local = error * torch.sigmoid(z) + sent
+                error = (local.flatten(0, 1) @ state[f"v{layer}"].mT).unflatten(0, local.shape[:2])
+                upper = given
         return new
 
-    def _unit_statistics(self, activations: Activations, state: State, layer: int, depth: int) -> Tensor:
-        """Per-unit inputs of a neuron, [UNIT_STATISTICS + 1, N]: weight and activity statistics, and the bias."""
+    def _unit_inputs(self, activations: Activations, state: State, layer: int, depth: int) -> Tensor:
+        """Per-unit inputs of a neuron, [UNIT_INPUTS, N]; statistics of weights that do not exist are 0."""
         x = activations.x[layer]
         zero = x.new_zeros(x.shape[1])
         mean, deviation = x.mean(0), torch.sqrt(x.var(0, correction=0) + EPS)
@@ -166,45 +194,42 @@ class NeuronLocal(Rule):
         if layer < depth:
             w = state[f"w{layer + 1}"]
             outgoing = [w.abs().mean(1), torch.sqrt((w * w).mean(1) + EPS), w.mean(1)]
-        return torch.stack([*incoming, *outgoing, mean, deviation, bias])
+        return torch.stack([*incoming, *outgoing, mean, deviation, bias, torch.ones_like(zero)])
 
-    def _neuron_states(self, activations: Activations, state: State, depth: int) -> list[Tensor]:
-        """The neuron states [H, B, N_l] of every layer, from the top layer down to the input."""
-        states: list[Tensor] = []
-        error = activations.x[-1]
-        for layer in range(depth, -1, -1):
-            x = activations.x[layer]
-            z = activations.z[layer] if layer > 0 else standardised(x)
-            unit = self._unit_statistics(activations, state, layer, depth)
-            if layer == depth:
-                top = self.top(torch.stack([x, z]), unit)
-                error = channel_map(self.top_error, top)
-            error = error * torch.rsqrt((error * error).mean(0) + EPS)
-            h = self.neuron(torch.cat([torch.stack([x, z]), error]), unit)
-            states.append(h)
-            if layer > 0:
-                local = error * torch.sigmoid(z) + channel_map(self.error, h)
-                error = (local.flatten(0, 1) @ state[f"v{layer}"].mT).unflatten(0, local.shape[:2])
-        return states[::-1]
+    def _readouts(self, seen: Tensor, hidden: Tensor, *, first: bool, last: bool) -> tuple[Tensor, ...]:
+        """What neurons give: to the weights below, to the bias, as error, to the weights above; [rows, B, N] each.
 
-    def _weight_change(self, w: Tensor, low: Tensor, up: Tensor, v: Tensor, u: Tensor) -> Tensor:
-        """The change of ``w`` [N_low, N_up] from the neuron states and standardised activations on both sides."""
-        terms = self._terms(w, low, up, v, u)
-        change = torch.tensordot(self.mixing, bounded_columns(torch.stack(terms)), dims=1)
+        The input layer has nothing below and the ``last`` layer nothing above, so those rows are left out.
+        """
+        sizes = [self.rows_below, 1, self.error_channels, len(LOWER) * self.readout_channels]
+        start, end = (sum(sizes[:3]) if first else 0), (sum(sizes[:3]) if last else sum(sizes))
+        rows = slice(start, end)
+        read = (
+            channel_map(self.from_hidden[rows], hidden)
+            + channel_map(self.from_inputs[rows], seen)
+            + self.offset[rows, None, None]
+        )
+        kept = [0, 0, 0, sizes[3]] if first else [*sizes[:3], 0] if last else sizes
+        return read.split(kept)
+
+    def _weight_change(self, w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor) -> Tensor:
+        """The change of ``w`` [N_low, N_up] from the readouts and standardised activations on both sides."""
+        terms = self._terms(w, self._by_name(LOWER, lower), self._by_name(UPPER, upper), v, u)
+        change = torch.tensordot(QUICK * self.mixing, bounded_columns(torch.stack(terms)), dims=1)
         return bounded_columns(turn(w, change))
 
-    def _terms(self, w: Tensor, low: Tensor, up: Tensor, v: Tensor, u: Tensor) -> list[Tensor]:
+    def _by_name(self, names: tuple[str, ...], readouts: Tensor) -> Mapping[str, Tensor]:
+        """``readouts`` [names · channels, B, N] as one matrix [channels · B, N] for each name."""
+        return dict(zip(names, readouts.reshape(len(names), -1, readouts.shape[-1]).unbind(0), strict=True))
+
+    def _terms(
+        self, w: Tensor, lower: Mapping[str, Tensor], upper: Mapping[str, Tensor], v: Tensor, u: Tensor
+    ) -> list[Tensor]:
         """The twelve terms of the change of ``w`` [N_low, N_up], in the order of TERMS."""
-        channels = self.readout_channels
-        (_, b, n_low), n_up = low.shape, up.shape[2]
-        top = (channel_map(self.upper, up) + self.upper_offset[:, None, None]).view(-1, channels * b, n_up)
-        bottom = (channel_map(self.lower, low) + self.lower_offset[:, None, None]).view(-1, channels * b, n_low)
-        upper = dict(zip(UPPER_READOUTS, top.unbind(0), strict=True))
-        lower = dict(zip(LOWER_READOUTS, bottom.unbind(0), strict=True))
-        scale = 1 / (channels * b)
+        b, n_up = u.shape
+        scale = 1 / (self.readout_channels * b)
         magnitude = torch.sqrt(1 + w * w) - 1
         sign = torch.sign(w)
-        decorrelation = w @ (u.mT @ u) / (b * math.sqrt(n_up))
 
         def outer(a: Tensor, c: Tensor) -> Tensor:
             return a.mT @ c * scale
@@ -212,8 +237,8 @@ class NeuronLocal(Rule):
         return [
             w,
             w * w * sign,
-            decorrelation * torch.rsqrt((decorrelation * decorrelation).mean(0) + EPS),
-            -(v.mT @ u) / b,
+            w @ (u.mT @ u) / (b * math.sqrt(n_up)),
+            v.mT @ u / b,
             outer(lower["order_0"], upper["order_0"]),
             torch.exp(-w * w) * outer(lower["rbf"], upper["rbf"]),
             w * outer(lower["order_1"], upper["order_1"]),
@@ -226,5 +251,6 @@ class NeuronLocal(Rule):
 
     def describe(self) -> dict[str, float]:
         """The learned rate and the mixing weight of every term."""
-        weights = {f"mixing/{name}": float(value) for name, value in zip(TERMS, self.mixing.detach(), strict=True)}
-        return {"rate": float(self.log_rate.detach().exp()), **weights}
+        mixing = (QUICK * self.mixing.detach()).tolist()
+        weights = {f"mixing/{name}": value for name, value in zip(TERMS, mixing, strict=True)}
+        return {"rate": float(self.rate.detach()), **weights}

@@ -1,0 +1,49 @@
+"""First-layer receptive fields: what a rule does to the weights from the pixels, as pictures."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inner_loop.apply import apply_rule_to_tasks
+from inner_loop.mlp import MLP
+from inner_loop.states import stack_states
+from outer_loop.evaluation import InnerTraining
+from outer_loop.paired_tasks import NETWORK, PairedTask
+from update_rules.contract import Rule
+
+
+def receptive_fields(
+    rule: Rule, task: PairedTask, inner: InnerTraining
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """The first layer's weights before and after ``inner.steps`` inner steps, [N_1, H, W] each; None if not images.
+
+    The task's input permutation is undone, so that pixels lie where they are seen. Colours are averaged.
+    """
+    shape = task.task.dataset.image_shape
+    if shape is None:
+        return None
+    device = next(rule.parameters()).device
+    network = MLP((task.task.inputs, *inner.hidden, inner.outputs), inner.activation)
+    start = stack_states([rule.init_state(network, task.generator(NETWORK))])
+    start = {name: value.to(device) for name, value in start.items()}
+    batches = (batch[None].to(device) for batch in task.stream(inner.batch))
+    reads = apply_rule_to_tasks(rule, network, start, batches, read_points=[0, inner.steps])
+    place = torch.argsort(task.task.permutation)
+    before, after = (read["w1"][0].cpu()[place].T.reshape(-1, *shape).numpy() for read in reads)
+    return (before, after) if len(shape) == 2 else (before.mean(-1), after.mean(-1))
+
+
+def montage(fields: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """One grey picture, uint8 [H, W], of ``fields`` [N, H, W], each scaled to its own largest weight; 0 is mid-grey."""
+    count, height, width = fields.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), 255, np.uint8)
+    for index, field in enumerate(fields):
+        row, column = divmod(index, columns)
+        scaled = field / max(float(np.abs(field).max()), 1e-12)
+        top, left = row * (height + 1), column * (width + 1)
+        canvas[top : top + height, left : left + width] = np.round(127.5 * (1 + scaled)).astype(np.uint8)
+    return canvas

@@ -1,0 +1,195 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from outer_loop.checkpoint import load_checkpoint, save_checkpoint
+from outer_loop.config import Config
+from outer_loop.interruption import Interruption
+from outer_loop.trainer import outer_learning_rate
+from scripts import meta_train
+from update_rules.neuron_local import NeuronLocal
+from update_rules.rule_file import load_rule, read_header
+
+ROOT = Path(__file__).parent.parent
+Arguments = Callable[..., list[str]]
+
+
+def lines(run_dir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def theta(run_dir: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run_dir / "checkpoints" / "last.pt")["state"]["theta"]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    first, second = theta(one), theta(other)
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+    assert (one / "rule.safetensors").read_bytes() == (other / "rule.safetensors").read_bytes()
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "scripts/meta_train.py", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for_lines(run_dir: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        metrics = run_dir / "metrics.jsonl"
+        if metrics.exists() and len(metrics.read_bytes().splitlines()) >= count:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    raise AssertionError(f"no {count} lines in a minute")
+
+
+def test_a_run_leaves_its_files_and_learns_something(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    run = tmp_path / "run"
+    logged = lines(run)
+    assert [line["outer_step"] for line in logged] == [1, 2, 3, 4, 5, 6]
+    for line in logged:
+        assert line["meta_loss"] > 0
+        assert 0 <= line["accuracy"] <= 1
+        assert line["gradient_norm"] > 0
+        assert line["dropped_tasks"] == 0
+        assert 2 <= line["inner_steps"] <= 3
+    assert "heldout/digits/accuracy@4" in logged[2]
+    assert "heldout/digits/accuracy@4" not in logged[3]
+    assert "rule/rate" in logged[0]
+    header = read_header(run / "rule.safetensors")
+    assert header.rule == "neuron_local"
+    best = load_rule(run / "rule.safetensors")
+    start_of_it = NeuronLocal(**best.config)
+    assert any(not torch.equal(a, b) for a, b in zip(best.parameters(), start_of_it.parameters(), strict=True))
+    for name in ("config.yaml", "timing.jsonl", "checkpoints/last.pt", "checkpoints/best.pt"):
+        assert (run / name).stat().st_size > 0
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(tiny_config: Arguments, tmp_path: Path) -> None:
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        assert meta_train.main(tiny_config(name, f"seed={seed}")) == 0
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+    assert lines(tmp_path / "one")[0]["meta_loss"] != lines(tmp_path / "three")[0]["meta_loss"]
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5])
+def test_killed_and_resumed_equals_never_stopped(stop: int, tiny_config: Arguments, tmp_path: Path) -> None:
+    """SIGKILL after ``stop`` outer steps (or a little later), before or after a checkpoint, then --resume."""
+    steps = "outer_steps=8"
+    process = start(tiny_config("killed", steps))
+    wait_for_lines(tmp_path / "killed", stop, process)
+    process.kill()
+    process.communicate()
+    assert len(lines_of_whole(tmp_path / "killed")) < 8, "the run was over before it could be killed"
+    assert meta_train.main([*tiny_config("killed", steps), "--resume"]) == 0
+    assert meta_train.main(tiny_config("whole", steps)) == 0
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+def lines_of_whole(run_dir: Path) -> list[bytes]:
+    return [line for line in (run_dir / "metrics.jsonl").read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_signals_save_first(name: str, code: int, tiny_config: Arguments, tmp_path: Path) -> None:
+    settings = ("outer_steps=2000", "checkpoint_every=5000", "evaluation.every=5000")
+    process = start(tiny_config("run", *settings))
+    wait_for_lines(tmp_path / "run", 2, process)
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "--resume" in out
+    assert "Traceback" not in err
+    saved = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    assert saved["state"]["outer_step"] == len(lines(tmp_path / "run"))
+
+
+def test_a_second_interrupt_does_not_wait() -> None:
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.exit_code == 130
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_more_outer_steps_can_be_added(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    assert meta_train.main([*tiny_config("run", "outer_steps=8"), "--resume"]) == 0
+    assert len(lines(tmp_path / "run")) == 8
+
+
+def test_another_experiment_cannot_take_over_a_run(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    with pytest.raises(ValueError, match="already holds a run"):
+        meta_train.main(tiny_config("run"))
+    with pytest.raises(ValueError, match="outer changed"):
+        meta_train.main([*tiny_config("run", "outer.clip=0.2"), "--resume"])
+
+
+def poisoned(run_dir: Path, slots: int) -> None:
+    """Puts a NaN into the state of some tasks in flight of a checkpoint."""
+    path = run_dir / "checkpoints" / "last.pt"
+    saved = load_checkpoint(path)
+    for slot in saved["state"]["slots"][:slots]:
+        slot["state"]["w1"][0, 0] = torch.nan
+        slot["length"] = 10**6
+    save_checkpoint(path, saved)
+
+
+def test_a_lost_task_is_restarted_and_counted(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    poisoned(tmp_path / "run", 2)
+    assert meta_train.main([*tiny_config("run", "outer_steps=8"), "--resume"]) == 0
+    assert [line["dropped_tasks"] for line in lines(tmp_path / "run")[6:]] == [2, 0]
+    assert lines(tmp_path / "run")[7]["dropped_tasks_total"] == 2
+
+
+def test_too_many_lost_tasks_stop_the_run_with_a_usable_checkpoint(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    before = theta(tmp_path / "run")
+    poisoned(tmp_path / "run", 3)
+    with pytest.raises(ValueError, match="3 of 4 tasks became non-finite"):
+        meta_train.main([*tiny_config("run", "outer_steps=8"), "--resume"])
+    saved = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    assert saved["state"]["outer_step"] == 6
+    for name, value in before.items():
+        assert torch.equal(saved["state"]["theta"][name], value)
+
+
+def test_the_outer_learning_rate_rises_and_falls() -> None:
+    config = Config.model_validate(
+        {"outer_steps": 30, "outer": {"learning_rate": 0.1, "warmup": 10, "final_learning_rate": 0.02}}
+    )
+    rates = [outer_learning_rate(config, step) for step in (1, 5, 10, 20, 30, 31)]
+    assert rates == pytest.approx([0.01, 0.05, 0.1, 0.06, 0.02, 0.02])
+
+
+def test_bad_settings_end_in_one_line(tiny_config: Arguments) -> None:
+    for bad in ("outer.learning_rat=1", "tasks.sources=[nothing]", "tasks.ways=11"):
+        done = subprocess.run(
+            [sys.executable, "scripts/meta_train.py", *tiny_config("run", bad)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
