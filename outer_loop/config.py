@@ -266,7 +266,7 @@ def save_config(config: Config, path: str | Path) -> None:
 
     Raises OSError if it cannot be written.
     """
-    text = yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
     with atomic_write(path) as file:
         file.write(text.encode())
 
