@@ -17,6 +17,7 @@ from inner_loop.states import finite_tasks, stack_states, unstack_state
 from outer_loop.baselines import accuracies, pca, raw
 from outer_loop.few_shot_readout import few_shot_accuracy
 from outer_loop.paired_tasks import NETWORK, PairedTask, paired_tasks
+from outer_loop.statistics import Mean, mean_over_tasks
 from tasks.task import TaskSource
 from update_rules.contract import Rule, State
 
@@ -51,10 +52,21 @@ class StepAccuracies:
 
 @dataclass(frozen=True)
 class SourceEvaluation:
-    """Accuracies of each task by method on one source; ``diverged`` counts, by method, tasks that ended not finite."""
+    """Few-shot accuracies on one source, of the same tasks in the same order everywhere."""
 
     accuracies: dict[str, list[float]]
+    """Of each task, by method."""
+    by_step: dict[str, dict[int, list[float]]]
+    """Of each task, by inner step, for the methods that take inner steps."""
     diverged: dict[str, int]
+    """For these methods, how many tasks ended with a network that is not finite."""
+
+    def curves(self) -> dict[str, dict[int, Mean]]:
+        """Mean accuracy with its interval by inner step, for the methods that take inner steps."""
+        return {
+            method: {step: mean_over_tasks(values) for step, values in steps.items()}
+            for method, steps in self.by_step.items()
+        }
 
 
 def untrained(rule: Rule) -> Rule:
@@ -73,7 +85,7 @@ def train_task(rule: Rule, task: PairedTask, inner: InnerTraining, points: Seque
     return [unstack_state(read)[0] for read in reads]
 
 
-def accuracies_by_inner_step(
+def measure_rule(
     rule: Rule,
     source: TaskSource,
     inner: InnerTraining,
@@ -118,7 +130,7 @@ def evaluate_rule(
     """Mean few-shot accuracy over ``tasks`` tasks after 0, every ``read_every`` and ``steps`` inner steps."""
     inner = InnerTraining(hidden, outputs, activation, steps, batch)
     points = read_points(steps, read_every)
-    measured = accuracies_by_inner_step(rule, source, inner, read_points=points, tasks=tasks, seed=seed)
+    measured = measure_rule(rule, source, inner, read_points=points, tasks=tasks, seed=seed)
     return {point: sum(values) / len(values) for point, values in measured.by_step.items()}
 
 
@@ -134,23 +146,31 @@ def evaluate_source(
     *,
     tasks: int,
     seed: int,
+    read_every: int | None = None,
     progress: Progress | None = None,
 ) -> SourceEvaluation:
     """Few-shot accuracy of every method in METHODS on the same ``tasks`` tasks of ``source``, task by task.
 
+    With ``read_every`` the rules are also read at that interval, else before the first and after the last inner step.
     ``progress`` hears of each task twice: once for the rule and once for the untrained rule.
     """
-    measure = partial(accuracies_by_inner_step, source=source, inner=inner, tasks=tasks, seed=seed, progress=progress)
-    trained = measure(rule, read_points=sorted({0, inner.steps}))
-    initial = measure(untrained(rule), read_points=[inner.steps])
+    points = read_points(inner.steps, read_every or max(1, inner.steps))
+    measure = partial(
+        measure_rule, source=source, inner=inner, read_points=points, tasks=tasks, seed=seed, progress=progress
+    )
+    measured = {"rule": measure(rule), "untrained_rule": measure(untrained(rule))}
     found = {
-        "rule": trained.by_step[inner.steps],
-        "untrained_rule": initial.by_step[inner.steps],
-        "random_network": trained.by_step[0],
+        "rule": measured["rule"].by_step[inner.steps],
+        "untrained_rule": measured["untrained_rule"].by_step[inner.steps],
+        "random_network": measured["rule"].by_step[0],
         "raw": accuracies(raw, paired_tasks(source, tasks, seed)),
         "pca": accuracies(partial(pca, outputs=inner.outputs), paired_tasks(source, tasks, seed)),
     }
-    return SourceEvaluation(found, {"rule": trained.diverged, "untrained_rule": initial.diverged})
+    return SourceEvaluation(
+        found,
+        {method: steps.by_step for method, steps in measured.items()},
+        {method: steps.diverged for method, steps in measured.items()},
+    )
 
 
 def evaluate(
@@ -160,11 +180,12 @@ def evaluate(
     *,
     tasks: int,
     seed: int,
+    read_every: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, SourceEvaluation]:
     """``evaluate_source`` on each of ``sources``, by name."""
     return {
-        name: evaluate_source(rule, source, inner, tasks=tasks, seed=seed, progress=progress)
+        name: evaluate_source(rule, source, inner, tasks=tasks, seed=seed, read_every=read_every, progress=progress)
         for name, source in sources.items()
     }
 

@@ -11,7 +11,13 @@ from inner_loop.apply import apply_rule, apply_rule_to_tasks
 from inner_loop.mlp import MLP
 from inner_loop.states import stack_states
 from outer_loop import baselines, evaluation
-from outer_loop.evaluation import METHODS, InnerTraining, accuracies_by_inner_step, evaluate_rule, evaluate_source
+from outer_loop.evaluation import (
+    METHODS,
+    InnerTraining,
+    evaluate_rule,
+    evaluate_source,
+    measure_rule,
+)
 from outer_loop.few_shot_readout import few_shot_accuracy
 from outer_loop.paired_tasks import NETWORK, PairedTask, paired_tasks
 from outer_loop.statistics import mean_over_tasks, paired_difference
@@ -121,6 +127,17 @@ def test_evaluate_rule_reads_before_the_first_step_at_the_read_points_and_at_the
     assert all(0.25 < value <= 1 for value in accuracy.values())
 
 
+def test_curves_by_inner_step_are_those_of_evaluate_rule() -> None:
+    inner = InnerTraining(hidden=(12,), outputs=8, steps=5, batch=16)
+    found = evaluate_source(Hebbian(), blob_source(), inner, tasks=5, seed=0, read_every=2)
+    curves = found.curves()
+    assert {step: mean.value for step, mean in curves["rule"].items()} == evaluate_rule_on_blobs(Hebbian())
+    assert curves["untrained_rule"] == curves["rule"]  # this rule has not been trained
+    coarse = evaluate_source(Hebbian(), blob_source(), inner, tasks=5, seed=0)
+    assert coarse.accuracies == found.accuracies
+    assert list(coarse.curves()["rule"]) == [0, 5]
+
+
 def test_shuffled_labels_leave_nothing_to_find() -> None:
     source = TaskSource((blobs(spread=0.02),), 4, shots=5, queries=20, permute=False, labeller="shuffled")
     found = evaluate_source(Hebbian(), source, INNER, tasks=20, seed=0).accuracies
@@ -132,7 +149,7 @@ def test_shuffled_labels_leave_nothing_to_find() -> None:
 
 def test_a_network_that_diverges_guesses_and_leaves_the_others_alone() -> None:
     inner = InnerTraining(hidden=(), outputs=8, steps=3, batch=8)
-    found = accuracies_by_inner_step(Exploding(), blob_source(), inner, read_points=[0, 3], tasks=12, seed=0)
+    found = measure_rule(Exploding(), blob_source(), inner, read_points=[0, 3], tasks=12, seed=0)
     assert 0 < found.diverged < 12
     changed = [a != b for a, b in zip(found.by_step[0], found.by_step[3], strict=True)]
     assert sum(changed) == found.diverged

@@ -1,0 +1,159 @@
+"""Results, figures and the report page."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from outer_loop import plots
+from outer_loop.evaluation import METHODS, SourceEvaluation
+from outer_loop.report import read_metrics, write_report
+from outer_loop.results import Results, results_table, summarise, write_results
+from outer_loop.statistics import Mean
+from tasks.dataset import Dataset
+from tasks.task import TaskSource
+
+NAME = "npz:<b>&$x$"
+FIELDS = {NAME: (np.random.default_rng(0).normal(size=(5, 4, 4)).astype(np.float32),) * 2}
+CURVES = {NAME: {method: {0: Mean(0.3, 0.02), 5: Mean(0.5, 0.03)} for method in METHODS[:2]}}
+METRICS = [
+    {"outer_step": 1, "meta_loss": 0.9},
+    {"outer_step": 2, "meta_loss": None, "heldout/g/accuracy@0": 0.3, "heldout/g/accuracy@10": 0.4},
+    {"outer_step": 3, "meta_loss": 0.7, "heldout/g/accuracy@0": 0.3, "heldout/g/accuracy@10": None},
+]
+
+
+def results() -> Results:
+    x = torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
+    data = Dataset("d", x, torch.arange(4).repeat_interleave(10), None, tuple("abcd"))
+    source = TaskSource((data,), ways=4, shots=3, queries=5, permute=False)
+    accuracies = {method: [0.5 - 0.1 * place, 0.7 - 0.1 * place] for place, method in enumerate(METHODS)}
+    evaluation = SourceEvaluation(accuracies, {}, {"rule": 0, "untrained_rule": 1})
+    return summarise(
+        {NAME: evaluation, "digits": evaluation}, dict.fromkeys((NAME, "digits"), source), seed=7, meta={"k": "<i>"}
+    )
+
+
+class References(HTMLParser):
+    """Collects what a page would fetch, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "poster")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def report(folder: Path, **changes: object) -> str:
+    arguments = {
+        "title": "runs/<script>alert(1)</script>",
+        "metrics": METRICS,
+        "results": results(),
+        "inner_curves": CURVES,
+        "receptive_fields": FIELDS,
+        "config": "seed: 0 # </pre><script>",
+        **changes,
+    }
+    return write_report(folder, **arguments).read_text()
+
+
+def test_results_have_the_fixed_names_and_the_right_numbers(tmp_path: Path) -> None:
+    write_results(tmp_path / "results.json", results())
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert set(written) == {"rows", "differences", "meta"}
+    assert [row["method"] for row in written["rows"]] == [*METHODS, *METHODS]
+    first = written["rows"][0]
+    assert first["accuracy"] == pytest.approx(0.6)
+    assert first["ci95"] == pytest.approx(0.1 * 12.7062, rel=1e-5)  # t(0.975, 1) times the standard error of two tasks
+    facts = {key: first[key] for key in ("method", "source", "ways", "shots", "readout", "tasks", "seed")}
+    assert list(facts.values()) == ["rule", NAME, 4, 3, "ridge", 2, 7]
+    lead = written["differences"][3]
+    assert (lead["method"], lead["minus"], lead["tasks"]) == ("rule", "pca", 2)
+    assert lead["difference"] == pytest.approx(0.4)
+    assert lead["ci95"] == pytest.approx(0, abs=1e-9)
+    assert written["meta"]["diverged"]["digits"] == {"rule": 0, "untrained_rule": 1}
+
+
+def test_the_table_has_a_row_a_method_and_a_column_a_source() -> None:
+    output = io.StringIO()
+    Console(width=120, file=output).print(results_table(results()))
+    text = output.getvalue()
+    lines = text.splitlines()
+    assert "digits" in lines[1]
+    assert [line.split()[1] for line in lines if line.startswith("│")] == list(METHODS)
+    assert "60.0 ± 127.1" in next(line for line in lines if "│ rule " in line)
+    assert "+40.0 ± 0.0" in next(line for line in lines if "│ pca" in line)
+
+
+def test_the_page_needs_no_other_file_and_escapes_names(tmp_path: Path) -> None:
+    page = References()
+    page.feed(report(tmp_path / "report"))
+    assert len(page.fetched) == 5
+    for reference in page.fetched:
+        assert reference.startswith("data:image/svg+xml;base64,")
+        drawing = base64.b64decode(reference.partition(",")[2]).decode()
+        assert all(link.startswith(("#", "data:image/png")) for link in re.findall(r'href="([^"]*)"', drawing))
+        assert all(link.startswith("#") for link in re.findall(r"url\(([^)]*)\)", drawing))
+    assert not page.tags & {"script", "b", "i", "link", "iframe"}
+    for text in (NAME, "runs/<script>alert(1)</script>", "seed: 0 # </pre><script>", "60.0 ± 127.1", "+40.0 ± 0.0"):
+        assert text in page.text
+    assert json.loads((tmp_path / "report" / "results.json").read_text()) == results()
+    assert sorted(file.name for file in (tmp_path / "report").iterdir()) == ["index.html", "results.json"]
+
+
+def test_the_same_run_gives_the_same_page_and_parts_may_be_missing(tmp_path: Path) -> None:
+    assert report(tmp_path) == report(tmp_path)
+    page = References()
+    page.feed(report(tmp_path, metrics=[], inner_curves={}, receptive_fields={}))
+    assert len(page.fetched) == 1
+    page = References()
+    page.feed(report(tmp_path, metrics=METRICS[:1]))
+    assert len(page.fetched) == 4
+
+
+def test_figures_show_what_was_measured() -> None:
+    bars = plots.accuracy_bars(results()).axes[0]
+    assert [round(bar.get_height(), 6) for bar in bars.patches[:4]] == [60, 60, 50, 50]
+    held_out = plots.held_out_curves(METRICS)
+    assert held_out is not None
+    after, before = held_out.axes[0].lines
+    assert after.get_xydata().tolist() == [[2, 40]]
+    assert before.get_xydata().tolist() == [[2, 30], [3, 30]]
+    assert plots.held_out_curves(METRICS[:1]) is None
+    loss, mean = plots.meta_loss_curve(METRICS).axes[0].lines
+    np.testing.assert_array_equal(loss.get_ydata(), [0.9, np.nan, 0.7])
+    assert mean.get_xdata().tolist() == [1, 2, 3]
+    curve = plots.inner_step_curves(CURVES).axes[0].lines[0]
+    assert curve.get_xydata().tolist() == [[0, 30], [5, 50]]
+
+
+def test_a_figure_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    plots.save_png(plots.accuracy_bars(results()), tmp_path / "bars.png")
+    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(OSError, match="cannot write"):
+        plots.save_png(plots.accuracy_bars(results()), tmp_path / "no" / "bars.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["bars.png"]
+
+
+@pytest.mark.parametrize("text", ['{"outer_step": 1}\n{"outer_st', '{"meta_loss": 1}', "[1]"])
+def test_a_foreign_metrics_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"outer_step": 1, "meta_loss": 0.5}\n')
+    assert read_metrics(path) == [{"outer_step": 1, "meta_loss": 0.5}]
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"metrics.jsonl: line \d is not a JSON object with outer_step"):
+        read_metrics(path)
