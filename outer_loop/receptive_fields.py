@@ -6,11 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inner_loop.apply import apply_rule_to_tasks
-from inner_loop.mlp import MLP
-from inner_loop.states import stack_states
-from outer_loop.evaluation import InnerTraining
-from outer_loop.paired_tasks import NETWORK, PairedTask
+from outer_loop.evaluation import InnerTraining, train_task
+from outer_loop.paired_tasks import PairedTask
 from update_rules.contract import Rule
 
 
@@ -24,14 +21,9 @@ def receptive_fields(
     shape = task.task.dataset.image_shape
     if shape is None:
         return None
-    device = next(rule.parameters()).device
-    network = MLP((task.task.inputs, *inner.hidden, inner.outputs), inner.activation)
-    start = stack_states([rule.init_state(network, task.generator(NETWORK))])
-    start = {name: value.to(device) for name, value in start.items()}
-    batches = (batch[None].to(device) for batch in task.stream(inner.batch))
-    reads = apply_rule_to_tasks(rule, network, start, batches, read_points=[0, inner.steps])
     place = torch.argsort(task.task.permutation)
-    before, after = (read["w1"][0].cpu()[place].T.reshape(-1, *shape).numpy() for read in reads)
+    states = train_task(rule, task, inner, [0, inner.steps])
+    before, after = (state["w1"][place].T.reshape(-1, *shape).numpy() for state in states)
     return (before, after) if len(shape) == 2 else (before.mean(-1), after.mean(-1))
 
 

@@ -18,28 +18,22 @@ from outer_loop.paired_tasks import PairedTask
 from outer_loop.progress import Progress
 from outer_loop.provenance import commit
 from outer_loop.receptive_fields import montage, receptive_fields
+from outer_loop.task_sources import task_source
 from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule
-from tasks.sources import load_source
-from tasks.task import TaskSource
 from update_rules.registry import make_rule
 from update_rules.rule_file import save_rule
 
 EVALUATION_SEED = 2**31  # held-out tasks are the same at every evaluation and for every run
-NEW_ON_RESUME = frozenset({"outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir"})
+NEW_ON_RESUME = frozenset(
+    {"outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir", "report"}
+)
 
 
 class DivergedError(ValueError):
     """More than half of the tasks of an outer step became non-finite."""
-
-
-def task_source(config: Config, sources: tuple[str, ...]) -> TaskSource:
-    """Few-shot tasks over the named data SOURCEs, with the sizes that ``config`` states."""
-    tasks = config.tasks
-    datasets = [dataset for source in sources for dataset in load_source(source, size=tasks.size, seed=config.seed)]
-    return TaskSource(tuple(datasets), tasks.ways, tasks.shots, tasks.queries, tasks.permute, tasks.labeller)
 
 
 def outer_learning_rate(config: Config, outer_step: int) -> float:
@@ -50,6 +44,14 @@ def outer_learning_rate(config: Config, outer_step: int) -> float:
     share = (outer_step - outer.warmup) / max(1, config.outer_steps - outer.warmup)
     height = (1 + math.cos(math.pi * min(1.0, share))) / 2
     return outer.final_learning_rate + (outer.learning_rate - outer.final_learning_rate) * height
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The settings by dotted key."""
+    leaves: dict[str, Any] = {}
+    for key, value in settings.items():
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
 
 
 def new_run_id() -> str:
@@ -94,18 +96,20 @@ class Trainer:
 
     def _check_same_experiment(self, checkpoint: Mapping[str, Any]) -> None:
         """Raise ValueError where the checkpoint was made with other settings or other data."""
-        before, now = checkpoint["config"], self.config.model_dump(mode="json")
-        changed = [key for key in now if key not in NEW_ON_RESUME and before.get(key) != now[key]]
+        before, now = _leaves(checkpoint["config"]), _leaves(self.config.model_dump(mode="json"))
+        changed = [
+            f"{key} was {before.get(key)}, got {now.get(key)}"
+            for key in sorted(before.keys() | now.keys())
+            if key.partition(".")[0] not in NEW_ON_RESUME and before.get(key) != now.get(key)
+        ]
         if changed:
             raise ValueError(
-                f"cannot resume: {', '.join(changed)} changed since the checkpoint (was "
-                f"{[before.get(key) for key in changed]}, got {[now[key] for key in changed]}); restore them or start a "
-                "new run_dir"
+                f"cannot resume with other settings: {'; '.join(changed)}; restore them or set a new run_dir"
             )
         if checkpoint["data"] != self.source.fingerprint:
             raise ValueError(
                 f"cannot resume: the data of {', '.join(self.config.tasks.sources)} are not those of the checkpoint; "
-                "restore them or start a new run_dir"
+                "restore them or set a new run_dir"
             )
 
     def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:

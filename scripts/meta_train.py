@@ -1,6 +1,6 @@
 # python scripts/meta_train.py --config configs/quickstart.yaml
-# python scripts/meta_train.py --config configs/quickstart.yaml run_dir=runs/mine seed=1 outer.learning_rate=5e-4
-# python scripts/meta_train.py --config configs/quickstart.yaml run_dir=runs/mine seed=1 outer.learning_rate=5e-4 --resume
+# python scripts/meta_train.py --config configs/quickstart.yaml run_dir=runs/mine seed=1 outer.clip=0.2
+# python scripts/meta_train.py --config configs/quickstart.yaml run_dir=runs/mine seed=1 outer.clip=0.2 --resume
 """Meta-train an update rule as a config says; stop it at any time and go on with --resume."""
 
 import argparse
@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from outer_loop.checkpoint import load_checkpoint
 from outer_loop.config import Config, describe_config, load_config, save_config
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if interruption.signal is not None:
         print(f"stopped by {interruption.signal.name} after outer step {trainer.state.outer_step}; --resume continues")
         return interruption.exit_code
-    report_on_run(run_dir, config)
+    report_on_run(config, Console())
     return 0
 
 
