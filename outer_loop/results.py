@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 import torch
 from rich.table import Table
+from rich.text import Text
 
 from outer_loop.evaluation import METHODS, SourceEvaluation
 from outer_loop.few_shot_readout import READOUT
@@ -141,11 +142,13 @@ def sources_of(results: Results) -> list[str]:
 
 
 def caption(results: Results) -> str:
-    """What the numbers in the table are."""
+    """What the numbers in the table are, and a warning where networks diverged."""
     row = results["rows"][0]
+    lost = sum(count for methods in results["meta"]["diverged"].values() for count in methods.values())
     return (
         f"{row['ways']}-way {row['shots']}-shot accuracy in percent, mean ± 95 % interval over {row['tasks']} tasks; "
         "beside or below it, how far the rule leads on the same tasks"
+        + (f"; {lost} networks did not stay finite and count as guesses, see diverged in the results" if lost else "")
     )
 
 
@@ -154,7 +157,7 @@ def results_table(results: Results) -> Table:
     table = Table(caption=caption(results), caption_justify="left")
     table.add_column("method", no_wrap=True)
     for source in sources_of(results):
-        table.add_column(source, justify="right")
+        table.add_column(Text(source), justify="right")  # as it is: brackets would be markup
         table.add_column("rule leads", justify="right", style="dim")
     text = cells(results)
     for method in METHODS:

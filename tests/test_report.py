@@ -20,7 +20,7 @@ from outer_loop.statistics import Mean
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
 
-NAME = "npz:<b>&$x$"
+NAME = "npz:<b>&$x$[red]"
 FIELDS = {NAME: (np.random.default_rng(0).normal(size=(5, 4, 4)).astype(np.float32),) * 2}
 CURVES = {NAME: {method: {0: Mean(0.3, 0.02), 5: Mean(0.5, 0.03)} for method in METHODS[:2]}}
 METRICS = [
@@ -92,7 +92,9 @@ def test_the_table_has_a_row_a_method_and_a_column_a_source() -> None:
     output = io.StringIO()
     Console(width=120, file=output).print(results_table(results()))
     text = output.getvalue()
+    assert "2 networks did not stay finite" in " ".join(text.split())
     lines = text.splitlines()
+    assert NAME in lines[1]
     assert "digits" in lines[1]
     assert [line.split()[1] for line in lines if line.startswith("│")] == list(METHODS)
     assert "60.0 ± 127.1" in next(line for line in lines if "│ rule " in line)

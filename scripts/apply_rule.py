@@ -1,0 +1,107 @@
+# python scripts/apply_rule.py --rule pretrained/NAME.safetensors --data folder:IMAGES --size 14 --out features.npz
+# python scripts/apply_rule.py --rule FILE --data csv:FILE --out features.npz --network-out network.safetensors
+# python scripts/apply_rule.py --network-in network.safetensors --data csv:NEW --out new_features.npz
+"""Train a base network on unlabelled data with an update rule, and write the features that it gives each example.
+
+With --network-in nothing is trained: new data is embedded with a network that was written before.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from inner_loop.activations import ACTIVATIONS
+from inner_loop.feature_extractor import RuleFeatures
+from inner_loop.network_file import load_network, save_network
+from inner_loop.trained_network import TrainedNetwork
+from scripts.arguments import Parser, at_least, writable
+from scripts.entry import run
+from scripts.progress import progress
+from tasks.sources import load_inputs, load_source
+from update_rules.atomic_file import atomic_write
+from update_rules.rule_file import load_rule
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("--rule", metavar="FILE", help="rule file, or the name of a pretrained rule")
+    network.add_argument("--network-in", type=Path, metavar="FILE", help="embed with this network; nothing is trained")
+    parser.add_argument("--data", required=True, metavar="SOURCE", help="such as npz:FILE, csv:FILE or folder:FOLDER")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz", help="`features` and, if known, `y`")
+    parser.add_argument("--network-out", type=Path, metavar="FILE", help="write the trained base network here")
+    parser.add_argument("--size", type=at_least(1), metavar="S", help="resize images to S x S pixels")
+    parser.add_argument("--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help="hidden units")
+    parser.add_argument("--outputs", type=at_least(1), default=32, metavar="N", help="features (default 32)")
+    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="relu")
+    parser.add_argument("--steps", type=at_least(0), default=50, metavar="K", help="inner steps (default 50)")
+    parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="decides the starting network and the batches")
+    arguments = parser.parse_args(argv)
+    if arguments.network_in is not None and arguments.network_out is not None:
+        parser.error("got --network-in and --network-out, expected one of them: nothing is trained")
+    return arguments
+
+
+def train(arguments: argparse.Namespace, x: Tensor) -> TrainedNetwork:
+    """A base network trained on ``x`` [n, D] as the arguments say."""
+    features = RuleFeatures(
+        load_rule(arguments.rule),
+        hidden=arguments.hidden,
+        outputs=arguments.outputs,
+        activation=arguments.activation,
+        steps=arguments.steps,
+        batch_size=arguments.batch,
+        random_state=arguments.seed,
+    )
+    with progress("inner step", arguments.steps) as advance:
+        return features.fit(x.numpy(), progress=lambda step: advance(1)).network_
+
+
+def load_trained(arguments: argparse.Namespace, x: Tensor) -> TrainedNetwork:
+    """The network in a file, which must fit ``x`` [n, D]."""
+    trained = load_network(arguments.network_in)
+    inputs = trained.network.sizes[0]
+    if x.shape[1] != inputs:
+        raise ValueError(
+            f"{arguments.data} has {x.shape[1]} inputs, expected {inputs} as {arguments.network_in} was trained on; "
+            "images need the --size of then"
+        )
+    return trained
+
+
+def labels(arguments: argparse.Namespace, x: Tensor) -> Tensor | None:
+    """The labels [n] of the data, where it has some."""
+    try:
+        datasets = load_source(arguments.data, size=arguments.size, seed=arguments.seed)
+    except ValueError:  # the inputs have been read, so it is the labels that are missing
+        return None
+    return datasets[0].y if datasets[0].x.shape == x.shape else None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train or load a base network, embed the data and write what was asked for."""
+    arguments = parse(argv)
+    writable(arguments.out)
+    writable(arguments.network_out)
+    x, _ = load_inputs(arguments.data, size=arguments.size, seed=arguments.seed)
+    trained = load_trained(arguments, x) if arguments.rule is None else train(arguments, x)
+    arrays = {"features": trained.embed(x).numpy()}
+    y = labels(arguments, x)
+    if y is not None:
+        arrays["y"] = y.numpy()
+    if arguments.network_out is not None:
+        save_network(arguments.network_out, trained)
+        print(f"wrote {arguments.network_out}: base network {trained.network.sizes}, {trained.network.activation}")
+    with atomic_write(arguments.out) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    print(f"wrote {arguments.out}: " + ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,42 @@
+"""What the scripts' command lines share: errors as one line, and checks before long work starts."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ValueErrors, for ``entry.run`` to print in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ValueError with ``message``."""
+        raise ValueError(f"{message}; {self.prog} --help lists the options")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A type for an argument: a whole number of ``least`` or more."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of {least} or more")
+        return value
+
+    return parse
+
+
+def writable(path: Path | None) -> None:
+    """Raise OSError, naming ``path``, unless a file can be written there; None needs nothing."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder, expected the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: no permission to write in {path.parent}")

@@ -1,0 +1,131 @@
+"""scripts/apply_rule.py from the command line to the files it writes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inner_loop.feature_extractor import RuleFeatures
+from scripts import apply_rule
+from update_rules.hebbian import Hebbian
+from update_rules.rule_file import load_rule, save_rule
+
+SMALL = ["--hidden", "6", "--outputs", "4", "--steps", "3"]
+
+
+@pytest.fixture
+def rule(tmp_path: Path) -> str:
+    save_rule(tmp_path / "rule.safetensors", Hebbian(), {"sources": ["digits"]})
+    return str(tmp_path / "rule.safetensors")
+
+
+def table(path: Path, n: int = 30, inputs: int = 5, **arrays: object) -> str:
+    np.savez(path, x=np.random.default_rng(0).normal(size=(n, inputs)), **arrays)
+    return f"npz:{path}"
+
+
+def test_features_and_network_are_written_and_new_data_is_embedded_alike(
+    tmp_path: Path, rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = table(tmp_path / "data.npz", y=np.arange(30) % 3)
+    out, network = tmp_path / "features.npz", tmp_path / "network.safetensors"
+    assert (
+        apply_rule.main(["--rule", rule, "--data", data, "--out", str(out), "--network-out", str(network), *SMALL]) == 0
+    )
+    captured = capsys.readouterr()
+    assert "features.npz: features [30, 4], y [30]" in captured.out
+    assert "inner step 3/3" in captured.err
+    with np.load(out) as written:
+        features, y = written["features"], written["y"]
+    assert features.dtype == np.float32
+    assert (y == np.arange(30) % 3).all()
+    again = tmp_path / "again.npz"
+    assert apply_rule.main(["--network-in", str(network), "--data", data, "--out", str(again)]) == 0
+    with np.load(again) as written:
+        assert (written["features"] == features).all()
+    estimator = RuleFeatures(load_rule(rule), hidden=(6,), outputs=4, steps=3, random_state=0)
+    with np.load(tmp_path / "data.npz") as stored:
+        np.testing.assert_allclose(estimator.fit_transform(stored["x"].astype(np.float32)), features, rtol=1e-5)
+
+
+def test_unlabelled_data_of_any_kind_gives_features_without_labels(tmp_path: Path, rule: str) -> None:
+    numbers = tmp_path / "rows.csv"
+    numbers.write_text("a,b,c\n" + "\n".join(f"{i},{i * i},{-i}" for i in range(12)))
+    images = tmp_path / "images.npz"
+    np.savez(images, x=np.random.default_rng(0).integers(0, 256, size=(12, 6, 6), dtype=np.uint8))
+    for data, size in ((f"csv:{numbers}", []), (f"npz:{images}", ["--size", "3"])):
+        out = tmp_path / "features.npz"
+        assert apply_rule.main(["--rule", rule, "--data", data, "--out", str(out), *SMALL, *size]) == 0
+        with np.load(out) as written:
+            assert list(written) == ["features"]
+            assert written["features"].shape == (12, 4)
+
+
+def test_the_seed_decides_the_features(tmp_path: Path, rule: str) -> None:
+    data, features = table(tmp_path / "data.npz"), []
+    for seed in ("1", "1", "2"):
+        out = tmp_path / "features.npz"
+        apply_rule.main(["--rule", rule, "--data", data, "--out", str(out), "--seed", seed, *SMALL])
+        with np.load(out) as written:
+            features.append(written["features"])
+    assert (features[0] == features[1]).all()
+    assert not (features[0] == features[2]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--rule": "none.safetensors"}, "none.safetensors: not found"),
+        ({"--rule": "{tmp}/data.npz"}, "rule file .*data.npz"),
+        ({"--data": "npz:{tmp}/none.npz"}, "none.npz"),
+        ({"--data": "npz:{tmp}/one.npz"}, "1 sample"),
+        ({"--data": "npz:{tmp}/nan.npz"}, "NaN or infinite"),
+        ({"--data": "moon"}, "unknown source 'moon'"),
+        ({"--out": "{tmp}/no/features.npz"}, "cannot write .*there is no folder"),
+        ({"--out": "{tmp}"}, "cannot write .*it is a folder"),
+        ({"--network-out": "{tmp}/no/network"}, "cannot write .*there is no folder"),
+        ({"--steps": "-1"}, "argument --steps: got '-1', expected a whole number of 0 or more"),
+        ({"--batch": "many"}, "argument --batch: got 'many', expected a whole number of 2 or more"),
+        ({"--activation": "rellu"}, "invalid choice: 'rellu'"),
+        ({"--seed": "99999999999"}, "Seed must be between"),
+        ({"--stepps": "1"}, "unrecognized arguments: --stepps"),
+        ({"--rule": None}, "one of the arguments --rule --network-in is required"),
+        ({"--rule": None, "--network-in": "{tmp}/data.npz"}, "not a readable safetensors file"),
+        ({"--rule": None, "--network-in": "{tmp}/wide.safetensors"}, "has 5 inputs, expected 7"),
+        ({"--rule": None, "--network-in": "n", "--network-out": "m"}, "expected one of them"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_writes_nothing(
+    tmp_path: Path, rule: str, change: dict[str, str | None], message: str
+) -> None:
+    arguments: dict[str, str | None] = {
+        "--rule": rule,
+        "--data": table(tmp_path / "data.npz"),
+        "--out": str(tmp_path / "features.npz"),
+    }
+    table(tmp_path / "one.npz", n=1)
+    np.savez(tmp_path / "nan.npz", x=np.full((5, 2), np.nan))
+    wide = table(tmp_path / "wide.npz", inputs=7)
+    network = str(tmp_path / "wide.safetensors")
+    apply_rule.main(
+        ["--rule", rule, "--data", wide, "--out", str(tmp_path / "wide_features.npz"), "--network-out", network, *SMALL]
+    )
+    before = sorted(tmp_path.iterdir())
+    arguments |= {key: value and value.replace("{tmp}", str(tmp_path)) for key, value in change.items()}
+    argv = [word for key, value in arguments.items() if value is not None for word in (key, value)]
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        apply_rule.main(argv)
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_script_exits_with_2_and_one_line(tmp_path: Path, rule: str) -> None:
+    script = Path(apply_rule.__file__)
+    argv = ["--rule", rule, "--data", "npz:none.npz", "--out", "features.npz"]
+    done = subprocess.run([sys.executable, script, *argv], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
