@@ -82,7 +82,8 @@ def jitters(count: int, generator: torch.Generator) -> list[Jitter]:
 
 def render(drawing: Drawing, jitter: Jitter) -> Images:
     """``drawing`` as one uint8 image [28, 28]: jittered, its longer side 20 pixels, centred, antialiased."""
-    matrix, offset = _placing(drawing, jitter)
+    pen_width = 0 if isinstance(drawing, Outline) else round(SCALE * (1.3 + 1.7 * jitter.weight))
+    matrix, offset = _placing(drawing, jitter, pen_width)
     large = (SIDE * SCALE, SIDE * SCALE)
     if isinstance(drawing, Outline):
         back = np.linalg.inv(matrix)
@@ -92,21 +93,23 @@ def render(drawing: Drawing, jitter: Jitter) -> Images:
     else:
         image = Image.new("L", large)
         pen = ImageDraw.Draw(image)
-        width = round(SCALE * (1.3 + 1.7 * jitter.weight))
         points, start = drawing.points @ matrix.T + offset, 0
         for length in drawing.lengths:
-            pen.line(points[start : start + length].ravel().tolist(), fill=255, width=width, joint="curve")
+            stroke = points[start : start + length]
+            pen.line(stroke.ravel().tolist(), fill=255, width=pen_width, joint="curve")
+            for x, y in (stroke[0].tolist(), stroke[-1].tolist()):
+                pen.circle((x, y), pen_width / 2, fill=255)
             start += length
     return np.asarray(image.reduce(SCALE), dtype=np.uint8)
 
 
-def _placing(drawing: Drawing, jitter: Jitter) -> tuple[Floats, Floats]:
-    """The matrix [2, 2] and offset [2] that take a drawing's points to the large image."""
+def _placing(drawing: Drawing, jitter: Jitter, pen_width: int) -> tuple[Floats, Floats]:
+    """The matrix [2, 2] and offset [2] that take a drawing's points to the large image, with room for the pen."""
     cos, sin, root = math.cos(jitter.angle), math.sin(jitter.angle), math.sqrt(jitter.stretch)
     shape = np.array([[cos, -sin], [sin, cos]]) @ np.array([[root, jitter.shear / root], [0.0, 1 / root]])
     placed = drawing.points @ shape.T
     low, high = placed.min(0), placed.max(0)
-    scale = SCALE * BOX * jitter.size / (high - low).max()
+    scale = (SCALE * BOX * jitter.size - pen_width) / (high - low).max()
     middle = SCALE * (SIDE / 2 + np.array(jitter.shift))
     return scale * shape, middle - scale * (low + high) / 2
 
@@ -193,7 +196,7 @@ def _cache_folder() -> Path:
 def _read_cache(path: Path) -> RawData | None:
     """The cached data, or None if there are none that can be read."""
     try:
-        with np.load(path, allow_pickle=False) as z:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
             x, y, names, group = z["x"], z["y"], z["class_names"], z["group"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

