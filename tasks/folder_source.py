@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tasks.raw import Array, RawData
 
@@ -47,9 +47,9 @@ def _read_image(path: Path, size: int | None) -> Array:
     try:
         with Image.open(path) as file:
             image: Image.Image = file.convert("RGBA") if file.mode in ("P", "PA", "LA", "RGBA") else file.copy()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, PermissionError):
-            raise
+    except PermissionError:
+        raise
+    except Exception:  # on damaged files the decoders raise nearly anything
         raise ValueError(f"{path}: not an image that can be read, or a damaged one") from None
     if image.mode == "RGBA":
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))

@@ -7,8 +7,6 @@ one, so that digit data stay unseen.
 import contextlib
 import math
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from tasks.glyph_fonts import DIGITS, Drawing, Outline, OutlineFont, candidates, fonts, fonts_fingerprint
+from tasks.npz_source import DAMAGED
 from tasks.raw import RawData
 
 VERSION = 1
@@ -198,7 +197,7 @@ def _read_cache(path: Path) -> RawData | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
             x, y, names, group = z["x"], z["y"], z["class_names"], z["group"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (KeyError, *DAMAGED):
         return None
     shapes_agree = x.shape == (len(names) * IMAGES, SIDE, SIDE) and y.shape == group.shape == x.shape[:1]
     return RawData("glyphs", x, y, tuple(names.tolist()), group) if shapes_agree else None

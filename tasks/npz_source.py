@@ -11,6 +11,9 @@ from numpy.lib.npyio import NpzFile
 
 from tasks.raw import Array, RawData, class_codes
 
+DAMAGED = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged npz file may raise; RuntimeError is for flags that no npz file has set."""
+
 
 def read_npz(location: str) -> list[RawData]:
     """The data sets in the npz file at ``location``.
@@ -39,7 +42,7 @@ def read_npz(location: str) -> list[RawData]:
 def _open(path: Path, file: BinaryIO) -> NpzFile:
     try:
         arrays = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile):
+    except DAMAGED:
         raise ValueError(f"{path}: not an npz file, or a damaged one") from None
     if not isinstance(arrays, NpzFile):
         raise ValueError(f"{path}: a single array, expected an npz file with arrays x and y")
@@ -55,7 +58,7 @@ def _get(name: str, arrays: Mapping[str, Array], key: str) -> Array:
         )
     try:
         array = arrays[key]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         what = "holds Python objects, expected numbers or strings" if "Object arrays" in str(error) else "is damaged"
         raise ValueError(f"{name}: array {key!r} {what}") from None
     if not isinstance(array, np.ndarray):  # numpy hands out the bytes of a member that is no array

@@ -511,11 +511,12 @@ def test_bad_npz_files(tmp_path, labelled):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"bad\.npz: not an npz file, or a damaged one"):
             load_source(f"npz:{path}")
-    damaged = bytearray(whole)
-    damaged[300] ^= 255
-    path.write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"npz:bad\.npz: array 'x' is damaged"):
-        load_source(f"npz:{path}")
+    for place in (300, whole.rindex(b"PK\1\2") + 8):  # in the data; in the flags, which then say encrypted
+        damaged = bytearray(whole)
+        damaged[place] ^= 255
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"bad\.npz: (array '.*' is|not an npz file, or a) damaged"):
+            load_source(f"npz:{path}")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x", "no array")
     with pytest.raises(ValueError, match="'x' is not an array"):
