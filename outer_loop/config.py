@@ -1,11 +1,9 @@
 """The settings of a meta-training run: a YAML file and ``key=value`` overrides, checked before anything starts."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,6 +17,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from inner_loop.activations import ACTIVATIONS
+from outer_loop.yaml_dialect import parse_yaml, yaml_lines, yaml_value
 from tasks.labellers import LABELLERS
 from update_rules.atomic_file import atomic_write
 from update_rules.registry import RULES, did_you_mean, fits, rule_options
@@ -206,34 +205,6 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: 1e-3 is a number, and on, off, yes, no and dates are strings. Repeated keys are errors."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own name for its own table)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for place, (key, _) in enumerate(node.value):
-            if key.value in keys[:place]:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every string that ``_Loader`` or a YAML 1.1 reader would take for something else."""
-
-
-_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(null|Null|NULL|~|)$"), ["n", "N", "~", ""])
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
-
-
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The checked settings in the YAML file ``path``, changed by ``overrides`` such as ``outer.learning_rate=3e-4``.
 
@@ -249,7 +220,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ValueError(f"config file {path}: not UTF-8 text, expected a YAML file") from None
     except OSError as error:
         raise type(error)(f"config file {path}: {error.strerror}") from None
-    settings = _parse(text, f"config file {path}")
+    settings = parse_yaml(text, f"config file {path}")
     if not isinstance(settings, dict):
         given = "nothing" if settings is None else type(settings).__name__
         raise ValueError(f"config file {path}: got {given}, expected lines of `key: value`")
@@ -266,9 +237,8 @@ def save_config(config: Config, path: str | Path) -> None:
 
     Raises OSError if it cannot be written.
     """
-    text = yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(yaml_lines(config.model_dump(mode="json")).encode())
 
 
 def describe_config() -> str:
@@ -285,21 +255,7 @@ def _fields(section: Section, prefix: str = "") -> Iterator[tuple[str, str, str]
         if isinstance(value, Section):
             yield from _fields(value, f"{prefix}{name}.")
         else:
-            plain = section.model_dump(mode="json")[name]
-            text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, width=1000)
-            yield f"{prefix}{name}", text.removesuffix("...\n").strip(), field.description or ""
-
-
-def _parse(text: str, where: str) -> Any:
-    """The YAML value of ``text``. Raises ValueError that starts with ``where``."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ValueError(f"{where}: broken YAML{place}: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{where}: broken YAML: {' '.join(str(error).split())}") from None
+            yield f"{prefix}{name}", yaml_value(section.model_dump(mode="json")[name]), field.description or ""
 
 
 def _apply(settings: dict[Any, Any], override: str) -> None:
@@ -308,7 +264,7 @@ def _apply(settings: dict[Any, Any], override: str) -> None:
     *sections, last = key.strip().split(".")
     if not equals or not last or "" in sections:
         raise ValueError(f"got override {override!r}, expected key=value such as outer.learning_rate=3e-4")
-    value = _parse(text, f"override {override!r}")
+    value = parse_yaml(text, f"override {override!r}")
     for place, section in enumerate(sections):
         settings = settings.setdefault(section, {})
         if not isinstance(settings, dict):

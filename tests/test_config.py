@@ -132,6 +132,9 @@ def test_all_wrong_keys_are_told_at_once(tmp_path):
         ("seed: !!python/object/apply:os.getpid []", "could not determine a constructor"),
         ("? [1, 2]\n: 3", "unhashable"),
         ("a: \x07", "broken YAML"),
+        ("a: " + "[" * 5000, "broken YAML"),
+        ("seed: " + "9" * 5000, "broken YAML"),
+        ("a: !!int x", "broken YAML"),
     ],
 )
 def test_a_file_that_is_no_config_is_one_line_with_its_name(tmp_path, text, part):

@@ -115,9 +115,8 @@ def find_rule_file(path_or_name: str | Path) -> Path:
 def _read(path: Path) -> tuple[RuleHeader, dict[str, Tensor]]:
     """Header and tensors of ``path``."""
     where = f"rule file {path}"
-    if path.is_dir():
-        raise IsADirectoryError(f"{where}: is a folder, expected a file")
     try:
+        path.open("rb").close()  # safe_open calls every file that it cannot open missing
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             theta = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
