@@ -184,14 +184,25 @@ def test_the_outer_learning_rate_rises_and_falls() -> None:
     assert rates == pytest.approx([0.01, 0.05, 0.1, 0.06, 0.02, 0.02])
 
 
-def test_bad_settings_end_in_one_line(tiny_config: Arguments) -> None:
-    for bad in ("outer.learning_rat=1", "tasks.sources=[nothing]", "tasks.ways=11"):
-        done = subprocess.run(
-            [sys.executable, "scripts/meta_train.py", *tiny_config("run", bad)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 2, done.stderr
-        assert done.stderr.startswith("error: ")
-        assert done.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("outer.learning_rat=1", "did you mean outer.learning_rate"),
+        ("tasks.sources=[nothing]", "unknown source 'nothing'"),
+        ("tasks.ways=11", "10 classes, expected at least ways=11"),
+    ],
+)
+def test_bad_settings_are_named_before_anything_is_written(
+    bad: str, message: str, tiny_config: Arguments, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        meta_train.main(tiny_config("run", bad))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_setting_is_one_line_and_exit_code_2(tiny_config: Arguments) -> None:
+    process = start(tiny_config("run", "outer.clip=none"))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
