@@ -18,7 +18,7 @@ from rich.console import Console
 from inner_loop.activations import ACTIVATIONS
 from outer_loop.evaluation import InnerTraining, evaluate
 from outer_loop.plots import accuracy_bars, save_png
-from outer_loop.results import environment, results_table, sources_of, summarise, write_results
+from outer_loop.results import environment, results_table, summarise, write_results
 from scripts.arguments import Parser, at_least, writable
 from scripts.entry import run
 from scripts.progress import progress
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = summarise(found, sources, seed=arguments.seed, meta=meta)
     console = Console()
     if not console.is_terminal:  # a file has room for every column
-        console = Console(width=40 + 45 * len(sources_of(results)))
+        console = Console(width=60 + sum(max(len(source), 10) + 20 for source in sources))
     console.print(results_table(results))
     if arguments.json is not None:
         write_results(arguments.json, results)

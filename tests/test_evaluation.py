@@ -196,6 +196,8 @@ def test_the_readout_knows_easy_answers_and_ignores_shift_and_scale() -> None:
     query = torch.nn.functional.one_hot(query_y, 3).float() + 0.8 * torch.randn(150, 3, generator=generator)
     accuracy = few_shot_accuracy(x, y, query, query_y)
     assert 0.5 < accuracy < 0.95
+    one_by_one = [few_shot_accuracy(x, y, query[[i]], query_y[[i]]) for i in range(0, 150, 2)]
+    assert np.mean(one_by_one) == pytest.approx(few_shot_accuracy(x, y, query[::2], query_y[::2]))
     assert few_shot_accuracy(1e4 * x + 7, y, 1e4 * query + 7, query_y) == accuracy
     one_hot = torch.eye(3).repeat(8, 1)
     assert few_shot_accuracy(one_hot, y, torch.eye(3), torch.arange(3)) == 1.0
