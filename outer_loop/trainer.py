@@ -23,7 +23,7 @@ from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule
-from update_rules.registry import make_rule
+from update_rules.registry import make_rule, rule_options
 from update_rules.rule_file import save_rule
 
 EVALUATION_SEED = 2**31  # held-out tasks are the same at every evaluation and for every run
@@ -80,7 +80,10 @@ class Trainer:
         schedule = TruncationSchedule(config.inner.unroll, config.inner.length)
         self.trajectories = Trajectories(self.source, networks, schedule, self.device)
         self.estimator: OuterEstimator = TruncatedBackprop(config.outer.penalty, config.inner.recompute)
-        rule = make_rule(config.rule.name, **config.rule.options).to(self.device)
+        options = dict(config.rule.options)
+        if "seed" in rule_options(config.rule.name):
+            options.setdefault("seed", config.seed)
+        rule = make_rule(config.rule.name, **options).to(self.device)
         self.state = TrainingState(
             rule=rule,
             optimiser=torch.optim.Adam(rule.parameters(), lr=config.outer.learning_rate, betas=config.outer.betas),

@@ -217,3 +217,25 @@ def test_learned_scalars_are_named(rule: Rule) -> None:
     assert all(isinstance(value, float) for value in described.values())
     if rule.name != "metz":
         assert math.isclose(described["rate"], 0.03, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("metz", "hidden", 0),
+        ("metz", "h_layers", -1),
+        ("neuron_local", "error_channels", 0),
+        ("neuron_local", "rate", 1.5),
+        ("hebbian", "rate", 0.0),
+    ],
+)
+def test_impossible_options_are_named(name: str, option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"got {option} {value} for the {name} rule"):
+        make_rule(name, **{option: value})
+
+
+def test_the_hebbian_rule_prints_as_an_equation() -> None:
+    lines = make_rule("hebbian").equation().splitlines()
+    assert len(lines) == 14
+    assert lines[1] == "  (+1.000 +0.000 z) N[⟨v u⟩]   hebb"
+    assert lines[-1].startswith("Δb = 0.0300 ·")

@@ -47,6 +47,8 @@ class Hebbian(Rule):
     def __init__(self, rate: float = 0.03) -> None:
         super().__init__()
         self.config = {"rate": rate}
+        if not 0 < rate < 1:
+            raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
         start = torch.tensor([1.0 if name in ("hebb", "decorrelate") else 0.0 for name in TERMS])
         self.constant = nn.Parameter(start)
         self.slope = nn.Parameter(torch.zeros(len(TERMS)))

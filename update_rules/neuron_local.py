@@ -112,6 +112,11 @@ class NeuronLocal(Rule):
             "rate": rate,
             "seed": seed,
         }
+        for key in ("hidden", "error_channels", "readout_channels"):
+            if int(self.config[key]) < 1:
+                raise ValueError(f"got {key} {self.config[key]} for the neuron_local rule, expected 1 or more")
+        if not 0 < rate < 1:
+            raise ValueError(f"got rate {rate} for the neuron_local rule, expected a number between 0 and 1")
         generator = torch.Generator().manual_seed(seed)
         self.error_channels, self.readout_channels = error_channels, readout_channels
         inputs = 2 + error_channels
