@@ -86,6 +86,12 @@ def test_resize_keeps_constants_and_colour_channels_apart():
     torch.testing.assert_close(small, colours[:, :3, :3])
 
 
+def test_resize_treats_each_colour_as_a_grey_image():
+    images = torch.rand(2, 6, 8, 3, generator=torch.Generator().manual_seed(0))
+    channels = [resize(images[..., channel], 4) for channel in range(3)]
+    torch.testing.assert_close(resize(images, 4), torch.stack(channels, -1))
+
+
 def test_resize_to_the_same_size_changes_nothing():
     images = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
     assert torch.equal(resize(images, 6), images)
