@@ -30,6 +30,9 @@ COLOURS = {
 }
 """The colour of each method, everywhere; they differ for colour-blind eyes too."""
 
+LABEL_LENGTH = 22
+"""Characters of a source's name that a figure has room for."""
+
 Metrics = Sequence[Mapping[str, Any]]
 """The lines of a run's metrics file, each with its ``outer_step``."""
 
@@ -50,7 +53,7 @@ def accuracy_bars(results: Results) -> Figure:
             error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
             label=method,
         )
-    axes[0].set_xticks(range(len(sources)), [_literal(source) for source in sources])
+    axes[0].set_xticks(range(len(sources)), [_label(source) for source in sources])
     axes[0].set_ylabel("accuracy, %")
     axes[0].set_ylim(0, 100)
     _legend(axes[0], ncols=len(METHODS), loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -67,7 +70,7 @@ def inner_step_curves(curves: Mapping[str, Mapping[str, Mapping[int, Mean]]]) ->
             half = 100 * np.array([by_step[step].ci95 for step in steps])
             axis.plot(steps, mean, color=COLOURS[method], label=method)
             axis.fill_between(steps, mean - half, mean + half, color=COLOURS[method], alpha=0.2, linewidth=0)
-        axis.set_title(_literal(source), fontsize=10, color=INK)
+        axis.set_title(_label(source), fontsize=10, color=INK)
         axis.set_xlabel("inner steps")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("accuracy, %")
@@ -108,7 +111,7 @@ def held_out_curves(metrics: Metrics) -> Figure | None:
                 style,
                 marker="o" if len(lines) == 1 else None,
                 color=colours[place % len(colours)],
-                label=_literal(f"{source.removeprefix('heldout/')} after {point} inner steps"),
+                label=f"{_label(source.removeprefix('heldout/'))} after {point} inner steps",
             )
     axes[0].set_xlabel("outer steps")
     axes[0].set_ylabel("accuracy, %")
@@ -159,9 +162,10 @@ def _legend(axis: Axes, **place: Any) -> None:
     axis.legend(frameon=False, fontsize=8, labelcolor=INK, **place)
 
 
-def _literal(text: str) -> str:
-    """``text`` as matplotlib shows it unchanged: dollar signs would start a formula."""
-    return text.replace("$", r"\$")
+def _label(text: str) -> str:
+    """``text`` as a label: its end where it is long, and without the dollar signs' power to start a formula."""
+    short = text if len(text) <= LABEL_LENGTH else "…" + text[1 - LABEL_LENGTH :]
+    return short.replace("$", r"\$")
 
 
 def _series(metrics: Metrics, key: str) -> NDArray[np.float64]:

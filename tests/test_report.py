@@ -139,6 +139,8 @@ def test_figures_show_what_was_measured() -> None:
     loss, mean = plots.meta_loss_curve(METRICS).axes[0].lines
     np.testing.assert_array_equal(loss.get_ydata(), [0.9, np.nan, 0.7])
     assert mean.get_xdata().tolist() == [1, 2, 3]
+    long = plots.inner_step_curves({"npz:/a/rather/long/folder/name/d$.npz": CURVES[NAME]}).axes[0].get_title()
+    assert long == r"…ng/folder/name/d\$.npz"
     curve = plots.inner_step_curves(CURVES).axes[0].lines[0]
     assert curve.get_xydata().tolist() == [[0, 30], [5, 50]]
 
