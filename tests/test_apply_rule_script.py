@@ -74,6 +74,17 @@ def test_the_seed_decides_the_features(tmp_path: Path, rule: str) -> None:
     assert not (features[0] == features[2]).all()
 
 
+def test_a_terminal_gets_a_bar(
+    tmp_path: Path, rule: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    data, out = table(tmp_path / "data.npz"), str(tmp_path / "features.npz")
+    apply_rule.main(["--rule", rule, "--data", data, "--out", out, *SMALL])
+    error = capsys.readouterr().err
+    assert "━" in error
+    assert "3/3" in error
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

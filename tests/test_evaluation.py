@@ -17,6 +17,7 @@ from outer_loop.evaluation import (
     evaluate_rule,
     evaluate_source,
     measure_rule,
+    train_task,
 )
 from outer_loop.few_shot_readout import few_shot_accuracy
 from outer_loop.paired_tasks import NETWORK, PairedTask, paired_tasks
@@ -158,6 +159,16 @@ def test_a_network_that_diverges_guesses_and_leaves_the_others_alone() -> None:
         apply_rule(
             Exploding(), MLP((3, 2)), Exploding().init_state(MLP((3, 2)), torch.Generator()), [torch.ones(4, 3)] * 5
         )
+
+
+def test_one_task_is_trained_as_in_the_evaluation() -> None:
+    task = PairedTask(blob_source(), 0, 0)
+    start, end = train_task(Hebbian(), task, INNER, [0, 2])
+    assert start["w1"].shape == (20, 12)
+    batches = [batch for batch, _ in zip(task.stream(16), range(2), strict=False)]
+    alone = apply_rule(Hebbian(), MLP((20, 12, 8)), start, batches)
+    torch.testing.assert_close(end["w2"], alone["w2"], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(start["w2"], end["w2"], atol=1e-3)
 
 
 def test_sources_of_mixed_widths_keep_the_order_of_tasks() -> None:
