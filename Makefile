@@ -16,7 +16,7 @@ $(VENV)/installed: requirements.txt requirements-dev.txt pyproject.toml
 	@touch $@
 
 quickstart: setup
-	$(BIN)/python scripts/quickstart.py
+	$(BIN)/python scripts/meta_train.py --config configs/quickstart.yaml --resume
 
 test: setup
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from inner_loop.mlp import MLP
 from inner_loop.trained_network import TrainedNetwork
-from update_rules.atomic_file import atomic_write
+from update_rules.tensor_file import write_tensors
 
 FORMAT = "base_network"
 VERSION = 1
@@ -28,8 +27,7 @@ def save_network(path: str | Path, trained: TrainedNetwork) -> None:
         "sizes": json.dumps(trained.network.sizes),
         "activation": trained.network.activation,
     }
-    with atomic_write(path) as file:
-        file.write(save({name: value.contiguous() for name, value in tensors.items()}, header))
+    write_tensors(path, tensors, header)
 
 
 def load_network(path: str | Path) -> TrainedNetwork:

@@ -115,21 +115,10 @@ def measure_rule(
 
 
 def evaluate_rule(
-    rule: Rule,
-    source: TaskSource,
-    *,
-    hidden: tuple[int, ...],
-    outputs: int,
-    activation: str,
-    steps: int,
-    read_every: int,
-    tasks: int,
-    batch: int,
-    seed: int,
+    rule: Rule, source: TaskSource, inner: InnerTraining, *, read_every: int, tasks: int, seed: int
 ) -> dict[int, float]:
-    """Mean few-shot accuracy over ``tasks`` tasks after 0, every ``read_every`` and ``steps`` inner steps."""
-    inner = InnerTraining(hidden, outputs, activation, steps, batch)
-    points = read_points(steps, read_every)
+    """Mean few-shot accuracy over ``tasks`` tasks after 0, every ``read_every`` and all inner steps."""
+    points = read_points(inner.steps, read_every)
     measured = measure_rule(rule, source, inner, read_points=points, tasks=tasks, seed=seed)
     return {point: sum(values) / len(values) for point, values in measured.by_step.items()}
 

@@ -204,16 +204,7 @@ class Trainer:
         last = []
         for name, source in self.evaluation_sources.items():
             by_step = evaluate_rule(
-                state.rule,
-                source,
-                hidden=inner.hidden,
-                outputs=inner.outputs,
-                activation=inner.activation,
-                steps=inner.steps,
-                read_every=settings.read_every,
-                tasks=settings.tasks,
-                batch=inner.batch,
-                seed=EVALUATION_SEED,
+                state.rule, source, inner, read_every=settings.read_every, tasks=settings.tasks, seed=EVALUATION_SEED
             )
             metrics |= {f"{name}/accuracy@{step}": accuracy for step, accuracy in by_step.items()}
             if name.startswith("heldout/"):

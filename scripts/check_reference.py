@@ -6,17 +6,17 @@ Prints the worst relative error of every group of arrays, in float64 and in floa
 are within their limits, 1 if not, 2 for a file that cannot be checked.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from outer_loop.reference_check import check_file, table
+from scripts.arguments import Parser
 from scripts.entry import run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check the files named in ``argv`` and print a table for each; the exit code."""
-    parser = argparse.ArgumentParser(description="Check this program against stored arrays of the original rule.")
+    parser = Parser(description="Check this program against stored arrays of the original rule.")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.npz", help="arrays in the original's names")
     passed = True
     for path in parser.parse_args(argv).files:

@@ -18,12 +18,13 @@ from outer_loop.progress import Progress
 from outer_loop.run_report import report_on_run
 from outer_loop.tracking import open_trackers
 from outer_loop.trainer import Trainer
+from scripts.arguments import Parser
 from scripts.entry import run
 
 
 def parse(argv: Sequence[str] | None) -> tuple[Config, bool]:
     """The checked config and whether to resume."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         epilog="settings, each with its default:\n\n" + describe_config(),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -108,18 +108,8 @@ def test_training_tasks_together_equals_training_each_alone(monkeypatch: pytest.
 
 
 def evaluate_rule_on_blobs(rule: Rule) -> dict[int, float]:
-    return evaluate_rule(
-        rule,
-        blob_source(),
-        hidden=(12,),
-        outputs=8,
-        activation="relu",
-        steps=5,
-        read_every=2,
-        tasks=5,
-        batch=16,
-        seed=0,
-    )
+    inner = InnerTraining(hidden=(12,), outputs=8, steps=5, batch=16)
+    return evaluate_rule(rule, blob_source(), inner, read_every=2, tasks=5, seed=0)
 
 
 def test_evaluate_rule_reads_before_the_first_step_at_the_read_points_and_at_the_end() -> None:

@@ -219,7 +219,7 @@ def test_the_registry_knows_the_rules_and_their_options():
     for name in RULES:
         assert rule_class(name).name == name
         assert set(make_rule(name).config) == set(rule_options(name))
-    assert make_rule("neuron_local", hidden=7, rate=1).config["hidden"] == 7
+    assert make_rule("neuron_local", hidden=7, rate=0.5).config["hidden"] == 7
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from update_rules.atomic_file import atomic_write
 from update_rules.contract import Rule
 from update_rules.registry import Option, did_you_mean, make_rule
+from update_rules.tensor_file import write_tensors
 
 FORMAT = "unsupervised-update-rule"
 VERSION = "1"
@@ -42,25 +41,14 @@ def save_rule(path: str | Path, rule: Rule, provenance: Mapping[str, str | float
     Raises ValueError, naming the tensor, for a θ that is not finite, and for a key of ``provenance`` that the header
     uses itself; OSError if ``path`` cannot be written.
     """
-    theta = {name: value.detach().cpu().contiguous().clone() for name, value in rule.state_dict().items()}
+    theta = rule.state_dict()
     _check_finite(theta, f"rule {rule.name}")
     taken = [key for key in provenance if key in HEADER_KEYS]
     if taken:
         raise ValueError(f"got provenance {', '.join(taken)}, expected other keys than {', '.join(HEADER_KEYS)}")
     metadata = {"format": FORMAT, "version": VERSION, "rule": rule.name, "config": json.dumps(rule.config)}
     metadata |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in provenance.items()}
-    with atomic_write(path) as file:
-        file.write(with_header_in_order(save(theta, metadata)))
-
-
-def with_header_in_order(content: bytes) -> bytes:
-    """The safetensors file ``content`` with sorted metadata, which safetensors shuffles: equal runs, equal bytes."""
-    size = int.from_bytes(content[:8], "little")
-    header, tensors = json.loads(content[8 : 8 + size]), content[8 + size :]
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the tensors start at a multiple of eight bytes
-    return len(text).to_bytes(8, "little") + text + tensors
+    write_tensors(path, theta, metadata)
 
 
 def load_rule(path_or_name: str | Path) -> Rule:
