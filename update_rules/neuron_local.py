@@ -23,18 +23,18 @@ UNIT_INPUTS = 9
 """Incoming mean |w| and mean w; outgoing mean |w|, rms and mean w; batch mean and deviation of x; bias; a constant."""
 
 TERMS = {
-    "w_base": 0.1,
-    "large_decay": 0.1,
+    "w_base": 0.0,
+    "large_decay": 0.0,
     "decorrelate": -1.0,
-    "hebb": 0.1,
+    "hebb": 0.0,
     "order_0": 1.0,
-    "rbf": 0.1,
-    "order_1": 0.1,
-    "linear_upper": 0.1,
-    "linear_upper_psd": 0.1,
-    "linear_lower": 0.1,
-    "square_upper": 0.1,
-    "square_lower": 0.1,
+    "rbf": 0.0,
+    "order_1": 0.0,
+    "linear_upper": 0.0,
+    "linear_upper_psd": 0.0,
+    "linear_lower": 0.0,
+    "square_upper": 0.0,
+    "square_lower": 0.0,
 }
 """The terms of a weight change, each with the mixing weight it starts from: Hebbian growth against decorrelation."""
 
@@ -135,13 +135,16 @@ class NeuronLocal(Rule):
 
     @torch.no_grad()
     def _start_hebbian(self) -> None:
-        """Let ``order_0`` start as ⟨z_low x_up⟩ and ⟨z_low z_up⟩: Hebb's rule, from which the rest is learned."""
+        """Let ``order_0`` start as ⟨z_low x_up⟩ and ⟨z_low z_up⟩ and the biases at rest: Hebb's rule, to be improved."""
         x, z = 0, 1
-        above = self.rows_below + 1 + self.error_channels
+        push = self.rows_below
+        above = push + 1 + self.error_channels
+        self.from_hidden[push] = 0.0
+        self.from_inputs[push] = 0.0
         for channel in range(self.readout_channels):
             for row, seen in ((channel, x if channel == 0 else z), (above + channel, z)):
-                self.from_hidden[row] *= 0.1
-                self.from_inputs[row] *= 0.1
+                self.from_hidden[row] = 0.0
+                self.from_inputs[row] = 0.0
                 self.from_inputs[row, seen] = 1.0
 
     @property
