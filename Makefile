@@ -19,7 +19,7 @@ quickstart: setup
 	$(BIN)/python scripts/meta_train.py --config configs/quickstart.yaml --resume
 
 test: setup
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: setup
 	$(BIN)/ruff format --check .
