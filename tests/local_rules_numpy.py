@@ -1,0 +1,276 @@
+"""The two local rules written a second time, in plain numpy, straight from the formulae.
+
+Slow, explicit and independent of the library: one neuron, one example and one readout channel at a time, every term by
+its name. A base network is a dict of ``w{l}``, ``v{l}`` [N_{l-1}, N_l] and ``b{l}`` [N_l], l = 1..L; ``x`` is [B, D];
+``theta`` maps the names of a rule's parameters to arrays.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": lambda z: np.where(z > 0, z, 0.0), "tanh": np.tanh}
+
+
+def sigmoid(t: Array) -> Array:
+    return 1 / (1 + np.exp(-t))
+
+
+def relu(t: Array) -> Array:
+    return np.where(t > 0, t, 0.0)
+
+
+def standardised(t: Array) -> Array:
+    """Mean 0 and variance 1 over the examples."""
+    out = np.empty(t.shape)
+    for n in range(t.shape[1]):
+        mean = sum(t[:, n]) / len(t)
+        variance = sum((value - mean) ** 2 for value in t[:, n]) / len(t)
+        out[:, n] = (t[:, n] - mean) / np.sqrt(variance + 1e-6)
+    return out
+
+
+def mean_square(column: Array) -> float:
+    return sum(value**2 for value in column) / len(column)
+
+
+def unit_rms(w: Array) -> Array:
+    return np.stack([column / np.sqrt(mean_square(column) + 1e-6) for column in w.T], axis=1)
+
+
+def bounded(t: Array) -> Array:
+    return np.stack([column / np.sqrt(1 + mean_square(column)) for column in t.T], axis=1)
+
+
+def merged(w: Array, terms: Arrays, weights: dict[str, float]) -> Array:
+    """The change of w: a weighted sum of bounded terms, without what would stretch a column of w, bounded again."""
+    change = np.zeros(w.shape)
+    for name, term in terms.items():
+        change += weights[name] * bounded(term)
+    for n in range(w.shape[1]):
+        change[:, n] -= w[:, n] * np.mean(change[:, n] * w[:, n])
+    return bounded(change)
+
+
+def mean_product(a: Array, c: Array) -> Array:
+    """⟨a c⟩ over the examples: [N_a, N_c] from [B, N_a] and [B, N_c]."""
+    total = np.zeros((a.shape[1], c.shape[1]))
+    for b in range(len(a)):
+        total += np.outer(a[b], c[b])
+    return total / len(a)
+
+
+def layers_of(base: Arrays) -> int:
+    return len(base) // 3
+
+
+def forward(base: Arrays, x: Array, activation: str) -> tuple[list[Array], list[Array]]:
+    """Post- and pre-activations of every layer, the input first and as both."""
+    xs, zs = [x], [x]
+    for layer in range(1, layers_of(base) + 1):
+        zs.append(standardised(xs[-1] @ base[f"w{layer}"]) + base[f"b{layer}"])
+        xs.append(ACTIVATIONS[activation](zs[-1]))
+    return xs, zs
+
+
+class NeuronLocal:
+    """The rule neuron_local; the rows of its readouts lie name by name, and channel by channel within a name."""
+
+    UP = ("order_0", "rbf", "order_1", "linear_upper_a", "linear_upper_b", "psd", "square_upper_a", "square_upper_b")
+    LOW = ("order_0", "rbf", "order_1", "linear_lower_a", "linear_lower_b", "square_lower_a", "square_lower_b")
+    TERMS = ("w_base", "large_decay", "decorrelate", "hebb", "order_0", "rbf", "order_1", "linear_upper",
+             "linear_upper_psd", "linear_lower", "square_upper", "square_lower")  # fmt: skip
+
+    def __init__(self, theta: Arrays, error_channels: int, readout_channels: int) -> None:
+        self.theta, self.readout_channels = theta, readout_channels
+        channels = range(readout_channels)
+        labels = [("up", name, c) for name in self.UP for c in channels]
+        labels += [("bias", "", 0)]
+        labels += [("error", "", c) for c in range(error_channels)]
+        labels += [("low", name, c) for name in self.LOW for c in channels]
+        self.row = {label: i for i, label in enumerate(labels)}
+        self.errors = range(error_channels)
+        self.rate = float(np.exp(10 * theta["log_rate"]))
+        self.mixing = {name: 10 * float(theta["mixing"][k]) for k, name in enumerate(self.TERMS)}
+
+    def hidden(self, network: str, seen: Array, unit: Array) -> Array:
+        """The states [B, H] of one neuron that saw ``seen`` [B, F] and knows ``unit`` [9] of itself."""
+        example, own, mix, pooled, offset = (
+            self.theta[f"{network}.{name}"] for name in ("example", "unit", "mix", "pooled", "offset")
+        )
+        first = [relu(example @ s + own @ unit) for s in seen]
+        average = sum(first) / len(first)
+        return np.stack([relu(mix @ f + pooled @ average + offset) for f in first])
+
+    @staticmethod
+    def knows(base: Arrays, xs: list[Array], layer: int, n: int) -> Array:
+        """What neuron n of a layer knows of itself, apart from the examples."""
+        column = base[f"w{layer}"][:, n] if layer > 0 else np.zeros(1)
+        row = base[f"w{layer + 1}"][n] if layer < layers_of(base) else None
+        bias = base[f"b{layer}"][n] if layer > 0 else 0.0
+        x = xs[layer][:, n]
+        outgoing = [0.0, 0.0, 0.0]
+        if row is not None:
+            outgoing = [np.mean(np.abs(row)), np.sqrt(np.mean(row**2) + 1e-6), np.mean(row)]
+        mean = np.mean(x)
+        deviation = np.sqrt(np.mean((x - mean) ** 2) + 1e-6)
+        return np.array([np.mean(np.abs(column)), np.mean(column), *outgoing, mean, deviation, bias, 1.0])
+
+    def readouts(self, seen: Array, unit: Array) -> Array:
+        """Everything one neuron gives, [B, rows]."""
+        theta = self.theta
+        states = self.hidden("neuron", seen, unit)
+        read = zip(states, seen, strict=True)
+        return np.stack([theta["from_hidden"] @ h + theta["from_inputs"] @ s + theta["offset"] for h, s in read])
+
+    def top_error(self, seen: Array, unit: Array) -> Array:
+        """The error channels [B, C] that one output neuron makes for itself."""
+        return np.stack([self.theta["top_error"] @ h for h in self.hidden("top", seen, unit)])
+
+    def of(self, given: Array, side: str, name: str, channel: int) -> Array:
+        """One readout channel of a layer, [B, N]."""
+        return given[:, :, self.row[side, name, channel]]
+
+    def product(self, low: Array, low_name: tuple[str, str], up: Array, up_name: tuple[str, str]) -> Array:
+        """Mean over channels and examples of a ⊗ c, for readout a = (side, name) of one layer and c of another."""
+        total = np.zeros((low.shape[1], up.shape[1]))
+        for c in range(self.readout_channels):
+            total += mean_product(self.of(low, *low_name, c), self.of(up, *up_name, c))
+        return total / self.readout_channels
+
+    def square(self, given: Array, side: str, name: str) -> Array:
+        """A matrix between the units of one layer: symmetric, without diagonal, over sqrt(N)."""
+        u = self.product(given, (side, f"{name}_a"), given, (side, f"{name}_b"))
+        n = len(u)
+        out = np.zeros((n, n))
+        for i in range(n):
+            for j in range(n):
+                if i != j:
+                    out[i, j] = (u[i, j] + u[j, i]) / np.sqrt(2) / np.sqrt(n)
+        return out
+
+    def terms(self, w: Array, v: Array, u: Array, low: Array, up: Array) -> Arrays:
+        """The terms of the change of w; v, u standardised activations and low, up readouts, below and above."""
+        n_up = w.shape[1]
+        f = np.sqrt(1 + w**2) - 1
+
+        def r(name: str) -> Array:
+            return self.product(low, ("low", name), up, ("up", name))
+
+        return {
+            "w_base": w,
+            "large_decay": w**2 * np.sign(w),
+            "decorrelate": w @ mean_product(u, u) / np.sqrt(n_up),
+            "hebb": mean_product(v, u),
+            "order_0": r("order_0"),
+            "rbf": np.exp(-(w**2)) * r("rbf"),
+            "order_1": w * r("order_1"),
+            "linear_upper": w @ self.square(up, "up", "linear_upper"),
+            "linear_upper_psd": w @ (self.product(up, ("up", "psd"), up, ("up", "psd")) / np.sqrt(n_up)),
+            "linear_lower": self.square(low, "low", "linear_lower") @ w,
+            "square_upper": (f @ self.square(up, "up", "square_upper")) * np.sign(w),
+            "square_lower": (self.square(low, "low", "square_lower") @ f) * np.sign(w),
+        }
+
+    def step(self, base: Arrays, x: Array, activation: str) -> Arrays:
+        top = layers_of(base)
+        xs, zs = forward(base, x, activation)
+        standard = [standardised(t) for t in xs]
+        zs[0] = standard[0]
+        given: dict[int, Array] = {}
+        new: Arrays = {}
+        error = np.zeros(())
+        for layer in range(top, -1, -1):
+            neurons = range(xs[layer].shape[1])
+            unit = [self.knows(base, xs, layer, n) for n in neurons]
+            pair = [np.stack([xs[layer][:, n], zs[layer][:, n]], axis=1) for n in neurons]
+            if layer == top:
+                error = np.stack([self.top_error(pair[n], unit[n]) for n in neurons], axis=1)  # [B, N, C]
+            for b in range(len(x)):
+                for n in neurons:
+                    error[b, n] = error[b, n] / np.sqrt(np.mean(error[b, n] ** 2) + 1e-6)
+            seen = [np.concatenate([pair[n], error[:, n]], axis=1) for n in neurons]
+            given[layer] = np.stack([self.readouts(seen[n], unit[n]) for n in neurons], axis=1)  # [B, N, rows]
+            if layer > 0:
+                push = np.mean(self.of(given[layer], "bias", "", 0), axis=0)
+                new[f"b{layer}"] = (1 - self.rate) * base[f"b{layer}"] + self.rate * np.tanh(push)
+                below = np.zeros((*xs[layer - 1].shape, len(self.errors)))
+                for c in self.errors:
+                    e = error[:, :, c] * sigmoid(zs[layer]) + self.of(given[layer], "error", "", c)
+                    below[:, :, c] = e @ base[f"v{layer}"].T
+                error = below
+        for layer in range(1, top + 1):
+            w, v = base[f"w{layer}"], base[f"v{layer}"]
+            terms = self.terms(w, standard[layer - 1], standard[layer], given[layer - 1], given[layer])
+            change = merged(w, terms, self.mixing)
+            new[f"w{layer}"] = unit_rms(w + self.rate * change)
+            new[f"v{layer}"] = unit_rms(v + self.rate * change)
+        return new
+
+
+class Hebbian:
+    """The rule hebbian."""
+
+    TERMS = ("hebb", "gated_hebb", "cubic_hebb", "bcm", "compete", "feedback", "decorrelate", "inhibit", "sparsify",
+             "grow_small", "share_inputs", "balance")  # fmt: skip
+    BIAS_TERMS = ("activity", "skew", "decay")
+
+    def __init__(self, theta: Arrays) -> None:
+        self.constant = dict(zip(self.TERMS, theta["constant"], strict=True))
+        self.slope = dict(zip(self.TERMS, theta["slope"], strict=True))
+        self.bias = dict(zip(self.BIAS_TERMS, theta["bias"], strict=True))
+        self.rate = float(np.exp(theta["log_rate"]))
+
+    @staticmethod
+    def terms(w: Array, v: Array, u: Array, x: Array, e: Array) -> Arrays:
+        """The terms of the change of w; v, u standardised pre-activations, x and e activation and error above."""
+        n_low, n_up = w.shape
+        y = np.stack([column / np.sqrt(mean_square(column) + 1e-6) for column in x.T], axis=1)
+        share = np.stack([np.exp(row) / np.sum(np.exp(row)) for row in u])
+
+        def against(t: Array) -> Array:
+            """What each unit shares with every other: -w · offdiag⟨t t⟩ / sqrt(N)."""
+            out = np.zeros(w.shape)
+            for i in range(n_up):
+                for j in range(n_up):
+                    if i != j:
+                        out[:, j] -= w[:, i] * np.mean(t[:, i] * t[:, j]) / np.sqrt(n_up)
+            return out
+
+        return {
+            "hebb": mean_product(v, u),
+            "gated_hebb": mean_product(v, y),
+            "cubic_hebb": mean_product(v, u**3),
+            "bcm": mean_product(v, y * (y - 1)),
+            "compete": n_up * mean_product(v, share),
+            "feedback": mean_product(v, e),
+            "decorrelate": against(u),
+            "inhibit": against(y),
+            "sparsify": -(w**2) * np.sign(w),
+            "grow_small": w * np.exp(-(w**2)),
+            "share_inputs": np.stack([-w[i] * mean_square(w[i]) for i in range(n_low)]),
+            "balance": np.stack([np.full(n_low, -np.mean(w[:, j])) for j in range(n_up)], axis=1),
+        }
+
+    def step(self, base: Arrays, x: Array, activation: str) -> Arrays:
+        top = layers_of(base)
+        xs, zs = forward(base, x, activation)
+        standard = [standardised(z) for z in zs]
+        error = {top: standard[top]}
+        for layer in range(top, 1, -1):
+            error[layer - 1] = standardised((error[layer] * sigmoid(zs[layer])) @ base[f"v{layer}"].T)
+        new: Arrays = {}
+        for layer in range(1, top + 1):
+            w, v, b = base[f"w{layer}"], base[f"v{layer}"], base[f"b{layer}"]
+            position = np.linspace(-1, 1, top)[layer - 1] if top > 1 else 0.0
+            weights = {name: self.constant[name] + self.slope[name] * position for name in self.TERMS}
+            u = standard[layer]
+            change = merged(w, self.terms(w, standard[layer - 1], u, xs[layer], error[layer]), weights)
+            new[f"w{layer}"] = unit_rms(w + self.rate * change)
+            new[f"v{layer}"] = unit_rms(v + self.rate * change)
+            push = {"activity": -np.mean(xs[layer], axis=0), "skew": np.mean(u**3, axis=0), "decay": -b}
+            new[f"b{layer}"] = b + self.rate * sum(self.bias[name] * push[name] for name in push)
+        return new

@@ -1,0 +1,253 @@
+"""The local rules and their network against the transcription in numpy, terms together and alone, and the start."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from local_rules_numpy import Arrays, forward, unit_rms
+from local_rules_numpy import Hebbian as HebbianNumpy
+from local_rules_numpy import NeuronLocal as NeuronLocalNumpy
+
+from inner_loop.mlp import MLP
+from update_rules.contract import Rule
+from update_rules.hebbian import BIAS_TERMS, Hebbian
+from update_rules.hebbian import TERMS as HEBBIAN_TERMS
+from update_rules.neuron_local import TERMS, NeuronLocal
+from update_rules.registry import make_rule
+
+SIZES = [(5, 3), (5, 4, 3), (6, 5, 3, 4)]
+EXAMPLES = 7
+
+
+def neuron_local(seed: int = 0) -> NeuronLocal:
+    """The rule in float64 at a random θ, in which no offset is zero and every term has weight."""
+    rule = NeuronLocal(hidden=6, error_channels=3, readout_channels=2, rate=0.2, seed=seed).double()
+    draw = torch.Generator().manual_seed(seed + 100)
+    with torch.no_grad():
+        for name, parameter in rule.named_parameters():
+            noise = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
+            parameter.add_({"mixing": 0.05, "log_rate": 0.02}.get(name, 0.4) * noise)
+        rule.mixing.add_(0.03 * torch.sign(rule.mixing))
+    return rule
+
+
+def hebbian(seed: int = 0) -> Hebbian:
+    """The rule in float64 at a random θ with every coefficient away from zero."""
+    rule = Hebbian(rate=0.2).double()
+    draw = torch.Generator().manual_seed(seed + 200)
+    with torch.no_grad():
+        for parameter in rule.parameters():
+            noise = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
+            parameter.add_(0.4 * noise + 0.2 * torch.sign(noise))
+    return rule
+
+
+def transcribed(rule: Rule) -> NeuronLocalNumpy | HebbianNumpy:
+    theta = {name: parameter.detach().numpy().copy() for name, parameter in rule.named_parameters()}
+    if isinstance(rule, NeuronLocal):
+        return NeuronLocalNumpy(theta, rule.error_channels, rule.readout_channels)
+    return HebbianNumpy(theta)
+
+
+def start(sizes: tuple[int, ...], seed: int = 0) -> Arrays:
+    """Plain normal weights and large biases: the columns are not yet of unit rms, so that the norm of w counts."""
+    rng = np.random.default_rng(seed)
+    base = {}
+    for layer, (low, up) in enumerate(pairwise(sizes), start=1):
+        base[f"w{layer}"], base[f"v{layer}"] = rng.standard_normal((2, low, up))
+        base[f"b{layer}"] = 0.5 * rng.standard_normal(up)
+    return base
+
+
+def assert_two_steps_agree(rule: Rule, sizes: tuple[int, ...], activation: str) -> tuple[Arrays, Arrays]:
+    """Run both from the same start on two batches; the base network before and after the first step."""
+    first = expected = start(sizes)
+    state = {name: torch.from_numpy(value) for name, value in first.items()}
+    reference, network = transcribed(rule), MLP(sizes, activation)
+    history = []
+    for x in np.random.default_rng(1).random((2, EXAMPLES, sizes[0])):
+        with torch.no_grad():
+            state = rule.step(network, state, {"unlabelled": torch.from_numpy(x)})
+        expected = reference.step(expected, x, activation)
+        assert state.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(state[name].numpy(), value, rtol=0, atol=1e-10, err_msg=name)
+        history.append(expected)
+    return first, history[0]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_every_layer_equals_the_transcription_also_one_example_at_a_time(
+    sizes: tuple[int, ...], activation: str
+) -> None:
+    base, network = start(sizes), MLP(sizes, activation)
+    x = np.random.default_rng(1).random((EXAMPLES, sizes[0]))
+    xs, zs = forward(base, x, activation)
+    state = {name: torch.from_numpy(value) for name, value in base.items()}
+    rows = torch.from_numpy(x)
+    statistics = network.statistics(state, rows)
+    together = network.forward(state, rows)
+    alone = [network.forward(state, rows[b : b + 1], statistics) for b in range(EXAMPLES)]
+    for layer in range(len(sizes)):
+        for found in (together.x[layer], torch.cat([one.x[layer] for one in alone])):
+            np.testing.assert_allclose(found, xs[layer], rtol=0, atol=1e-10)
+        for found in (together.z[layer], torch.cat([one.z[layer] for one in alone])):
+            np.testing.assert_allclose(found, zs[layer], rtol=0, atol=1e-10)
+    assert together.mean[0].numel() == together.var[0].numel() == 0
+    for layer in range(1, len(sizes)):
+        linear = xs[layer - 1] @ base[f"w{layer}"]
+        np.testing.assert_allclose(together.mean[layer], linear.mean(0), rtol=0, atol=1e-10)
+        np.testing.assert_allclose(together.var[layer], linear.var(0), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_steps_of_neuron_local_equal_the_transcription(sizes: tuple[int, ...], activation: str, seed: int) -> None:
+    assert_two_steps_agree(neuron_local(seed), sizes, activation)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_steps_of_hebbian_equal_the_transcription(sizes: tuple[int, ...], activation: str, seed: int) -> None:
+    assert_two_steps_agree(hebbian(seed), sizes, activation)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("term", NeuronLocalNumpy.TERMS)
+def test_each_term_of_neuron_local_alone_equals_the_transcription(term: str, activation: str) -> None:
+    rule = neuron_local()
+    with torch.no_grad():
+        rule.mixing.mul_(torch.tensor([float(name == term) for name in TERMS]))
+    before, after = assert_two_steps_agree(rule, (5, 4, 3), activation)
+    for layer in (1, 2):  # the term alone does something
+        assert np.abs(after[f"v{layer}"] - unit_rms(before[f"v{layer}"])).max() > 1e-3
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("term", HebbianNumpy.TERMS)
+def test_each_term_of_hebbian_alone_equals_the_transcription(term: str, activation: str) -> None:
+    rule = hebbian()
+    with torch.no_grad():
+        for coefficients in (rule.constant, rule.slope):
+            coefficients.mul_(torch.tensor([float(name == term) for name in HEBBIAN_TERMS]))
+    before, after = assert_two_steps_agree(rule, (6, 5, 3, 4), activation)
+    for layer in (1, 2, 3):
+        assert np.abs(after[f"v{layer}"] - unit_rms(before[f"v{layer}"])).max() > 1e-3
+
+
+@pytest.mark.parametrize("term", HebbianNumpy.BIAS_TERMS)
+def test_each_bias_term_of_hebbian_alone_equals_the_transcription(term: str) -> None:
+    rule = hebbian()
+    with torch.no_grad():
+        rule.bias.mul_(torch.tensor([float(name == term) for name in BIAS_TERMS]))
+    before, after = assert_two_steps_agree(rule, (5, 4, 3), "tanh")
+    for layer in (1, 2):
+        assert np.abs(after[f"b{layer}"] - before[f"b{layer}"]).max() > 1e-3
+
+
+def test_described_numbers_are_those_that_act() -> None:
+    for rule, kinds in ((neuron_local(), ["mixing"]), (hebbian(), ["constant", "slope", "bias"])):
+        reference = transcribed(rule)
+        expected = {"rate": reference.rate}
+        for kind in kinds:
+            expected |= {f"{kind}/{name}": value for name, value in getattr(reference, kind).items()}
+        assert rule.describe() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
+    rule = Hebbian(rate=0.05)
+    with torch.no_grad():
+        rule.constant[:] = torch.tensor([-3.0, 2.5, 2, 1.5, -12, 11, 10, 9, 8, 7, 6, 5])
+        rule.slope[:] = torch.arange(12) / 10
+        rule.bias[:] = torch.tensor([0.25, -0.5, 0.125])
+    assert rule.equation().splitlines() == [
+        "Δw = 0.0500 · N(turn(sum of)), z = relative depth from -1 to 1",
+        "  (-12.000 +0.400 z) N[⟨v softmax(u)⟩ · N]   compete",
+        "  (+11.000 +0.500 z) N[⟨v e⟩]   feedback",
+        "  (+10.000 +0.600 z) N[-w · offdiag⟨u u⟩]   decorrelate",
+        "  (+9.000 +0.700 z) N[-w · offdiag⟨y y⟩]   inhibit",
+        "  (+8.000 +0.800 z) N[-w² sign(w)]   sparsify",
+        "  (+7.000 +0.900 z) N[w exp(-w²)]   grow_small",
+        "  (+6.000 +1.000 z) N[-w · mean over the row of w²]   share_inputs",
+        "  (+5.000 +1.100 z) N[-mean over the column of w]   balance",
+        "  (-3.000 +0.000 z) N[⟨v u⟩]   hebb",
+        "  (+2.500 +0.100 z) N[⟨v y⟩]   gated_hebb",
+        "  (+2.000 +0.200 z) N[⟨v u³⟩]   cubic_hebb",
+        "  (+1.500 +0.300 z) N[⟨v y (y - 1)⟩]   bcm",
+        "Δb = 0.0500 · (+0.250 (-mean⟨x⟩) -0.500 (⟨u³⟩) +0.125 (-b))",
+    ]
+
+
+@pytest.mark.parametrize("rule", [NeuronLocal(), Hebbian()], ids=["neuron_local", "hebbian"])
+def test_states_start_normal_with_columns_of_unit_rms(rule: Rule) -> None:
+    state = rule.init_state(MLP((300, 200, 400)), torch.Generator().manual_seed(0))
+    assert sorted(state) == ["b1", "b2", "v1", "v2", "w1", "w2"]
+    for layer in (1, 2):
+        w, v, b = state[f"w{layer}"], state[f"v{layer}"], state[f"b{layer}"]
+        for weights in (w, v):
+            torch.testing.assert_close((weights * weights).mean(0), torch.ones(weights.shape[1]))
+            assert float(weights.mean()) == pytest.approx(0, abs=0.02)
+            assert float((weights**4).mean()) == pytest.approx(3, rel=0.05)
+        assert abs(float((w * v).mean())) < 0.02
+        assert float(b.mean()) == pytest.approx(0, abs=0.02)
+        assert float(b.std()) == pytest.approx(0.1, rel=0.15)
+        assert float((b**4).mean() / (b**2).mean() ** 2) == pytest.approx(3, rel=0.3)
+
+
+def test_neuron_local_starts_hebbian_and_normal_by_fan_in() -> None:
+    rule = NeuronLocal(hidden=200, error_channels=8, readout_channels=3)
+    assert rule.describe() == pytest.approx({"rate": 0.1} | {f"mixing/{name}": value for name, value in TERMS.items()})
+    assert TERMS["order_0"] == -TERMS["decorrelate"] == 1
+    theta = {name: parameter.detach() for name, parameter in rule.named_parameters()}
+    from_hidden, from_inputs = theta.pop("from_hidden"), theta.pop("from_inputs")
+    for name, value in theta.items():
+        if name.endswith("offset"):
+            assert not value.any(), name
+        elif value.dim() == 2:
+            assert float(value.std()) == pytest.approx(value.shape[1] ** -0.5, rel=0.1), name
+    assert from_hidden.shape == (8 * 3 + 1 + 8 + 7 * 3, 200)
+    assert from_inputs.shape == (8 * 3 + 1 + 8 + 7 * 3, 2 + 8)
+    # order_0 sees x, z, z in its three channels for the weights below and z in all three for those above; inputs: x, z.
+    bias_row, sees = 24, {0: 0, 1: 1, 2: 1, 33: 1, 34: 1, 35: 1}
+    for row, column in sees.items():
+        assert from_inputs[row, column] == 1
+        from_inputs[row, column] = 0
+    for weights in (from_hidden, from_inputs):
+        others = [row for row in range(len(weights)) if row not in sees and row != bias_row]
+        assert float(weights[others].std()) == pytest.approx(weights.shape[1] ** -0.5, rel=0.1)
+        assert not weights[[bias_row, *sees]].any()
+
+
+def test_theta_of_neuron_local_comes_from_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = NeuronLocal(seed=3)
+    torch.manual_seed(2)
+    again, other = make_rule(first.name, **first.config), NeuronLocal(seed=4)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(first.top_error, other.top_error)
+
+
+def test_hebbian_starts_as_hebb_against_decorrelation() -> None:
+    described = Hebbian().describe()
+    ones = {"constant/hebb", "constant/decorrelate"}
+    assert described.pop("rate") == pytest.approx(0.03)
+    assert described == {name: float(name in ones) for name in described}
+    assert len(described) == 2 * 12 + 3
+
+
+@pytest.mark.parametrize("option", ["hidden", "error_channels", "readout_channels"])
+def test_neuron_local_needs_one_channel_of_each_kind(option: str) -> None:
+    with pytest.raises(ValueError, match=f"got {option} 0 for the neuron_local rule, expected 1 or more"):
+        NeuronLocal(**{option: 0})
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, math.nan])
+def test_rates_outside_0_to_1_are_refused(rate: float) -> None:
+    for kind in (NeuronLocal, Hebbian):
+        with pytest.raises(ValueError, match="expected a number between 0 and 1"):
+            kind(rate=rate)
