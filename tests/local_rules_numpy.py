@@ -81,7 +81,7 @@ class NeuronLocal:
 
     UP = ("order_0", "rbf", "order_1", "linear_upper_a", "linear_upper_b", "psd", "square_upper_a", "square_upper_b")
     LOW = ("order_0", "rbf", "order_1", "linear_lower_a", "linear_lower_b", "square_lower_a", "square_lower_b")
-    TERMS = ("w_base", "large_decay", "decorrelate", "hebb", "order_0", "rbf", "order_1", "linear_upper",
+    TERMS = ("large_decay", "decorrelate", "hebb", "order_0", "rbf", "order_1", "linear_upper",
              "linear_upper_psd", "linear_lower", "square_upper", "square_lower")  # fmt: skip
 
     def __init__(self, theta: Arrays, error_channels: int, readout_channels: int) -> None:
@@ -161,9 +161,8 @@ class NeuronLocal:
             return self.product(low, ("low", name), up, ("up", name))
 
         return {
-            "w_base": w,
-            "large_decay": w**2 * np.sign(w),
-            "decorrelate": w @ mean_product(u, u) / np.sqrt(n_up),
+            "large_decay": -(w**2) * np.sign(w),
+            "decorrelate": -w @ mean_product(u, u) / np.sqrt(n_up),
             "hebb": mean_product(v, u),
             "order_0": r("order_0"),
             "rbf": np.exp(-(w**2)) * r("rbf"),

@@ -169,8 +169,8 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
         "Δw = 0.0500 · N(turn(sum of)), z = relative depth from -1 to 1",
         "  (-12.000 +0.400 z) N[⟨v softmax(u)⟩ · N]   compete",
         "  (+11.000 +0.500 z) N[⟨v e⟩]   feedback",
-        "  (+10.000 +0.600 z) N[-w · offdiag⟨u u⟩]   decorrelate",
-        "  (+9.000 +0.700 z) N[-w · offdiag⟨y y⟩]   inhibit",
+        "  (+10.000 +0.600 z) N[-w · offdiag⟨u u⟩ / √N]   decorrelate",
+        "  (+9.000 +0.700 z) N[-w · offdiag⟨y y⟩ / √N]   inhibit",
         "  (+8.000 +0.800 z) N[-w² sign(w)]   sparsify",
         "  (+7.000 +0.900 z) N[w exp(-w²)]   grow_small",
         "  (+6.000 +1.000 z) N[-w · mean over the row of w²]   share_inputs",
@@ -179,7 +179,7 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
         "  (+2.500 +0.100 z) N[⟨v y⟩]   gated_hebb",
         "  (+2.000 +0.200 z) N[⟨v u³⟩]   cubic_hebb",
         "  (+1.500 +0.300 z) N[⟨v y (y - 1)⟩]   bcm",
-        "Δb = 0.0500 · (+0.250 (-mean⟨x⟩) -0.500 (⟨u³⟩) +0.125 (-b))",
+        "Δb = 0.0500 · (+0.250 (-⟨x⟩) -0.500 (⟨u³⟩) +0.125 (-b))",
     ]
 
 
@@ -202,7 +202,7 @@ def test_states_start_normal_with_columns_of_unit_rms(rule: Rule) -> None:
 def test_neuron_local_starts_hebbian_and_normal_by_fan_in() -> None:
     rule = NeuronLocal(hidden=200, error_channels=8, readout_channels=3)
     assert rule.describe() == pytest.approx({"rate": 0.1} | {f"mixing/{name}": value for name, value in TERMS.items()})
-    assert TERMS["order_0"] == -TERMS["decorrelate"] == 1
+    assert TERMS["order_0"] == TERMS["decorrelate"] == 1
     theta = {name: parameter.detach() for name, parameter in rule.named_parameters()}
     from_hidden, from_inputs = theta.pop("from_hidden"), theta.pop("from_inputs")
     for name, value in theta.items():
@@ -240,10 +240,11 @@ def test_hebbian_starts_as_hebb_against_decorrelation() -> None:
     assert len(described) == 2 * 12 + 3
 
 
-@pytest.mark.parametrize("option", ["hidden", "error_channels", "readout_channels"])
-def test_neuron_local_needs_one_channel_of_each_kind(option: str) -> None:
-    with pytest.raises(ValueError, match=f"got {option} 0 for the neuron_local rule, expected 1 or more"):
-        NeuronLocal(**{option: 0})
+@pytest.mark.parametrize(("option", "least"), [("hidden", 1), ("error_channels", 2), ("readout_channels", 1)])
+def test_neuron_local_needs_channels_of_each_kind(option: str, least: int) -> None:
+    message = f"got {option} {least - 1} for the neuron_local rule, expected {least} or more"
+    with pytest.raises(ValueError, match=message):
+        NeuronLocal(**{option: least - 1})
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, math.nan])

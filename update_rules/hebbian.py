@@ -1,8 +1,10 @@
 """A printable rule: a learned mix of twelve named plasticity terms, some thirty weights in all.
 
 Notation: v and u are the lower and upper pre-activations standardised over the batch (the input for v at the bottom), y
-is the upper activation over its rms over the batch, e is the feedback signal, w a weight of a unit-rms column, ⟨·⟩ a
-mean over the batch. A term t enters as N(t) = t / sqrt(1 + mean of t² over its column), so that coefficients compare.
+is the upper activation over its rms over the batch, w a weight of a unit-rms column, N the number of upper units, ⟨·⟩ a
+mean over the batch. The feedback e is u in the top layer, and below it e · sigmoid(z) of the layer above, sent down
+through its backward weights and standardised. A term t enters as N(t) = t / sqrt(1 + mean of t² over its column), so
+that coefficients compare.
 """
 
 import math
@@ -20,8 +22,8 @@ TERMS = {
     "bcm": "⟨v y (y - 1)⟩",
     "compete": "⟨v softmax(u)⟩ · N",
     "feedback": "⟨v e⟩",
-    "decorrelate": "-w · offdiag⟨u u⟩",
-    "inhibit": "-w · offdiag⟨y y⟩",
+    "decorrelate": "-w · offdiag⟨u u⟩ / √N",
+    "inhibit": "-w · offdiag⟨y y⟩ / √N",
     "sparsify": "-w² sign(w)",
     "grow_small": "w exp(-w²)",
     "share_inputs": "-w · mean over the row of w²",
@@ -29,7 +31,7 @@ TERMS = {
 }
 """Name and formula of each term of the change that is added to w."""
 
-BIAS_TERMS = {"activity": "-mean⟨x⟩", "skew": "⟨u³⟩", "decay": "-b"}
+BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b"}
 """Name and formula of each term of the change that is added to b."""
 
 
@@ -37,8 +39,8 @@ class Hebbian(Rule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
     Each coefficient is a constant plus a slope times the relative depth of the layer, which runs from -1 (first) to 1
-    (last). ``rate`` is the starting value of the learned inner rate. All coefficients start at 0 but those of ``hebb``
-    and ``decorrelate``: Oja's subspace rule in its simplest form.
+    (last), and is 0 where there is only one. ``rate`` is the starting value of the learned inner rate. All coefficients
+    start at 0 but those of ``hebb`` and ``decorrelate``: Oja's subspace rule in its simplest form.
     """
 
     name = "hebbian"
@@ -76,7 +78,8 @@ class Hebbian(Rule):
             new[f"v{layer}"] = unit_rms_columns(v + rate * change)
             b = state[f"b{layer}"]
             new[f"b{layer}"] = b + rate * (self.bias @ bias_terms(b, standard[layer], activations.x[layer]))
-            error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
+            if layer > 1:
+                error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
         return new
 
     def _coefficients(self, layer: int, depth: int) -> Tensor:

@@ -3,8 +3,8 @@
 A neuron sees its pre- and post-activation, its error channels, its bias, statistics of its own weights, and averages of
 its own history over the batch. There are no unit ids and no mixing over neighbouring units or examples, so the rule
 commutes with permutations of units, inputs and examples, and fits any width, depth, activation and output size. The
-weight change is made of the twelve terms of Metz et al. (2019), appendix D, and acts on weights whose columns are kept
-at unit rms.
+weight change is made of the terms of Metz et al. (2019), appendix D, all but w itself, which could only stretch weights
+whose columns are kept at unit rms.
 
 Layout: channels first, [channels, B, N]. Every linear map of the neurons and every outer product over examples is then
 one matrix product on memory as it lies.
@@ -23,9 +23,8 @@ UNIT_INPUTS = 9
 """Incoming mean |w| and mean w; outgoing mean |w|, rms and mean w; batch mean and deviation of x; bias; a constant."""
 
 TERMS = {
-    "w_base": 0.0,
     "large_decay": 0.0,
-    "decorrelate": -1.0,
+    "decorrelate": 1.0,
     "hebb": 0.0,
     "order_0": 1.0,
     "rbf": 0.0,
@@ -112,9 +111,10 @@ class NeuronLocal(Rule):
             "rate": rate,
             "seed": seed,
         }
-        for key in ("hidden", "error_channels", "readout_channels"):
-            if int(self.config[key]) < 1:
-                raise ValueError(f"got {key} {self.config[key]} for the neuron_local rule, expected 1 or more")
+        # The error is scaled to unit rms over its channels: a single one would be left with nothing but its sign.
+        for key, least in (("hidden", 1), ("error_channels", 2), ("readout_channels", 1)):
+            if int(self.config[key]) < least:
+                raise ValueError(f"got {key} {self.config[key]} for the neuron_local rule, expected {least} or more")
         if not 0 < rate < 1:
             raise ValueError(f"got rate {rate} for the neuron_local rule, expected a number between 0 and 1")
         generator = torch.Generator().manual_seed(seed)
@@ -135,7 +135,7 @@ class NeuronLocal(Rule):
 
     @torch.no_grad()
     def _start_hebbian(self) -> None:
-        """Let ``order_0`` start as ⟨z_low x_up⟩ and ⟨z_low z_up⟩ and the biases at rest: Hebb's rule, to be improved."""
+        """Let ``order_0`` start as ⟨z_low x_up⟩ and ⟨z_low z_up⟩ and the biases at rest: Hebb's rule."""
         x, z = 0, 1
         push = self.rows_below
         above = push + 1 + self.error_channels
@@ -233,7 +233,7 @@ class NeuronLocal(Rule):
     def _terms(
         self, w: Tensor, lower: Mapping[str, Tensor], upper: Mapping[str, Tensor], v: Tensor, u: Tensor
     ) -> list[Tensor]:
-        """The twelve terms of the change of ``w`` [N_low, N_up], in the order of TERMS."""
+        """The terms of the change of ``w`` [N_low, N_up], in the order of TERMS."""
         b, n_up = u.shape
         scale = 1 / (self.readout_channels * b)
         magnitude = torch.sqrt(1 + w * w) - 1
@@ -243,9 +243,8 @@ class NeuronLocal(Rule):
             return a.mT @ c * scale
 
         return [
-            w,
-            w * w * sign,
-            w @ (u.mT @ u) / (b * math.sqrt(n_up)),
+            -w * w * sign,
+            w @ (u.mT @ u) / (-b * math.sqrt(n_up)),
             v.mT @ u / b,
             outer(lower["order_0"], upper["order_0"]),
             torch.exp(-w * w) * outer(lower["rbf"], upper["rbf"]),
