@@ -116,7 +116,7 @@ NAN = torch.tensor(torch.nan)
         ({"config": '{"hidden": 5}'}, {}, "expected torch.float32"),
         ({}, {"mixing": None}, "tensors missing ['mixing'], unexpected []"),
         ({}, {"extra": NAN}, "unexpected ['extra']"),
-        ({}, {"mixing": torch.zeros(11)}, "mixing is torch.float32 [11], expected torch.float32 [12]"),
+        ({}, {"mixing": torch.zeros(10)}, "mixing is torch.float32 [10], expected torch.float32 [11]"),
         ({}, {"mixing": torch.zeros(12, dtype=torch.float64)}, "mixing is torch.float64 [12]"),
         ({}, {"log_rate": NAN}, "log_rate has NaN or infinite numbers"),
         ({}, {"log_rate": torch.tensor(-torch.inf)}, "log_rate has NaN or infinite numbers"),
