@@ -1,43 +1,60 @@
 """The end of a run: its best rule judged on the report's sources, written as a page and as rows."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-
 from outer_loop.config import Config
-from outer_loop.evaluation import InnerTraining, SourceEvaluation, evaluate
+from outer_loop.evaluation import InnerTraining, Progress, SourceEvaluation, evaluate
 from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
 from outer_loop.report import read_metrics, write_report
-from outer_loop.results import environment, results_table, summarise
+from outer_loop.results import Results, environment, summarise
 from outer_loop.task_sources import task_source
+from tasks.task import TaskSource
 from update_rules.rule_file import load_rule
 
 READS = 5
 """Points at which the accuracy against inner steps is measured, besides the start."""
 
 
-def report_on_run(config: Config, console: Console) -> Path:
-    """Evaluate ``rule.safetensors`` of the run on ``config.report.sources``, print the table and write the report.
+def report_sources(config: Config) -> dict[str, TaskSource]:
+    """The tasks of ``config.report.sources``, each with the config's ways, shots and queries, by name.
 
-    Returns the page's path. Every source must have the ways, shots and queries of the config. Raises ValueError or
-    OSError where it does not, or where the run's files cannot be read.
+    Raises ValueError or OSError where a source cannot be read or is too small: call it before hours of training.
+    """
+    return {name: task_source(config, (name,)) for name in config.report.sources}
+
+
+def networks_in_report(config: Config) -> int:
+    """How many base networks ``report_on_run`` trains: one for each task, by the rule and by the untrained rule."""
+    return 2 * config.report.tasks * len(config.report.sources)
+
+
+def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: Progress) -> tuple[Path, Results]:
+    """Evaluate ``rule.safetensors`` of the run on ``sources`` and write the report: its page, and the results.
+
+    ``progress`` is called with how many of ``networks_in_report`` were trained since. Raises ValueError or OSError
+    where the run's files cannot be read.
     """
     run_dir, settings, network = Path(config.run_dir), config.report, config.network
     rule = load_rule(run_dir / "rule.safetensors").to(config.device)
     inner = InnerTraining(
         network.hidden[0], network.outputs, network.activations[0], settings.steps, config.tasks.batch
     )
-    sources = {name: task_source(config, (name,)) for name in settings.sources}
-    with console.status(f"evaluating on {', '.join(sources)}"):
-        found: dict[str, SourceEvaluation] = evaluate(
-            rule, sources, inner, tasks=settings.tasks, seed=config.seed, read_every=max(1, settings.steps // READS)
-        )
-        fields = {}
-        for name, source in sources.items():
-            shown = receptive_fields(rule, PairedTask(source, config.seed, 0), inner)
-            if shown is not None:
-                fields[name] = shown
+    found: dict[str, SourceEvaluation] = evaluate(
+        rule,
+        sources,
+        inner,
+        tasks=settings.tasks,
+        seed=config.seed,
+        read_every=max(1, settings.steps // READS),
+        progress=progress,
+    )
+    fields = {}
+    for name, source in sources.items():
+        shown = receptive_fields(rule, PairedTask(source, config.seed, 0), inner)
+        if shown is not None:
+            fields[name] = shown
     meta = {
         "rule": rule.name,
         "trained_on": list(config.tasks.sources),
@@ -55,6 +72,4 @@ def report_on_run(config: Config, console: Console) -> Path:
         receptive_fields=fields,
         config=(run_dir / "config.yaml").read_text(encoding="utf-8"),
     )
-    console.print(results_table(results))
-    console.print(f"report: {page}")
-    return page
+    return page, results

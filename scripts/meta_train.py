@@ -15,11 +15,13 @@ from outer_loop.checkpoint import load_checkpoint
 from outer_loop.config import Config, describe_config, load_config, save_config
 from outer_loop.interruption import Interruption
 from outer_loop.progress import Progress
-from outer_loop.run_report import report_on_run
+from outer_loop.results import results_table
+from outer_loop.run_report import networks_in_report, report_on_run, report_sources
 from outer_loop.tracking import open_trackers
 from outer_loop.trainer import Trainer
 from scripts.arguments import Parser
 from scripts.entry import run
+from scripts.progress import progress as script_progress
 
 
 def parse(argv: Sequence[str] | None) -> tuple[Config, bool]:
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     last = run_dir / "checkpoints" / "last.pt"
     if not resume and (run_dir / "metrics.jsonl").exists():
         raise ValueError(f"{run_dir} already holds a run: add --resume to continue it, or set another run_dir")
+    judged_on = report_sources(config)
     trainer = Trainer(config, load_checkpoint(last) if last.exists() else None)
     run_dir.mkdir(parents=True, exist_ok=True)
     save_config(config, run_dir / "config.yaml")
@@ -58,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if interruption.signal is not None:
         print(f"stopped by {interruption.signal.name} after outer step {trainer.state.outer_step}; --resume continues")
         return interruption.exit_code
-    report_on_run(config, Console())
+    with script_progress("base networks evaluated", networks_in_report(config)) as advance:
+        page, results = report_on_run(config, judged_on, advance)
+    Console().print(results_table(results))
+    print(f"report: {page}")
     return 0
 
 
