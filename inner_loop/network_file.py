@@ -52,7 +52,7 @@ def load_network(path: str | Path) -> TrainedNetwork:
     try:
         sizes = tuple(int(size) for size in json.loads(header["sizes"]))
         network = MLP(sizes, header["activation"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: damaged header ({error})") from None
     _check_shapes(path, network, tensors)
     return TrainedNetwork(

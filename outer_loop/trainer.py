@@ -27,9 +27,12 @@ from update_rules.registry import make_rule, rule_options
 from update_rules.rule_file import save_rule
 
 EVALUATION_SEED = 2**31  # held-out tasks are the same at every evaluation and for every run
-NEW_ON_RESUME = frozenset(
-    {"outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir", "report"}
-)
+NEW_ON_RESUME = frozenset({"outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir"}) | {
+    "outer.learning_rate",  # what a run that diverged needs to go on
+    "outer.final_learning_rate",
+    "outer.clip",
+}
+"""Settings that a resumed run may change, besides those of its report."""
 
 
 class DivergedError(ValueError):
@@ -69,6 +72,8 @@ class Trainer:
     def __init__(self, config: Config, checkpoint: Mapping[str, Any] | None = None) -> None:
         self.config = config
         self.device = torch.device(config.device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"got device={config.device}, but PyTorch finds no CUDA device here; set device=cpu")
         self.run_dir = Path(config.run_dir)
         self.source = task_source(config, config.tasks.sources)
         self.evaluation_sources = {
@@ -94,8 +99,18 @@ class Trainer:
         if checkpoint is None:
             self.state.slots = self.trajectories.start(rule, config.outer.tasks_per_step, config.seed)
         else:
-            self._check_same_experiment(checkpoint)
-            self.state.load_state_dict(checkpoint["state"], self.trajectories)
+            try:
+                self._check_same_experiment(checkpoint)
+                self.state.load_state_dict(checkpoint["state"], self.trajectories)
+            except (KeyError, TypeError, AttributeError, IndexError) as error:
+                raise ValueError(
+                    f"the checkpoint holds no whole run state ({type(error).__name__}: {error}); take an earlier one"
+                ) from None
+            if self.state.outer_step > config.outer_steps:
+                raise ValueError(
+                    f"got outer_steps={config.outer_steps}, but {self.state.outer_step} are done; set more, or another "
+                    "run_dir"
+                )
 
     def _check_same_experiment(self, checkpoint: Mapping[str, Any]) -> None:
         """Raise ValueError where the checkpoint was made with other settings or other data."""
@@ -103,7 +118,7 @@ class Trainer:
         changed = [
             f"{key} was {before.get(key)}, got {now.get(key)}"
             for key in sorted(before.keys() | now.keys())
-            if key.partition(".")[0] not in NEW_ON_RESUME and before.get(key) != now.get(key)
+            if key not in NEW_ON_RESUME and not key.startswith("report.") and before.get(key) != now.get(key)
         ]
         if changed:
             raise ValueError(
@@ -159,8 +174,9 @@ class Trainer:
                 slot.generator.set_state(drawn)
             raise DivergedError(
                 f"outer step {state.outer_step + 1}: {len(estimate.dropped)} of {len(slots)} tasks became non-finite, "
-                f"at most half may; the state before it is in {self.run_dir / 'checkpoints'}: lower "
-                f"outer.learning_rate (now {config.outer.learning_rate}) or outer.clip (now {config.outer.clip})"
+                f"at most half may; the state before it is in {self.run_dir / 'checkpoints'}: resume with a lower "
+                f"outer.learning_rate (now {config.outer.learning_rate}) or outer.clip (now {config.outer.clip}), "
+                "or copy an earlier step file over last.pt first"
             )
         norm, rate = self._descend(estimate)
         state.slots = [self._carry(slot, carried, steps) for slot, carried in zip(slots, estimate.states, strict=True)]

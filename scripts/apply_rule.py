@@ -1,4 +1,4 @@
-# python scripts/apply_rule.py --rule pretrained/NAME.safetensors --data folder:IMAGES --size 14 --out features.npz
+# python scripts/apply_rule.py --rule runs/quickstart/rule.safetensors --data folder:IMAGES --size 14 --out features.npz
 # python scripts/apply_rule.py --rule FILE --data csv:FILE --out features.npz --network-out network.safetensors
 # python scripts/apply_rule.py --network-in network.safetensors --data csv:NEW --out new_features.npz
 """Train a base network on unlabelled data with an update rule, and write the features that it gives each example.
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from inner_loop.activations import ACTIVATIONS
 from inner_loop.feature_extractor import RuleFeatures
 from inner_loop.network_file import load_network, save_network
 from inner_loop.trained_network import TrainedNetwork
-from scripts.arguments import Parser, at_least, writable
+from scripts.arguments import Parser, at_least, different, threads, writable
 from scripts.entry import run
 from scripts.progress import progress
 from tasks.sources import load_inputs, load_source
@@ -41,7 +42,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=at_least(0), default=50, metavar="K", help="inner steps (default 50)")
     parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the starting network and the batches")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     arguments = parser.parse_args(argv)
+    different(**{"out": arguments.out, "network-out": arguments.network_out, "network-in": arguments.network_in})
     if arguments.network_in is not None and arguments.network_out is not None:
         parser.error("got --network-in and --network-out, expected one of them: nothing is trained")
     return arguments
@@ -86,6 +89,7 @@ def labels(arguments: argparse.Namespace, x: Tensor) -> Tensor | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train or load a base network, embed the data and write what was asked for."""
     arguments = parse(argv)
+    torch.set_num_threads(arguments.threads)
     writable(arguments.out)
     writable(arguments.network_out)
     x, _ = load_inputs(arguments.data, size=arguments.size, seed=arguments.seed)

@@ -30,6 +30,22 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
+def threads(text: str) -> int:
+    """A type for an argument: CPU threads, from 1 to the number of processors."""
+    count, most = at_least(1)(text), os.cpu_count() or 1
+    if count > most:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected at most {most}, the processors here")
+    return count
+
+
+def different(**files: Path | None) -> None:
+    """Raise ValueError if two arguments name the same file to write."""
+    seen: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is not None and seen.setdefault(path.resolve(), name) != name:
+            raise ValueError(f"got {path} for --{seen[path.resolve()]} and --{name}, expected different files")
+
+
 def writable(path: Path | None) -> None:
     """Raise OSError, naming ``path``, unless a file can be written there; None needs nothing."""
     if path is None:

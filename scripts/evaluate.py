@@ -19,7 +19,7 @@ from inner_loop.activations import ACTIVATIONS
 from outer_loop.evaluation import InnerTraining, evaluate
 from outer_loop.plots import accuracy_bars, save_png
 from outer_loop.results import environment, results_table, summarise, write_results
-from scripts.arguments import Parser, at_least, writable
+from scripts.arguments import Parser, at_least, different, threads, writable
 from scripts.entry import run
 from scripts.progress import progress
 from tasks.sources import load_source
@@ -46,7 +46,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--permute", action=argparse.BooleanOptionalAction, default=True, help="inputs in another order in each task"
     )
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks and the starting networks")
-    parser.add_argument("--threads", type=at_least(1), metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write rows, paired differences and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
     arguments = parser.parse_args(argv)
@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     writable(arguments.json)
     writable(arguments.plot)
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
+    different(json=arguments.json, plot=arguments.plot)
+    torch.set_num_threads(arguments.threads)
     rule, header = load_rule(arguments.rule), read_header(arguments.rule)
     sources = {
         name: TaskSource(

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(config.threads)
     run_dir = Path(config.run_dir)
     last = run_dir / "checkpoints" / "last.pt"
-    if not resume and (run_dir / "metrics.jsonl").exists():
+    if not resume and (last.exists() or (run_dir / "metrics.jsonl").exists()):
         raise ValueError(f"{run_dir} already holds a run: add --resume to continue it, or set another run_dir")
     judged_on = report_sources(config)
     trainer = Trainer(config, load_checkpoint(last) if last.exists() else None)

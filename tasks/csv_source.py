@@ -47,7 +47,7 @@ def read_csv(location: str, labelled: bool) -> list[RawData]:
     if not inputs:
         raise ValueError(f"{path}: only the class column {header[target]!r}, expected columns of inputs too")
     values = np.array(classes)
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         values = values.astype(np.int64)  # so that 2 comes before 10
     labels, class_names = class_codes(name, values)
     return [RawData(name, rows, labels, class_names)]
@@ -57,6 +57,8 @@ def _class_column(path: Path, header: list[str]) -> int:
     """The place of the class column. Raises ValueError for an empty header or several columns that could be it."""
     if not header:
         raise ValueError(f"{path}: empty, expected a header and rows of comma-separated values")
+    if all(_is_number(title) for title in header):
+        raise ValueError(f"{path}: the first line is all numbers, expected a header with the names of the columns")
     named = [place for place, title in enumerate(header) if title.lower() in LABEL_COLUMNS]
     if len(named) > 1:
         raise ValueError(f"{path}: columns {', '.join(header[place] for place in named)}, expected one of classes only")

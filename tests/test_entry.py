@@ -1,7 +1,11 @@
 """Exit codes and error lines that all scripts share."""
 
+import argparse
+from pathlib import Path
+
 import pytest
 
+from scripts.arguments import different, threads
 from scripts.entry import run
 
 
@@ -13,8 +17,13 @@ def fails(error: BaseException) -> int:
     ("error", "line"),
     [
         (ValueError("got 3,\n  expected 4"), "error: got 3, expected 4"),
-        (FileNotFoundError(2, "No such file or directory", "x.npz"), "'x.npz'"),
+        (
+            FileNotFoundError(2, "No such file or directory", "x.npz"),
+            "error: x.npz: No such file or directory, expected",
+        ),
         (ValueError(), "error: ValueError"),
+        (MemoryError(), "error: not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "error: not enough memory"),
     ],
 )
 def test_an_error_of_the_user_is_one_line_and_exit_2(
@@ -40,3 +49,16 @@ def test_other_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UPDATE_RULES_TRACEBACK", "1")
     with pytest.raises(ValueError, match="shown in full"):
         run(lambda: fails(ValueError("shown in full")))
+
+
+def test_an_error_of_the_program_keeps_its_traceback() -> None:
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(lambda: fails(RuntimeError("a bug")))
+
+
+def test_arguments_that_fit_no_machine_or_name_one_file_twice_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="the processors here"):
+        threads("1000000")
+    different(one=tmp_path / "a", two=None, three=None, four=tmp_path / "b")
+    with pytest.raises(ValueError, match="for --one and --two, expected different files"):
+        different(one=tmp_path / "a", two=tmp_path / "x" / ".." / "a")

@@ -3,6 +3,7 @@ import hashlib
 import json
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -570,3 +571,16 @@ def test_bad_splits(tmp_path):
 def test_sizes_below_one():
     with pytest.raises(ValueError, match="image size -1, expected 1 or more"):
         load_source("digits", size=-1)
+
+
+def test_a_csv_without_a_header_is_refused_and_not_shortened(tmp_path: Path) -> None:
+    path = tmp_path / "bare.csv"
+    path.write_text("1,2,0\n3,4,1\n5,6,0\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="the first line is all numbers, expected a header"):
+        load_source(f"csv:{path}")
+
+
+def test_class_names_may_be_numbers_of_any_size(tmp_path: Path) -> None:
+    path = tmp_path / "ids.csv"
+    path.write_text("a,b,label\n1,2,100000000000000000000\n3,4,7\n5,6,7\n", encoding="utf-8")
+    assert load_source(f"csv:{path}")[0].classes == 2

@@ -136,14 +136,40 @@ def test_more_outer_steps_can_be_added(tiny_config: Arguments, tmp_path: Path) -
     assert meta_train.main(tiny_config("run")) == 0
     assert meta_train.main([*tiny_config("run", "outer_steps=8"), "--resume"]) == 0
     assert len(lines(tmp_path / "run")) == 8
+    with pytest.raises(ValueError, match="got outer_steps=7, but 8 are done"):
+        meta_train.main([*tiny_config("run", "outer_steps=7"), "--resume"])
+
+
+def test_a_run_that_diverges_says_what_to_do(tiny_config: Arguments, tmp_path: Path) -> None:
+    wild = ("outer.learning_rate=1e6", "outer.warmup=0", "outer.clip=1e9", "outer_steps=30")
+    with pytest.raises(ValueError, match=r"resume with a lower outer.learning_rate"):
+        meta_train.main(tiny_config("run", *wild))
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["state"]["outer_step"] < 30
+
+
+def test_a_run_can_go_on_with_a_lower_rate(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    lower = ("outer_steps=7", "outer.learning_rate=5e-4", "outer.clip=0.05")
+    assert meta_train.main([*tiny_config("run", *lower), "--resume"]) == 0
+    assert len(lines(tmp_path / "run")) == 7
+
+
+def test_a_checkpoint_without_its_parts_is_one_line(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    path = tmp_path / "run" / "checkpoints" / "last.pt"
+    saved = load_checkpoint(path)
+    for broken in ({}, {**saved, "state": 3}, {**saved, "state": {**saved["state"], "slots": [{}]}}):
+        save_checkpoint(path, broken)
+        with pytest.raises(ValueError, match="holds no whole run state"):
+            meta_train.main([*tiny_config("run"), "--resume"])
 
 
 def test_another_experiment_cannot_take_over_a_run(tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("run")) == 0
     with pytest.raises(ValueError, match="already holds a run"):
         meta_train.main(tiny_config("run"))
-    with pytest.raises(ValueError, match=r"outer.clip was 0.1, got 0.2"):
-        meta_train.main([*tiny_config("run", "outer.clip=0.2"), "--resume"])
+    with pytest.raises(ValueError, match=r"outer.penalty was 0.1, got 0.2"):
+        meta_train.main([*tiny_config("run", "outer.penalty=0.2"), "--resume"])
 
 
 def poisoned(run_dir: Path, slots: int) -> None:
@@ -190,6 +216,12 @@ def test_the_outer_learning_rate_rises_and_falls() -> None:
         ("outer.learning_rat=1", "did you mean outer.learning_rate"),
         ("tasks.sources=[nothing]", "unknown source 'nothing'"),
         ("tasks.ways=11", "10 classes, expected at least ways=11"),
+        ("report.sources=[nothing]", "unknown source 'nothing'"),
+        pytest.param(
+            "device=cuda",
+            "no CUDA device",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA"),
+        ),
     ],
 )
 def test_bad_settings_are_named_before_anything_is_written(
