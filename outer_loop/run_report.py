@@ -9,7 +9,7 @@ from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
 from outer_loop.report import read_metrics, write_report
 from outer_loop.results import Results, environment, summarise
-from outer_loop.task_sources import task_source
+from outer_loop.task_sources import load_datasets, task_source
 from tasks.task import TaskSource
 from update_rules.rule_file import load_rule
 
@@ -22,7 +22,8 @@ def report_sources(config: Config) -> dict[str, TaskSource]:
 
     Raises ValueError or OSError where a source cannot be read or is too small: call it before hours of training.
     """
-    return {name: task_source(config, (name,)) for name in config.report.sources}
+    loaded = load_datasets(config, config.report.sources)
+    return {name: task_source(config, datasets) for name, datasets in loaded.items()}
 
 
 def networks_in_report(config: Config) -> int:

@@ -18,7 +18,7 @@ from outer_loop.paired_tasks import PairedTask
 from outer_loop.progress import Progress
 from outer_loop.provenance import commit
 from outer_loop.receptive_fields import montage, receptive_fields
-from outer_loop.task_sources import task_source
+from outer_loop.task_sources import load_datasets, task_source
 from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
@@ -65,8 +65,8 @@ def new_run_id() -> str:
 class Trainer:
     """One meta-training run in ``config.run_dir``.
 
-    ``resume`` continues from the last checkpoint there: the numbers are then those of a run that never stopped (same
-    thread count and device). Raises ValueError for data or settings that do not fit, naming them.
+    With the payload of a ``checkpoint`` it continues from there: the numbers are then those of a run that never stopped
+    (same thread count and device). Raises ValueError for data or settings that do not fit, naming them.
     """
 
     def __init__(self, config: Config, checkpoint: Mapping[str, Any] | None = None) -> None:
@@ -75,9 +75,11 @@ class Trainer:
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"got device={config.device}, but PyTorch finds no CUDA device here; set device=cpu")
         self.run_dir = Path(config.run_dir)
-        self.source = task_source(config, config.tasks.sources)
+        loaded = load_datasets(config, (*config.tasks.sources, *config.evaluation.sources))
+        training = [dataset for name in config.tasks.sources for dataset in loaded[name]]
+        self.source = task_source(config, training, config.tasks.labeller)
         self.evaluation_sources = {
-            f"{kind}/{name}": task_source(config, (name,))
+            f"{kind}/{name}": task_source(config, loaded[name])
             for kind, names in (("train", config.tasks.sources), ("heldout", config.evaluation.sources))
             for name in names
         }

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from outer_loop.checkpoint import load_checkpoint, save_checkpoint
-from outer_loop.config import Config
+from outer_loop.config import Config, load_config
 from outer_loop.interruption import Interruption
-from outer_loop.trainer import outer_learning_rate
+from outer_loop.run_report import report_sources
+from outer_loop.trainer import Trainer, outer_learning_rate
 from scripts import meta_train
 from update_rules.neuron_local import NeuronLocal
 from update_rules.rule_file import load_rule, read_header
@@ -238,3 +239,12 @@ def test_a_bad_setting_is_one_line_and_exit_code_2(tiny_config: Arguments) -> No
     assert process.returncode == 2
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_a_rule_is_judged_by_true_labels_whatever_it_was_trained_with(tiny_config: Arguments) -> None:
+    path, *overrides = tiny_config("run", "tasks.labeller=shuffled")[1:]
+    config = load_config(path, overrides)
+    trainer = Trainer(config)
+    assert trainer.source.labeller == "shuffled"
+    judging = [*trainer.evaluation_sources.values(), *report_sources(config).values()]
+    assert {source.labeller for source in judging} == {"true"}
