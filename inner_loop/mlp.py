@@ -43,7 +43,7 @@ class MLP:
     def forward(
         self, state: State, x: Tensor, statistics: Sequence[tuple[Tensor, Tensor]] | None = None
     ) -> Activations:
-        """The forward pass of ``x`` [B, D].
+        """The forward pass of ``x`` [B, D], or of T tasks with a leading T in every tensor.
 
         Each layer is normalised by this batch's mean and variance or, where ``statistics`` is given (from
         ``statistics()``), by those, so that an example's features do not depend on its companions.
@@ -54,13 +54,13 @@ class MLP:
         for layer in range(1, self.depth + 1):
             linear = xs[-1] @ state[f"w{layer}"]
             if statistics is None:
-                mean = linear.mean(0)
-                centred = linear - mean
-                var = (centred * centred).mean(0)
+                mean = linear.mean(-2)
+                centred = linear - mean[..., None, :]
+                var = (centred * centred).mean(-2)
             else:
                 mean, var = statistics[layer - 1]
-                centred = linear - mean
-            z = centred * torch.rsqrt(var + VARIANCE_EPS) + state[f"b{layer}"]
+                centred = linear - mean[..., None, :]
+            z = centred * torch.rsqrt(var + VARIANCE_EPS)[..., None, :] + state[f"b{layer}"][..., None, :]
             zs.append(z)
             xs.append(act(z))
             means.append(mean)

@@ -81,8 +81,8 @@ class NeuronLocal:
 
     UP = ("order_0", "rbf", "order_1", "linear_upper_a", "linear_upper_b", "psd", "square_upper_a", "square_upper_b")
     LOW = ("order_0", "rbf", "order_1", "linear_lower_a", "linear_lower_b", "square_lower_a", "square_lower_b")
-    TERMS = ("large_decay", "decorrelate", "hebb", "order_0", "rbf", "order_1", "linear_upper",
-             "linear_upper_psd", "linear_lower", "square_upper", "square_lower")  # fmt: skip
+    TERMS = ("decorrelate", "order_0", "order_1", "hebb", "large_decay", "linear_lower", "linear_upper_psd",
+             "linear_upper", "rbf", "square_lower", "square_upper")  # fmt: skip
 
     def __init__(self, theta: Arrays, error_channels: int, readout_channels: int) -> None:
         self.theta, self.readout_channels = theta, readout_channels

@@ -175,14 +175,68 @@ def test_gradient_equals_finite_differences(rule: Rule) -> None:
     assert math.isclose(float(slope), float(measured), rel_tol=2e-4, abs_tol=1e-5)
 
 
+def several(rule: Rule, network: MLP, tasks: int) -> tuple[State, torch.Tensor]:
+    """A float64 State [T, ...] and batches [T, B, D]."""
+    generator = torch.Generator().manual_seed(3)
+    states = stack_states([rule.init_state(network, generator) for _ in range(tasks)])
+    state = {name: value.double().requires_grad_() for name, value in states.items()}
+    return state, torch.rand(tasks, 11, network.sizes[0], generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("options", [{}, {"identical_updates": False, "h_layers": 0, "top_layers": 1}])
+@pytest.mark.parametrize("sizes", [(9, 7, 6, 5), (9, 5)])
+def test_a_batched_step_is_the_step_of_every_task(rule: Rule, options: dict[str, bool], sizes: tuple[int, ...]) -> None:
+    if options and rule.name != "metz":
+        pytest.skip("options of the metz rule")
+    rule = make_rule(rule.name, **(OPTIONS[rule.name] | options)).double()
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in rule.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64), alpha=0.1)
+    network = MLP(sizes)
+    state, x = several(rule, network, 3)
+    batched = rule.batched_step(network, state, {"unlabelled": x})
+    plain = stack_states(
+        [rule.step(network, {n: v[task] for n, v in state.items()}, {"unlabelled": x[task]}) for task in range(3)]
+    )
+    assert batched.keys() == plain.keys()
+    weights = {name: torch.randn(value.shape, generator=generator) for name, value in plain.items()}
+    inputs = [*rule.parameters(), *state.values()]
+    gradients = []
+    for result in (batched, plain):
+        loss = sum((result[name] * weight).sum() for name, weight in weights.items())
+        gradients.append(torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True))
+    for name in plain:
+        torch.testing.assert_close(batched[name], plain[name], rtol=1e-11, atol=1e-13)
+    largest = max(float(gradient.norm()) for gradient in gradients[1])
+    for fast, slow in zip(*gradients, strict=True):
+        assert float((fast - slow).norm()) <= 1e-10 * float(slow.norm()) + 1e-12 * largest
+
+
+def test_a_subclass_with_another_step_is_batched_by_it(rule: Rule) -> None:
+    class Still(type(rule)):
+        def step(self, network, state, views):
+            return state
+
+    state, x = several(rule, NETWORK, 2)
+    after = Still(**rule.config).batched_step(NETWORK, state, {"unlabelled": x})
+    assert all(torch.equal(after[name], value) for name, value in state.items())
+
+
 def test_tasks_in_a_batch_do_not_mix(rule: Rule) -> None:
-    states = [start(rule, seed=seed) for seed in range(3)]
-    x = torch.stack([batch(seed=seed) for seed in range(3)])
-    together = vmap(lambda s, b: rule.step(NETWORK, s, {"unlabelled": b}))(stack_states(states), x)
-    for task in range(3):
-        alone = rule.step(NETWORK, states[task], {"unlabelled": x[task]})
-        for name, value in alone.items():
-            torch.testing.assert_close(together[name][task], value, rtol=1e-4, atol=1e-5)
+    rule = rule.double()
+    state, x = several(rule, NETWORK, 3)
+    views = {"unlabelled": x}
+    together = rule.batched_step(NETWORK, state, views)
+    x = x.clone()
+    x[1] = math.nan
+    broken = rule.batched_step(NETWORK, state, {"unlabelled": x})
+    vmapped = vmap(lambda s, b: rule.step(NETWORK, s, {"unlabelled": b}))(state, views["unlabelled"])
+    for name, value in together.items():
+        torch.testing.assert_close(vmapped[name], value, rtol=1e-11, atol=1e-13)
+        assert broken[name][1].isnan().any()
+        for task in (0, 2):
+            torch.testing.assert_close(broken[name][task], value[task], rtol=1e-11, atol=1e-13)
 
 
 def test_a_saved_rule_does_the_same(rule: Rule, tmp_path) -> None:

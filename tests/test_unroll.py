@@ -55,13 +55,13 @@ def test_read_points_are_the_states_on_the_way(rule: NeuronLocal) -> None:
 
 def test_a_rule_is_handed_the_views_it_consumes_and_nothing_else(rule: NeuronLocal, monkeypatch) -> None:
     seen: list[set[str]] = []
-    step = NeuronLocal.step
+    step = NeuronLocal.batched_step
 
     def watched(self, network, state, views):
         seen.append(set(views))
         return step(self, network, state, views)
 
-    monkeypatch.setattr(NeuronLocal, "step", watched)
+    monkeypatch.setattr(NeuronLocal, "batched_step", watched)
     views = {"unlabelled": stream(), "support": stream(), "labels": torch.zeros(STEPS, TASKS)}
     unroll(rule, dict(rule.named_parameters()), NETWORK, start(rule), views, read_points=[2], recompute=False)
     assert seen == [{"unlabelled"}] * 2

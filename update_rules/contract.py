@@ -1,7 +1,7 @@
 """The contract that every update rule keeps, and the few types it speaks in.
 
-Shapes: T tasks, B examples, N units, D inputs, L layers. Everything here is written for one task; the batch over
-tasks comes from ``torch.func.vmap``.
+Shapes: T tasks, B examples, N units, D inputs, L layers. A rule is written for one task; the batch over tasks
+comes from ``torch.func.vmap``, unless the rule has a faster ``batched_step`` of its own.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
 State = dict[str, Tensor]
 """What the inner loop changes: a flat dict of tensors that can be stacked over tasks, detached and saved."""
@@ -18,7 +19,10 @@ Views = Mapping[str, Tensor]
 
 
 class Activations(NamedTuple):
-    """One forward pass. Index = layer; layer 0 is the input, where ``z`` repeats ``x`` and mean, var are empty."""
+    """One forward pass. Index = layer; layer 0 is the input, where ``z`` repeats ``x`` and mean, var are empty.
+
+    For several tasks at once every tensor has a leading T.
+    """
 
     x: list[Tensor]
     """Post-activations, [B, N_l] each."""
@@ -39,7 +43,10 @@ class Network(Protocol):
         ...
 
     def forward(self, state: State, x: Tensor) -> Activations:
-        """The forward pass of ``x`` [B, D], normalised by the statistics of this batch."""
+        """The forward pass of ``x`` [B, D], normalised by the statistics of this batch.
+
+        With a leading T in every tensor of ``state`` and in ``x``, that of T tasks.
+        """
         ...
 
 
@@ -59,6 +66,12 @@ class Rule(nn.Module):
     config: dict[str, int | float | bool | str]
     """The keyword arguments that rebuild the rule: ``type(rule)(**rule.config)``."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A subclass with a ``step`` of its own does not inherit a ``batched_step`` that computes another one."""
+        super().__init_subclass__(**kwargs)
+        if "step" in vars(cls) and "batched_step" not in vars(cls):
+            cls.batched_step = Rule.batched_step  # type: ignore[method-assign]
+
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """A fresh State for ``network``, float32 on the CPU, drawn from ``generator``."""
         raise NotImplementedError
@@ -67,12 +80,24 @@ class Rule(nn.Module):
         """The State after one inner step on ``views`` (``unlabelled``: [B, D])."""
         raise NotImplementedError
 
+    def batched_step(self, network: Network, state: State, views: Views) -> State:
+        """One inner step of T tasks: ``step`` for every task of ``state`` [T, ...] and ``views`` [T, ...].
+
+        A rule whose time matters may compute the same faster. It need not work under vmap then, and its gradient may be
+        taken once only.
+        """
+
+        def step(state: State, views: Views) -> State:
+            return self.step(network, state, views)
+
+        return vmap(step)(state, dict(views))
+
     def features(self, network: Network, state: State, x: Tensor) -> Tensor:
         """The representation [B, N_L] of ``x`` [B, D], normalised by the statistics of this batch."""
         return network.forward(state, x).x[-1]
 
     def forward(self, method: str, *arguments: Any) -> Any:
-        """``step`` or ``features`` by name, since ``torch.func.functional_call`` calls a module and not its methods."""
+        """``step``, ``batched_step`` or ``features`` by name: ``torch.func.functional_call`` calls a module only."""
         return getattr(self, method)(*arguments)
 
     def describe(self) -> dict[str, float]:

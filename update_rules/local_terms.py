@@ -9,8 +9,8 @@ EPS = 1e-6
 
 
 def unit_rms_columns(w: Tensor) -> Tensor:
-    """``w`` [N_low, N_up] with every column scaled to rms 1."""
-    return w * torch.rsqrt((w * w).mean(0) + EPS)
+    """``w`` [..., N_low, N_up] with every column scaled to rms 1."""
+    return w * torch.rsqrt((w * w).mean(-2, keepdim=True) + EPS)
 
 
 def bounded_columns(t: Tensor) -> Tensor:
@@ -19,14 +19,14 @@ def bounded_columns(t: Tensor) -> Tensor:
 
 
 def standardised(x: Tensor) -> Tensor:
-    """``x`` [B, N] with mean 0 and variance 1 over the batch (a constant unit gives 0)."""
-    centred = x - x.mean(0)
-    return centred * torch.rsqrt((centred * centred).mean(0) + EPS)
+    """``x`` [..., B, N] with mean 0 and variance 1 over the batch (a constant unit gives 0)."""
+    centred = x - x.mean(-2, keepdim=True)
+    return centred * torch.rsqrt((centred * centred).mean(-2, keepdim=True) + EPS)
 
 
 def turn(w: Tensor, change: Tensor) -> Tensor:
-    """The part of ``change`` [N_low, N_up] that turns the unit-rms columns of ``w`` and does not stretch them."""
-    return change - w * (change * w).mean(0)
+    """The part of ``change`` [..., N_low, N_up] that turns the unit-rms columns of ``w`` and does not stretch them."""
+    return change - w * (change * w).mean(-2, keepdim=True)
 
 
 def unit_rms_state(network: Network, generator: torch.Generator) -> State:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from update_rules.contract import Activations, Network, Rule, State, Views
+from update_rules.metz_batched import batched_changes
 from update_rules.metz_change import TERMS, WeightChange, bias_change
 from update_rules.metz_layers import Linear, truncated_normal
 from update_rules.metz_neurons import NeuronState, TopSignal, weight_statistics
@@ -96,7 +97,15 @@ class Metz(Rule):
         """
         self._check(network)
         activations = network.forward(state, views["unlabelled"])
-        change = self.changes(state, activations, self.neuron_states(state, activations))
+        return self._moved(state, self.changes(state, activations, self.neuron_states(state, activations)))
+
+    def batched_step(self, network: Network, state: State, views: Views) -> State:
+        """The same for T tasks at once, faster: see ``metz_batched``."""
+        self._check(network)
+        change = batched_changes(self, state, network.forward(state, views["unlabelled"]))
+        return self._moved(state, change)
+
+    def _moved(self, state: State, change: State) -> State:
         rate = self.learning_rate
         return {key: value * (1 - rate) - rate * change[key] for key, value in state.items()}
 
@@ -127,7 +136,7 @@ class Metz(Rule):
             own = self.backward_change
             change[f"w{layer}"] = forward
             change[f"v{layer}"] = forward if own is None else own(state[f"v{layer}"], *sides)
-            change[f"b{layer}"] = bias_change(self.bias_readout, h[layer])
+            change[f"b{layer}"] = bias_change(self.bias_readout, h[layer].mean(0))
         return change
 
     def describe(self) -> dict[str, float]:

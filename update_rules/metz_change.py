@@ -34,8 +34,8 @@ BELOW_READOUTS = (
     "weight_readout_rbf_bottom",
     "weight_readout_1_bottom",
     "lin_lower_symm_bottom",
-    "sqr_lower_symm_bottom",
     "lin_lower_symm_top",
+    "sqr_lower_symm_bottom",
     "sqr_lower_symm_top",
 )
 ABOVE_READOUTS = (
@@ -43,22 +43,22 @@ ABOVE_READOUTS = (
     "weight_readout_rbf_top",
     "weight_readout_1_top",
     "lin_upper_symm_bottom",
-    "sqr_upper_symm_bottom",
-    "lin_upper_psd_top",
     "lin_upper_symm_top",
+    "lin_upper_psd_top",
+    "sqr_upper_symm_bottom",
     "sqr_upper_symm_top",
 )
 
 
 def unit_columns(weights: Tensor) -> Tensor:
-    """``weights`` [P, N] with every column scaled to a root mean square of 1."""
-    return weights * torch.rsqrt((weights * weights).mean(0) + 1e-6)
+    """``weights`` [..., P, N] with every column scaled to a root mean square of 1."""
+    return weights * torch.rsqrt((weights * weights).mean(-2, keepdim=True) + 1e-6)
 
 
 def standardise(x: Tensor) -> Tensor:
-    """``x`` [B, N] with mean 0 and variance 1 over the examples."""
-    centred = x - x.mean(0)
-    return centred * torch.rsqrt((centred * centred).mean(0) + 1e-6)
+    """``x`` [..., B, N] with mean 0 and variance 1 over the examples."""
+    centred = x - x.mean(-2, keepdim=True)
+    return centred * torch.rsqrt((centred * centred).mean(-2, keepdim=True) + 1e-6)
 
 
 def soft_normalise(t: Tensor) -> Tensor:
@@ -70,6 +70,12 @@ def symmetrise(squares: Tensor) -> Tensor:
     """(U + Uᵀ)/√2 of every square matrix in ``squares`` [..., N, N], with its diagonal set to 0."""
     off_diagonal = 1 - torch.eye(squares.shape[-1], dtype=squares.dtype, device=squares.device)
     return (squares + squares.transpose(-1, -2)) * (off_diagonal / math.sqrt(2))
+
+
+def decorrelation(w: Tensor, u: Tensor) -> Tensor:
+    """The term ``decorr_x`` [..., P, N] of weights ``w`` [..., P, N] and standardised activations ``u`` [..., B, N]."""
+    correlated = w @ (u.mT @ u) / (u.shape[-2] * math.sqrt(u.shape[-1]))
+    return correlated * torch.rsqrt((correlated * correlated + 1e-8).mean((-2, -1), keepdim=True))
 
 
 class WeightChange(nn.Module):
@@ -98,18 +104,17 @@ class WeightChange(nn.Module):
         below, above = self.read(self.below, h_below), self.read(self.above, h_above)
         scale = 1 / (self.readout_channels * examples)
         order_0, rbf, order_1 = scale * (below[:3] @ above[:3].transpose(1, 2))
-        lower = symmetrise(below[3:5] @ below[5:7].transpose(1, 2)) * (scale / math.sqrt(units_below))
-        upper = symmetrise(above[3:5] @ above[6:8].transpose(1, 2)) * (scale / math.sqrt(units))
+        lower = symmetrise(below[3::2] @ below[4::2].transpose(1, 2)) * (scale / math.sqrt(units_below))
+        upper = symmetrise(above[3::3] @ above[4::3].transpose(1, 2)) * (scale / math.sqrt(units))
         upper_psd = (above[5] @ above[5].T) * (scale / math.sqrt(units))
 
         u, v = standardise(x_above), standardise(x_below)
-        correlated = w @ (u.T @ u) / (examples * math.sqrt(units))
         sign, square = torch.sign(w), w * w
         bent = torch.sqrt(1 + square) - 1
         return {
             "0_order": order_0,
             "1_order": w * order_1,
-            "decorr_x": correlated * torch.rsqrt((correlated * correlated + 1e-8).mean()),
+            "decorr_x": decorrelation(w, u),
             "hebb": -(v.T @ u) / examples,
             "large_decay": square * sign,
             "lin_lower_symm": lower[0] @ w,
@@ -124,8 +129,13 @@ class WeightChange(nn.Module):
     def merge(self, terms: dict[str, Tensor], w: Tensor) -> Tensor:
         """The change [P, N] from the ``terms`` [P, N] and the weights ``w`` with columns of rms 1."""
         stacked = soft_normalise(torch.stack([terms[name] for name in TERMS]))
-        change = (torch.tensordot(self.mix, stacked, 1) + self.mix_bias) / len(TERMS)
-        change = change - w * torch.relu((change * w).mean())  # the weights must not shrink along themselves
+        return self.settle(torch.tensordot(self.mix, stacked, 1), w)
+
+    def settle(self, mixed: Tensor, w: Tensor) -> Tensor:
+        """The change [..., P, N] from the ``mixed`` terms and the weights ``w`` [..., P, N] with columns of rms 1."""
+        change = (mixed + self.mix_bias) / len(TERMS)
+        # The weights must not shrink along themselves.
+        change = change - w * torch.relu((change * w).mean((-2, -1), keepdim=True))
         return soft_normalise(change / math.sqrt(len(TERMS))) - w / 7
 
     def read(self, readout: Linear, h: Tensor) -> Tensor:
@@ -135,8 +145,11 @@ class WeightChange(nn.Module):
         return channels.permute(2, 1, 0, 3).reshape(-1, units, examples * self.readout_channels)
 
 
-def bias_change(readout: Linear, h: Tensor) -> Tensor:
-    """The change [N] of a layer's biases from its neuron states ``h`` [B, N, H]: its mean is never below 0."""
-    change = readout(h.mean(0))[:, 0]
-    change = change + torch.relu(-change.mean())
-    return change * torch.rsqrt(0.5 + (change * change).mean())
+def bias_change(readout: Linear, h_mean: Tensor) -> Tensor:
+    """The change [..., N] of a layer's biases from the batch mean of its neuron states [..., N, H].
+
+    Its mean over the units is never below 0.
+    """
+    change = readout(h_mean)[..., 0]
+    change = change + torch.relu(-change.mean(-1, keepdim=True))
+    return change * torch.rsqrt(0.5 + (change * change).mean(-1, keepdim=True))

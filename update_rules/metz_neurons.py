@@ -54,8 +54,7 @@ class NeuronState(nn.Module):
         [N, 8] (``weight_statistics``) and its biases [N].
         """
         examples, units = x.shape
-        angle = torch.linspace(0.0, 4 * math.pi, units, dtype=x.dtype, device=x.device)
-        angles = torch.stack([torch.sin(angle), torch.cos(angle)], -1).expand(examples, units, 2)
+        angles = unit_angles(x).expand(examples, units, 2)
         seen = self.input_norm(torch.cat([torch.stack([x, z], -1), angles, error], -1))
         constant = torch.cat([statistics, bias[:, None]], -1).expand(examples, units, STATISTICS + 1)
         t = torch.cat([constant, seen], -1)
@@ -64,21 +63,27 @@ class NeuronState(nn.Module):
         return t
 
 
-def weight_statistics(incoming: Tensor | None, outgoing: Tensor | None) -> Tensor:
-    """Eight statistics [N, 8] of each unit's weights, scaled together to a root mean square of 1.
+def unit_angles(x: Tensor) -> Tensor:
+    """Sine and cosine [N, 2] of the ids of the units of ``x`` [..., N], spaced evenly from 0 to 4π inclusive."""
+    angle = torch.linspace(0.0, 4 * math.pi, x.shape[-1], dtype=x.dtype, device=x.device)
+    return torch.stack([torch.sin(angle), torch.cos(angle)], -1)
 
-    Four (mean magnitude, root mean square, mean, standard deviation) of its column of ``incoming`` [N_below, N], then
-    of its row of ``outgoing`` [N, N_above]. The input layer has no incoming and the top layer no outgoing weights: pass
-    None, and the four that exist are repeated. Raises ValueError if both are None.
+
+def weight_statistics(incoming: Tensor | None, outgoing: Tensor | None) -> Tensor:
+    """Eight statistics [..., N, 8] of each unit's weights, scaled together to a root mean square of 1.
+
+    Four (mean magnitude, root mean square, mean, standard deviation) of its column of ``incoming`` [..., N_below, N],
+    then of its row of ``outgoing`` [..., N, N_above]. The input layer has no incoming and the top layer no outgoing
+    weights: pass None, and the four that exist are repeated. Raises ValueError if both are None.
     """
-    sides = [weights for weights in (incoming, None if outgoing is None else outgoing.T) if weights is not None]
+    sides = [weights for weights in (incoming, None if outgoing is None else outgoing.mT) if weights is not None]
     if not sides:
         raise ValueError("got neither incoming nor outgoing weights, expected at least one of them")
     statistics = []
     for weights in sides:
-        mean = weights.mean(0)
-        variance = ((weights - mean) ** 2).mean(0)
-        rms = torch.sqrt((weights * weights).mean(0) + 1e-6)
-        statistics += [weights.abs().mean(0), rms, mean, torch.sqrt(variance + 1e-8)]
+        mean = weights.mean(-2)
+        variance = ((weights - mean[..., None, :]) ** 2).mean(-2)
+        rms = torch.sqrt((weights * weights).mean(-2) + 1e-6)
+        statistics += [weights.abs().mean(-2), rms, mean, torch.sqrt(variance + 1e-8)]
     stacked = torch.stack(statistics * (2 // len(sides)), -1)
-    return stacked * torch.rsqrt((stacked * stacked).mean() + 1e-6)
+    return stacked * torch.rsqrt((stacked * stacked).mean((-2, -1), keepdim=True) + 1e-6)

@@ -1,0 +1,128 @@
+"""The network inside each neuron of ``neuron_local``, for T tasks at once, with its backward pass written by hand.
+
+The maths is that of ``NeuronMLP`` followed by a linear readout. Autograd would keep and add up a dozen arrays of the
+size of the hidden states, the largest there are; by hand three are kept, and all else happens in place.
+
+Shapes: T tasks, F inputs of a neuron per example, U inputs per unit, H hidden channels, R rows read out, B examples,
+N units.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def per_task(weights: Tensor, tasks: int) -> Tensor:
+    """``weights`` [R, H] as [T, R, H] without a copy, for ``torch.bmm``."""
+    return weights.expand(tasks, *weights.shape)
+
+
+class NeuronBlock(torch.autograd.Function):
+    """Readouts [T, R, B, N] of the states of neurons that see [T, F, B, N] per example and [T, U, N] per unit.
+
+    ``NeuronBlock.apply(seen, unit, example, unit_weights, mix, pooled, offset, from_hidden, from_inputs, read_offset)``
+    with the weights of a ``NeuronMLP`` and of the readout: from_hidden [R, H], and from_inputs [R, F] and read_offset
+    [R], both or neither of them None. Differentiable once, in everything.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        seen: Tensor,
+        unit: Tensor,
+        example: Tensor,
+        unit_weights: Tensor,
+        mix: Tensor,
+        pooled: Tensor,
+        offset: Tensor,
+        from_hidden: Tensor,
+        from_inputs: Tensor | None,
+        read_offset: Tensor | None,
+    ) -> Tensor:
+        """The readouts."""
+        tasks, _, examples, units = seen.shape
+        flat = seen.flatten(2)
+        shape = (tasks, -1, examples, units)
+        first = torch.bmm(per_task(example, tasks), flat)
+        first.view(shape).add_((unit_weights @ unit)[:, :, None]).relu_()
+        mean = first.view(shape).mean(2)
+        hidden = torch.bmm(per_task(mix, tasks), first)
+        hidden.view(shape).add_((pooled @ mean + offset[:, None])[:, :, None]).relu_()
+        read = torch.bmm(per_task(from_hidden, tasks), hidden)
+        if from_inputs is not None and read_offset is not None:
+            read.baddbmm_(per_task(from_inputs, tasks), flat).add_(read_offset[:, None])
+        ctx.save_for_backward(
+            flat, unit, first, mean, hidden, example, unit_weights, mix, pooled, from_hidden, from_inputs
+        )
+        ctx.shape = shape
+        return read.view(shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_read: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of the arguments, in their order."""
+        flat, unit, first, mean, hidden, example, unit_weights, mix, pooled, from_hidden, from_inputs = (
+            ctx.saved_tensors
+        )
+        shape = ctx.shape
+        tasks, _, examples, _ = shape
+        grad = grad_read.flatten(2)
+        back = torch.ops.aten.threshold_backward
+        grad_from_hidden = torch.bmm(grad, hidden.mT).sum(0)
+        grad_hidden = torch.bmm(per_task(from_hidden.T, tasks), grad)
+        grad_hidden = back.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
+        grad_history = grad_hidden.view(shape).sum(2)
+        grad_mix = torch.bmm(grad_hidden, first.mT).sum(0)
+        grad_pooled = torch.bmm(grad_history, mean.mT).sum(0)
+        grad_first = torch.bmm(per_task(mix.T, tasks), grad_hidden)
+        grad_first.view(shape).add_((pooled.T @ grad_history)[:, :, None], alpha=1 / examples)
+        grad_first = back.grad_input(grad_first, first, 0, grad_input=grad_first)
+        grad_summed = grad_first.view(shape).sum(2)
+        grad_seen = torch.bmm(per_task(example.T, tasks), grad_first)
+        grad_from_inputs = grad_offset = None
+        if from_inputs is not None:
+            grad_seen.baddbmm_(per_task(from_inputs.T, tasks), grad)
+            grad_from_inputs = torch.bmm(grad, flat.mT).sum(0)
+            grad_offset = grad.sum((0, 2))
+        return (
+            grad_seen.view(shape),
+            unit_weights.T @ grad_summed,
+            torch.bmm(grad_first, flat.mT).sum(0),
+            torch.bmm(grad_summed, unit.mT).sum(0),
+            grad_mix,
+            grad_pooled,
+            grad_history.sum((0, 2)),
+            grad_from_hidden,
+            grad_from_inputs,
+            grad_offset,
+        )
+
+
+class SeenByNeurons(torch.autograd.Function):
+    """What neurons see per example, [T, 2+C, B, N]: x, z and the error signal scaled to unit rms over its C channels.
+
+    ``SeenByNeurons.apply(x, z, error, eps)`` with x and z [T, B, N] and the unscaled error [T, C, B, N].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, z: Tensor, error: Tensor, eps: float) -> Tensor:
+        """The three in one array."""
+        tasks, channels, examples, units = error.shape
+        seen = error.new_empty(tasks, 2 + channels, examples, units)
+        seen[:, 0], seen[:, 1] = x, z
+        scaled = seen[:, 2:]
+        scale = torch.mul(error, error, out=scaled).mean(1, keepdim=True).add_(eps).rsqrt_()
+        torch.mul(error, scale, out=scaled)
+        ctx.save_for_backward(seen, scale)
+        return seen
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of x, z and error."""
+        seen, scale = ctx.saved_tensors
+        scaled, grad_scaled = seen[:, 2:], grad[:, 2:]
+        along = (scaled * grad_scaled).mean(1, keepdim=True)
+        return grad[:, 0], grad[:, 1], torch.addcmul(grad_scaled, scaled, along, value=-1).mul_(scale), None
