@@ -1,0 +1,48 @@
+"""The benchmark's implementations compute the same, and its script prints what it promises."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks.naive_metz import step
+from benchmarks.workloads import Workload, naive, ours, prepare
+from inner_loop.mlp import MLP
+from scripts.benchmark import main
+from update_rules.metz import Metz
+
+SMALL = {"outputs": 4, "hidden": 4, "top_hidden": 4, "delta_channels": 3, "readout_channels": 2}
+
+
+@pytest.mark.parametrize("identical_updates", [True, False])
+def test_the_naive_metz_step_is_the_rules_own(identical_updates: bool) -> None:
+    rule = Metz(**SMALL, identical_updates=identical_updates).double()
+    network, generator = MLP((9, 6, 4)), torch.Generator().manual_seed(0)
+    state = {name: value.double() for name, value in rule.init_state(network, generator).items()}
+    x = torch.rand(7, 9, generator=generator, dtype=torch.float64)
+    found = step(rule, dict(rule.named_parameters()), network, state, x)
+    for name, value in rule.step(network, state, {"unlabelled": x}).items():
+        torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("apply", [False, True])
+@pytest.mark.parametrize(("rule", "options"), [("metz", SMALL), ("neuron_local", {"hidden": 4})])
+def test_ours_is_the_naive_loop(rule: str, options: dict[str, int], apply: bool) -> None:
+    setting = prepare(Workload(rule, (9, 6, 4), 8, 2, 2, options, apply))
+    largest = max(float(value.norm()) for value in naive(setting))
+    for fast, slow in zip(ours(setting, recompute=True), naive(setting), strict=True):
+        assert float((fast - slow).norm()) <= 2e-2 * float(slow.norm()) + 1e-4 * largest
+
+
+def test_the_script_prints_a_line_for_each_implementation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["A8", "--json", "--repeats", "1"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["implementation"] for line in lines] == ["ours", "naive"]
+    for line in lines:
+        assert line["ratio_to_floor"] == pytest.approx(line["median_s"] / line["floor_s"])
+        assert line["threads"] == 1
+
+
+def test_an_unknown_workload_is_named() -> None:
+    with pytest.raises(ValueError, match="got 'B9', expected one of A8"):
+        main(["B9"])
