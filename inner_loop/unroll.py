@@ -1,6 +1,9 @@
 """Unrolling a rule: K inner steps of T tasks at once, differentiable in θ and in the starting state."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from math import isqrt
 from typing import Any, cast
 
 import torch
@@ -13,11 +16,17 @@ from update_rules.contract import Network, Rule, State
 Theta = Mapping[str, Tensor]
 """Parameters and buffers of a rule by name, as ``functional_call`` takes them."""
 
+Views = Mapping[str, Tensor]
+"""What one step of T tasks sees: tensors [T, ...] by name."""
 
-def batched_step(rule: Rule, theta: Theta, network: Network) -> Callable[[State, Mapping[str, Tensor]], State]:
+LONG = 25
+"""Inner steps from which on States between steps take more memory than they are worth."""
+
+
+def batched_step(rule: Rule, theta: Theta, network: Network) -> Callable[[State, Views], State]:
     """One inner step of T tasks: a function of a State [T, ...] and views [T, ...] that returns a State [T, ...]."""
 
-    def step(state: State, views: Mapping[str, Tensor]) -> State:
+    def step(state: State, views: Views) -> State:
         return cast(State, functional_call(rule, dict(theta), ("batched_step", network, state, views)))
 
     return step
@@ -64,15 +73,23 @@ def _graph(
         return leaves, run(*leaves)
 
 
-def differentiable_step(
-    rule: Rule, theta: Theta, network: Network, state: State, views: Mapping[str, Tensor], *, recompute: bool
+def _as_node(
+    rule: Rule, theta: Theta, network: Network, state: State, steps: Sequence[Callable[[], Views]], *, recompute: bool
 ) -> State:
-    """``batched_step`` as one node of the graph, which with ``recompute`` keeps its arguments and nothing else."""
+    """The State after ``steps``, each given by its views, as one node of the graph.
+
+    With ``recompute`` it keeps its arguments and nothing else. Of several steps each is again a node within it.
+    """
     names, keys = list(theta), list(state)
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         weights = dict(zip(names, tensors[: len(names)], strict=True))
-        new = batched_step(rule, weights, network)(dict(zip(keys, tensors[len(names) :], strict=True)), views)
+        new: State = dict(zip(keys, tensors[len(names) :], strict=True))
+        if len(steps) == 1:
+            new = batched_step(rule, weights, network)(new, steps[0]())
+        else:
+            for step in steps:
+                new = _as_node(rule, weights, network, new, [step], recompute=recompute)
         return tuple(new[key] for key in keys)
 
     results = cast(tuple[Tensor, ...], _Node.apply(run, not recompute, *theta.values(), *state.values()))
@@ -84,36 +101,43 @@ def unroll(
     theta: Theta,
     network: Network,
     state: State,
-    views: Mapping[str, Tensor],
+    views: Mapping[str, Tensor | Sequence[Tensor]],
     *,
     read_points: Sequence[int],
     recompute: bool = True,
 ) -> list[State]:
     """The States [T, ...] after each of ``read_points`` (rising counts of steps from 0; the last one ends the unroll).
 
-    ``views`` holds one tensor [K, T, ...] for each view that the rule consumes; a rule never sees another one. With
-    ``recompute`` only the states between steps are kept, and each step runs again in the backward pass: the gradient is
-    the same to the bit and memory nearly independent of K. It is a gradient in θ and in the starting state, once.
+    ``views`` holds K tensors [T, ...] for each view that the rule consumes, or one of [K, T, ...]; a rule never sees
+    another one. With ``recompute`` each step runs again in the backward pass, and only the States between steps are
+    kept. ``LONG`` steps or more go in segments of sqrt(K): then only the States between segments are kept and each step
+    runs once more, so that memory hardly grows with K. The gradient, in θ and in the starting state, once, is the same
+    to the bit.
     Raises ValueError when a view is missing, K is too small or points do not rise.
     """
     missing = [name for name in rule.consumes if name not in views]
     if missing:
         raise ValueError(f"rule {rule.name} consumes the views {list(rule.consumes)}, got {list(views)}")
     consumed = {name: views[name] for name in rule.consumes}
-    available = min((view.shape[0] for view in consumed.values()), default=read_points[-1])
-    if list(read_points) != sorted(set(read_points)) or read_points[0] < 0 or read_points[-1] > available:
+    last = read_points[-1]
+    available = min((len(view) for view in consumed.values()), default=last)
+    if list(read_points) != sorted(set(read_points)) or read_points[0] < 0 or last > available:
         raise ValueError(
             f"got read points {list(read_points)}, expected rising counts from 0 to at most {available} steps"
         )
-    step = batched_step(rule, theta, network)
-    reads = []
-    for point in range(read_points[-1] + 1):
-        if point > 0:
-            now = {name: view[point - 1] for name, view in consumed.items()}
-            if torch.is_grad_enabled():
-                state = differentiable_step(rule, theta, network, state, now, recompute=recompute)
-            else:
-                state = step(state, now)
-        if point in read_points:
+    segment = isqrt(last) if last >= LONG and torch.is_grad_enabled() else 1
+    ends = sorted({*read_points, *range(0, last, segment), last})
+    reads = [state] if read_points[0] == 0 else []
+    for start, end in pairwise(ends):
+        steps = [partial(_views_of, consumed, step) for step in range(start, end)]
+        if torch.is_grad_enabled():
+            state = _as_node(rule, theta, network, state, steps, recompute=recompute)
+        else:
+            state = batched_step(rule, theta, network)(state, steps[0]())
+        if end in read_points:
             reads.append(state)
     return reads
+
+
+def _views_of(views: Mapping[str, Tensor | Sequence[Tensor]], step: int) -> Views:
+    return {name: view[step] for name, view in views.items()}

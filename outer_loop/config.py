@@ -123,7 +123,10 @@ class InnerConfig(Section):
     unroll: Range = Field(default=(5, 10), description="[shortest, longest] truncation, in inner steps")
     length: Range = Field(default=(20, 60), description="[shortest, longest] whole trajectory, in inner steps")
     read_every: Count = Field(default=5, description="inner steps between two readouts")
-    recompute: bool = Field(default=True, description="run each step again in the backward pass, which saves memory")
+    recompute: Literal["auto"] | bool = Field(
+        default="auto",
+        description="run each step again in the backward pass, saving memory: auto (where it is short), true, or false",
+    )
 
     @model_validator(mode="after")
     def _fit_into_each_other(self) -> Self:

@@ -6,7 +6,7 @@ have none. The optimiser takes the update in the place where torch puts a gradie
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -60,6 +60,19 @@ class Estimate:
     """Share of query examples read out rightly, mean over kept tasks and read points."""
     dropped: list[int] = field(default_factory=list)
     """Indices of the pieces that were dropped."""
+
+
+class _Batches(Sequence[Tensor]):
+    """The unlabelled batches [T, B, D] of pieces, made when asked for: nobody needs those of all steps at once."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self.pieces = pieces
+
+    def __len__(self) -> int:
+        return len(self.pieces[0].unlabelled)
+
+    def __getitem__(self, step: Any) -> Any:
+        return torch.stack([piece.unlabelled[step] for piece in self.pieces])
 
 
 class OuterEstimator(Protocol):
@@ -150,7 +163,7 @@ class TruncatedBackprop:
             theta,
             network,
             stack_states([piece.state for piece in pieces]),
-            {"unlabelled": torch.stack([piece.unlabelled for piece in pieces], 1)},
+            {"unlabelled": _Batches(pieces)},
             read_points=first.read_points,
             recompute=self.recompute,
         )

@@ -27,11 +27,12 @@ from update_rules.registry import make_rule, rule_options
 from update_rules.rule_file import save_rule
 
 EVALUATION_SEED = 2**31  # held-out tasks are the same at every evaluation and for every run
-NEW_ON_RESUME = frozenset({"outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir"}) | {
-    "outer.learning_rate",  # what a run that diverged needs to go on
-    "outer.final_learning_rate",
-    "outer.clip",
-}
+NEW_ON_RESUME = frozenset(
+    {
+        *("outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir", "inner.recompute"),
+        *("outer.learning_rate", "outer.final_learning_rate", "outer.clip"),  # what a run that diverged needs to go on
+    }
+)
 """Settings that a resumed run may change, besides those of its report."""
 
 
@@ -86,7 +87,7 @@ class Trainer:
         networks = NetworkChoice(config.network.hidden, config.network.outputs, config.network.activations)
         schedule = TruncationSchedule(config.inner.unroll, config.inner.length)
         self.trajectories = Trajectories(self.source, networks, schedule, self.device)
-        self.estimator: OuterEstimator = TruncatedBackprop(config.outer.penalty, config.inner.recompute)
+        self.estimator = self.make_estimator(recompute=config.inner.recompute is not False)
         options = dict(config.rule.options)
         if "seed" in rule_options(config.rule.name):
             options.setdefault("seed", config.seed)
@@ -132,6 +133,10 @@ class Trainer:
                 "restore them or set a new run_dir"
             )
 
+    def make_estimator(self, recompute: bool) -> OuterEstimator:
+        """The config's outer estimator, with each inner step run again in the backward pass or its graph kept."""
+        return TruncatedBackprop(self.config.outer.penalty, recompute)
+
     def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:
         """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.
 
@@ -149,7 +154,7 @@ class Trainer:
                 raise
             seconds = time.perf_counter() - started
             step, last = state.outer_step, state.outer_step == config.outer_steps
-            if step % config.evaluation.every == 0 or last:
+            if self._evaluated(step):
                 metrics |= self._evaluate(tracker, checkpoints)
             tracker.log(step, metrics)
             tracker.log_timing(step, self._timing(seconds, metrics))
@@ -214,10 +219,18 @@ class Trainer:
         state.optimiser.step()
         return norm, rate
 
+    def _evaluated(self, outer_step: int) -> bool:
+        """Whether the rule is evaluated after ``outer_step``."""
+        return outer_step % self.config.evaluation.every == 0 or outer_step == self.config.outer_steps
+
+    def evaluations_left(self) -> int:
+        """How many evaluations are yet to come."""
+        return sum(map(self._evaluated, range(self.state.outer_step + 1, self.config.outer_steps + 1)))
+
     def _evaluate(self, tracker: Tracker, checkpoints: Checkpoints) -> dict[str, float]:
         """Readout accuracy by inner step on every source; the best rule so far is saved."""
         config, state = self.config, self.state
-        settings, inner = config.evaluation, self._inner_training()
+        settings, inner = config.evaluation, self.inner_training()
         metrics: dict[str, float] = {}
         last = []
         for name, source in self.evaluation_sources.items():
@@ -240,7 +253,7 @@ class Trainer:
             tracker.log_artifact(path, "rule")
         return metrics | {"best_heldout_accuracy": state.best_accuracy}
 
-    def _inner_training(self) -> InnerTraining:
+    def inner_training(self) -> InnerTraining:
         """What a rule is evaluated on: the first of the config's choices of base network."""
         network, settings = self.config.network, self.config.evaluation
         return InnerTraining(

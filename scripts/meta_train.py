@@ -14,6 +14,7 @@ from rich.console import Console
 from outer_loop.checkpoint import load_checkpoint
 from outer_loop.config import Config, describe_config, load_config, save_config
 from outer_loop.interruption import Interruption
+from outer_loop.plan import plan_run
 from outer_loop.progress import Progress
 from outer_loop.results import results_table
 from outer_loop.run_report import networks_in_report, report_on_run, report_sources
@@ -49,10 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"{run_dir} already holds a run: add --resume to continue it, or set another run_dir")
     judged_on = report_sources(config)
     trainer = Trainer(config, load_checkpoint(last) if last.exists() else None)
+    plan = plan_run(trainer)
+    trainer.estimator = trainer.make_estimator(plan.recompute)
     run_dir.mkdir(parents=True, exist_ok=True)
     save_config(config, run_dir / "config.yaml")
     start = trainer.state.outer_step
     with Progress(config.outer_steps, start) as progress, Interruption() as interruption:
+        for line in plan.lines():
+            progress.message(line)
         if resume:
             progress.message(f"resuming {run_dir} after outer step {start}")
         trackers = open_trackers(config, trainer.state.run_id, start if resume else None, progress.message)

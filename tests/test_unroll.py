@@ -36,7 +36,9 @@ def gradient(rule: NeuronLocal, recompute: bool) -> list[torch.Tensor]:
     return list(torch.autograd.grad(loss, [*theta.values(), *state.values()]))
 
 
-def test_recomputation_gives_the_same_gradient_to_the_bit(rule: NeuronLocal) -> None:
+@pytest.mark.parametrize("long", [25, 4])
+def test_recomputation_gives_the_same_gradient_to_the_bit(rule: NeuronLocal, long: int, monkeypatch) -> None:
+    monkeypatch.setattr("inner_loop.unroll.LONG", long)  # at 4, in two segments
     for kept, recomputed in zip(gradient(rule, False), gradient(rule, True), strict=True):
         assert torch.equal(kept, recomputed)
 

@@ -1,0 +1,97 @@
+"""Memory: what the tracker counts, what an unroll of many steps takes, and that a run does not grow."""
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from inner_loop.mlp import MLP
+from outer_loop.available_memory import _left_in_groups
+from outer_loop.config import load_config
+from outer_loop.outer_estimator import Piece, TruncatedBackprop
+from outer_loop.peak_memory import PeakMemory
+from outer_loop.trainer import Trainer
+from tasks.task import Episode
+from update_rules.neuron_local import NeuronLocal
+
+FLOATS = 1000
+NUMBER = 4  # bytes
+
+
+def test_the_peak_counts_what_lives_at_one_time() -> None:
+    with PeakMemory() as memory:
+        first = torch.ones(FLOATS)
+        view = first[:10].reshape(2, 5)
+        second = first + 1
+        del second
+        third = torch.zeros(3 * FLOATS)
+        del first, third
+    assert memory.peak == 4 * FLOATS * NUMBER
+    assert view.numel() == 10
+    assert memory.live == FLOATS * NUMBER
+    del view
+    assert memory.live == 0
+
+
+def test_the_peak_counts_a_backward_pass() -> None:
+    x = torch.ones(FLOATS, requires_grad=True)
+    with PeakMemory() as memory:
+        x.exp().exp().sum().backward()
+    assert memory.peak >= 3 * FLOATS * NUMBER  # both results, which the graph keeps, and a gradient
+
+
+def unroll_peak(steps: int, recompute: bool) -> int:
+    """Bytes that a meta-gradient through ``steps`` inner steps takes at most."""
+    draw = torch.Generator().manual_seed(0)
+    rule, network = NeuronLocal(), MLP((64, 32, 32, 16))
+    labels = torch.arange(5).repeat_interleave(4)
+    episode = Episode(torch.rand(20, 64, generator=draw), labels, torch.rand(20, 64, generator=draw), labels)
+    batches = torch.rand(steps, 32, 64, generator=draw)
+    piece = Piece(network, rule.init_state(network, draw), batches, (steps,), (episode,), 5)
+    with PeakMemory() as memory:
+        TruncatedBackprop(recompute=recompute).estimate(rule, dict(rule.named_parameters()), [piece] * 2)
+    return memory.peak
+
+
+def test_a_hundred_steps_take_hardly_more_memory_than_ten() -> None:
+    assert unroll_peak(100, recompute=True) <= 1.3 * unroll_peak(10, recompute=True)
+    assert unroll_peak(20, recompute=False) > 1.5 * unroll_peak(10, recompute=False)
+
+
+def test_a_thousand_outer_steps_leave_memory_as_it_was(tiny_config: Callable[..., list[str]]) -> None:
+    _, file, *overrides = tiny_config("run", "rule={name: hebbian, options: {}}", "inner.unroll=[2, 2]")
+    overrides += ["outer.tasks_per_step=2", "network.hidden=[[5]]"]
+    trainer = Trainer(load_config(file, overrides))
+    tensors, resident = [], []
+    for outer_step in range(1, 1201):
+        trainer._outer_step()
+        if outer_step in (200, 1200):
+            gc.collect()
+            tensors.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
+            resident.append(psutil.Process().memory_info().rss / 2**20)
+    assert abs(tensors[1] - tensors[0]) <= 0.1 * tensors[0]
+    assert resident[1] - resident[0] <= 8
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "usage"),
+    [
+        ("9:memory:/job/step", "memory/job", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ("0::/job/step", "job", "memory.max", "memory.current"),
+    ],
+)
+def test_limits_of_control_groups_count(line: str, folder: str, limit: str, usage: str, tmp_path: Path) -> None:
+    group = tmp_path / folder
+    group.mkdir(parents=True)
+    (group / limit).write_text("1000\n")
+    (group / usage).write_text("300\n")
+    (group / "memory.stat").write_text("cache 9\ninactive_file 50\n")
+    membership = tmp_path / "cgroup"
+    membership.write_text(f"3:cpuset:/\n{line}\n")
+    assert list(_left_in_groups(membership, tmp_path)) == [750]
+    (group / limit).write_text("max\n")
+    assert list(_left_in_groups(membership, tmp_path)) == []
+    assert list(_left_in_groups(tmp_path / "none", tmp_path)) == []
