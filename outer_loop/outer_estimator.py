@@ -61,6 +61,11 @@ class Estimate:
     dropped: list[int] = field(default_factory=list)
     """Indices of the pieces that were dropped."""
 
+    @property
+    def kept(self) -> int:
+        """How many tasks the means are over."""
+        return len(self.states) - len(self.dropped)
+
 
 class _Batches(Sequence[Tensor]):
     """The unlabelled batches [T, B, D] of pieces, made when asked for: nobody needs those of all steps at once."""

@@ -195,7 +195,7 @@ def plan_run(trainer: Trainer) -> Plan:
     """
     config, settings, report = trainer.config, trainer.config.evaluation, trainer.config.report
     held = psutil.Process().memory_info().rss if trainer.device.type == "cpu" else 0
-    available = held + available_memory(trainer.device)
+    available = held + available_memory(trainer.device) / trainer.ranks.sharing(trainer.device)
     trials = Trials(config, trainer.state.rule, trainer.trajectories)
     simulated, tasks = _simulate(trainer)
     lengths = range(config.inner.unroll[0], config.inner.unroll[1] + 1)
@@ -238,7 +238,7 @@ def _simulate(trainer: Trainer) -> tuple[list[Counter[MLP]], dict[int, Task]]:
     simulated = []
     for _ in range(min(SIMULATED, config.outer_steps)):
         networks: Counter[MLP] = Counter()
-        for _ in range(config.outer.tasks_per_step):
+        for _ in trainer.state.slots:
             task = trajectories.source.draw(generator)
             tasks.setdefault(task.inputs, task)
             networks[trajectories.networks.draw(task.inputs, generator)] += 1

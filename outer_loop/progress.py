@@ -19,18 +19,19 @@ class Progress:
     """Progress over outer steps ``initial``..``total``, on ``stream`` (stderr): a context manager.
 
     Shows the outer step, meta-loss, accuracy, outer steps per second and the time left: as a live bar on a terminal,
-    else as plain lines, the first and the last step's always and ``LINE_EVERY_S`` apart between them.
+    else as plain lines, the first and the last step's always and ``LINE_EVERY_S`` apart between them. One that is not
+    ``shown`` says nothing.
     """
 
-    def __init__(self, total: int, initial: int = 0, stream: TextIO | None = None) -> None:
-        self.total, self.initial = total, initial
+    def __init__(self, total: int, initial: int = 0, stream: TextIO | None = None, *, shown: bool = True) -> None:
+        self.total, self.initial, self.shown = total, initial, shown
         self._stream = sys.stderr if stream is None else stream
         self._bar: Bar | None = None
         self._started = self._last_line = -math.inf
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
-        if self._stream.isatty():
+        if self.shown and self._stream.isatty():
             self._bar = Bar(
                 TextColumn("outer step {task.completed}/{task.total}", table_column=Column(no_wrap=True)),
                 BarColumn(bar_width=None),
@@ -66,7 +67,7 @@ class Progress:
         """A line of its own, above the bar where there is one."""
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
-        else:
+        elif self.shown:
             print(text, file=self._stream, flush=True)
 
 

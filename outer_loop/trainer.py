@@ -2,22 +2,25 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from torch import Tensor
 
 from outer_loop.checkpoint import Checkpoints
 from outer_loop.config import Config
 from outer_loop.evaluation import InnerTraining, evaluate_rule
 from outer_loop.interruption import Interruption
-from outer_loop.outer_estimator import Estimate, OuterEstimator, TruncatedBackprop
+from outer_loop.outer_estimator import OuterEstimator, TruncatedBackprop
 from outer_loop.paired_tasks import PairedTask
+from outer_loop.process_group import ALONE, Ranks
 from outer_loop.progress import Progress
 from outer_loop.provenance import commit
 from outer_loop.receptive_fields import montage, receptive_fields
+from outer_loop.same_experiment import check_same_experiment
 from outer_loop.task_sources import load_datasets, task_source
 from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
@@ -27,13 +30,6 @@ from update_rules.registry import make_rule, rule_options
 from update_rules.rule_file import save_rule
 
 EVALUATION_SEED = 2**31  # held-out tasks are the same at every evaluation and for every run
-NEW_ON_RESUME = frozenset(
-    {
-        *("outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir", "inner.recompute"),
-        *("outer.learning_rate", "outer.final_learning_rate", "outer.clip"),  # what a run that diverged needs to go on
-    }
-)
-"""Settings that a resumed run may change, besides those of its report."""
 
 
 class DivergedError(ValueError):
@@ -50,14 +46,6 @@ def outer_learning_rate(config: Config, outer_step: int) -> float:
     return outer.final_learning_rate + (outer.learning_rate - outer.final_learning_rate) * height
 
 
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The settings by dotted key."""
-    leaves: dict[str, Any] = {}
-    for key, value in settings.items():
-        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
-
-
 def new_run_id() -> str:
     """A name for a tracking run. Not a draw of the experiment, so it comes from the system."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}"
@@ -67,14 +55,19 @@ class Trainer:
     """One meta-training run in ``config.run_dir``.
 
     With the payload of a ``checkpoint`` it continues from there: the numbers are then those of a run that never stopped
-    (same thread count and device). Raises ValueError for data or settings that do not fit, naming them.
+    (same thread count, device and count of ``ranks``). Each of the ranks has its share of the tasks; the first writes.
+    Raises ValueError for data or settings that do not fit, naming them.
     """
 
-    def __init__(self, config: Config, checkpoint: Mapping[str, Any] | None = None) -> None:
-        self.config = config
-        self.device = torch.device(config.device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"got device={config.device}, but PyTorch finds no CUDA device here; set device=cpu")
+    def __init__(self, config: Config, checkpoint: Mapping[str, Any] | None = None, ranks: Ranks = ALONE) -> None:
+        self.config, self.ranks = config, ranks
+        self.device = ranks.device(config.device)
+        tasks = config.outer.tasks_per_step
+        if tasks < ranks.count:
+            raise ValueError(
+                f"got outer.tasks_per_step={tasks} for {ranks.count} processes, expected at least a task for each; set "
+                "more tasks or start fewer processes"
+            )
         self.run_dir = Path(config.run_dir)
         loaded = load_datasets(config, (*config.tasks.sources, *config.evaluation.sources))
         training = [dataset for name in config.tasks.sources for dataset in loaded[name]]
@@ -100,11 +93,11 @@ class Trainer:
             run_id=new_run_id(),
         )
         if checkpoint is None:
-            self.state.slots = self.trajectories.start(rule, config.outer.tasks_per_step, config.seed)
+            self.state.slots = self.trajectories.start(rule, tasks, config.seed, ranks.own(range(tasks)))
         else:
             try:
-                self._check_same_experiment(checkpoint)
-                self.state.load_state_dict(checkpoint["state"], self.trajectories)
+                check_same_experiment(checkpoint, config, self.source.fingerprint)
+                self.state.load_state_dict(checkpoint["state"], self.trajectories, ranks)
             except (KeyError, TypeError, AttributeError, IndexError) as error:
                 raise ValueError(
                     f"the checkpoint holds no whole run state ({type(error).__name__}: {error}); take an earlier one"
@@ -115,24 +108,6 @@ class Trainer:
                     "run_dir"
                 )
 
-    def _check_same_experiment(self, checkpoint: Mapping[str, Any]) -> None:
-        """Raise ValueError where the checkpoint was made with other settings or other data."""
-        before, now = _leaves(checkpoint["config"]), _leaves(self.config.model_dump(mode="json"))
-        changed = [
-            f"{key} was {before.get(key)}, got {now.get(key)}"
-            for key in sorted(before.keys() | now.keys())
-            if key not in NEW_ON_RESUME and not key.startswith("report.") and before.get(key) != now.get(key)
-        ]
-        if changed:
-            raise ValueError(
-                f"cannot resume with other settings: {'; '.join(changed)}; restore them or set a new run_dir"
-            )
-        if checkpoint["data"] != self.source.fingerprint:
-            raise ValueError(
-                f"cannot resume: the data of {', '.join(self.config.tasks.sources)} are not those of the checkpoint; "
-                "restore them or set a new run_dir"
-            )
-
     def make_estimator(self, recompute: bool) -> OuterEstimator:
         """The config's outer estimator, with each inner step run again in the backward pass or its graph kept."""
         return TruncatedBackprop(self.config.outer.penalty, recompute)
@@ -140,17 +115,18 @@ class Trainer:
     def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:
         """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.
 
+        To be called on every rank; what the others are given as tracker and progress should say nothing.
         Raises DivergedError, after saving the last good state, when more than half of an outer step's tasks are lost.
         """
         config, state = self.config, self.state
-        checkpoints = Checkpoints(self.run_dir / "checkpoints", config.keep)
+        checkpoints = Checkpoints(self.run_dir / "checkpoints", config.keep) if self.ranks.first else None
         saved_at = None
-        while state.outer_step < config.outer_steps and interruption.signal is None:
+        while state.outer_step < config.outer_steps and not interruption.agreed():
             started = time.perf_counter()
             try:
                 metrics = self._outer_step()
             except DivergedError:
-                checkpoints.save(state.outer_step, self._payload())
+                self._save(checkpoints)
                 raise
             seconds = time.perf_counter() - started
             step, last = state.outer_step, state.outer_step == config.outer_steps
@@ -160,10 +136,16 @@ class Trainer:
             tracker.log_timing(step, self._timing(seconds, metrics))
             progress.update(step, metrics["meta_loss"], metrics["accuracy"])
             if step % config.checkpoint_every == 0 or last:
-                checkpoints.save(step, self._payload())
+                self._save(checkpoints)
                 saved_at = step
         if saved_at != state.outer_step:
-            checkpoints.save(state.outer_step, self._payload())
+            self._save(checkpoints)
+
+    def _save(self, checkpoints: Checkpoints | None) -> None:
+        """A checkpoint of all ranks, by the first, the only one that has ``checkpoints``."""
+        payload = self._payload()
+        if checkpoints is not None:
+            checkpoints.save(self.state.outer_step, payload)
 
     def _outer_step(self) -> dict[str, float]:
         """One update of θ. Nothing of the run's state changes when it raises DivergedError."""
@@ -175,28 +157,36 @@ class Trainer:
         pieces = [slot.piece(reads, config.tasks.batch, self.device) for slot in slots]
         theta = dict(state.rule.named_parameters()) | dict(state.rule.named_buffers())
         estimate = self.estimator.estimate(state.rule, theta, pieces)
-        if 2 * len(estimate.dropped) > len(slots):
+        values = torch.cat(
+            [
+                torch.tensor([estimate.meta_loss, estimate.accuracy], dtype=torch.float64, device=self.device),
+                *(value.flatten().double() for value in estimate.update.values()),
+            ]
+        )
+        values, kept = self.ranks.mean(values, estimate.kept)
+        dropped = config.outer.tasks_per_step - kept
+        if dropped > kept:
             state.generator.set_state(before[0])
             for slot, drawn in zip(state.slots, before[1], strict=True):
                 slot.generator.set_state(drawn)
             raise DivergedError(
-                f"outer step {state.outer_step + 1}: {len(estimate.dropped)} of {len(slots)} tasks became non-finite, "
+                f"outer step {state.outer_step + 1}: {dropped} of {dropped + kept} tasks became non-finite, "
                 f"at most half may; the state before it is in {self.run_dir / 'checkpoints'}: resume with a lower "
                 f"outer.learning_rate (now {config.outer.learning_rate}) or outer.clip (now {config.outer.clip}), "
                 "or copy an earlier step file over last.pt first"
             )
-        norm, rate = self._descend(estimate)
+        norm, rate = self._descend(values[2:], list(estimate.update))
         state.slots = [self._carry(slot, carried, steps) for slot, carried in zip(slots, estimate.states, strict=True)]
         state.outer_step += 1
         clipped = norm > config.outer.clip
         state.clipped_total += clipped
-        state.dropped_total += len(estimate.dropped)
+        state.dropped_total += dropped
         return {
-            "meta_loss": estimate.meta_loss,
-            "accuracy": estimate.accuracy,
+            "meta_loss": float(values[0]),
+            "accuracy": float(values[1]),
             "gradient_norm": norm,
             "clipped_share": state.clipped_total / state.outer_step,
-            "dropped_tasks": len(estimate.dropped),
+            "dropped_tasks": dropped,
             "dropped_tasks_total": state.dropped_total,
             "learning_rate": rate,
             "inner_steps": steps,
@@ -207,11 +197,12 @@ class Trainer:
         """The slot with its new state, or a fresh one where the task was dropped."""
         return self.trajectories.restart(self.state.rule, slot) if carried is None else slot.advanced(carried, steps)
 
-    def _descend(self, estimate: Estimate) -> tuple[float, float]:
+    def _descend(self, update: Tensor, names: Sequence[str]) -> tuple[float, float]:
         """Clip the update and let Adam descend along it: the update's norm before clipping, and the rate used."""
         state = self.state
-        for name, parameter in state.rule.named_parameters():
-            parameter.grad = estimate.update[name]
+        parameters = [state.rule.get_parameter(name) for name in names]
+        for parameter, values in zip(parameters, update.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = values.to(parameter.dtype).view_as(parameter)
         norm = float(torch.nn.utils.clip_grad_norm_(state.rule.parameters(), self.config.outer.clip))
         rate = outer_learning_rate(self.config, state.outer_step + 1)
         for group in state.optimiser.param_groups:
@@ -227,10 +218,23 @@ class Trainer:
         """How many evaluations are yet to come."""
         return sum(map(self._evaluated, range(self.state.outer_step + 1, self.config.outer_steps + 1)))
 
-    def _evaluate(self, tracker: Tracker, checkpoints: Checkpoints) -> dict[str, float]:
-        """Readout accuracy by inner step on every source; the best rule so far is saved."""
-        config, state = self.config, self.state
-        settings, inner = config.evaluation, self.inner_training()
+    def _evaluate(self, tracker: Tracker, checkpoints: Checkpoints | None) -> dict[str, float]:
+        """Readout accuracy by inner step on every source, measured by the first rank; the best rule so far is saved."""
+        state = self.state
+        metrics, mean = self.ranks.from_first(lambda: self._measure(tracker))
+        if mean > state.best_accuracy:
+            state.best_accuracy = mean
+            payload = self._payload()
+            if checkpoints is not None:
+                path = self.run_dir / "rule.safetensors"
+                save_rule(path, state.rule, self._rule_header())
+                checkpoints.save_best(payload)
+                tracker.log_artifact(path, "rule")
+        return metrics | {"best_heldout_accuracy": state.best_accuracy}
+
+    def _measure(self, tracker: Tracker) -> tuple[dict[str, float], float]:
+        """The metrics of an evaluation, and the mean accuracy on held-out sources after the last inner step."""
+        state, settings, inner = self.state, self.config.evaluation, self.inner_training()
         metrics: dict[str, float] = {}
         last = []
         for name, source in self.evaluation_sources.items():
@@ -244,14 +248,7 @@ class Trainer:
         fields = receptive_fields(state.rule, shown, inner)
         if fields is not None:
             tracker.log_images(state.outer_step, "receptive_fields", [montage(field) for field in fields])
-        mean = sum(last) / len(last)
-        if mean > state.best_accuracy:
-            state.best_accuracy = mean
-            path = self.run_dir / "rule.safetensors"
-            save_rule(path, state.rule, self._rule_header())
-            checkpoints.save_best(self._payload())
-            tracker.log_artifact(path, "rule")
-        return metrics | {"best_heldout_accuracy": state.best_accuracy}
+        return metrics, sum(last) / len(last)
 
     def inner_training(self) -> InnerTraining:
         """What a rule is evaluated on: the first of the config's choices of base network."""
@@ -273,14 +270,14 @@ class Trainer:
     def _payload(self) -> dict[str, Any]:
         """A checkpoint: the whole state, and what it takes to check that a resumed run is the same experiment."""
         return {
-            "state": self.state.state_dict(),
+            "state": self.state.state_dict(self.ranks),
             "config": self.config.model_dump(mode="json"),
             "data": self.source.fingerprint,
         }
 
     def _timing(self, seconds: float, metrics: Mapping[str, float]) -> dict[str, float]:
         """Facts that differ between equal runs."""
-        inner = metrics["inner_steps"] * len(self.state.slots)
+        inner = metrics["inner_steps"] * self.config.outer.tasks_per_step
         return {
             "timing/outer_step_s": seconds,
             "throughput/inner_steps_x_tasks_per_s": inner / seconds,

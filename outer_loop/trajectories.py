@@ -69,7 +69,7 @@ class Slot:
             "task": self.task.state(),
             "sizes": list(self.network.sizes),
             "activation": self.network.activation,
-            "state": self.state,
+            "state": {name: value.cpu() for name, value in self.state.items()},
             "position": self.position,
             "length": self.length,
             "generator": self.generator.get_state(),
@@ -85,12 +85,13 @@ class Trajectories:
     schedule: TruncationSchedule
     device: torch.device
 
-    def start(self, rule: Rule, slots: int, seed: int) -> list[Slot]:
-        """Fresh slots with staggered lengths. Slot i's stream depends on ``seed`` and i alone."""
+    def start(self, rule: Rule, slots: int, seed: int, which: Sequence[int]) -> list[Slot]:
+        """Of ``slots`` fresh slots with staggered lengths ``which``; slot i depends on ``seed`` and i only."""
         seeds = torch.Generator().manual_seed(seed)
+        drawn = [int(torch.randint(2**62, (), generator=seeds)) for _ in range(slots)]
         started = []
-        for index in range(slots):
-            own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=seeds)))
+        for index in which:
+            own = torch.Generator().manual_seed(drawn[index])
             started.append(self._draw(rule, own, self.schedule.draw_first(index, slots, own)))
         return started
 

@@ -1,12 +1,14 @@
 # python scripts/meta_train.py --config configs/quickstart.yaml
 # python scripts/meta_train.py --config configs/quickstart.yaml run_dir=runs/mine seed=1 outer.clip=0.2
 # python scripts/meta_train.py --config configs/quickstart.yaml run_dir=runs/mine seed=1 outer.clip=0.2 --resume
+# torchrun --nproc-per-node 2 --max-restarts 3 scripts/meta_train.py --config configs/neuron_local.yaml
 """Meta-train an update rule as a config says; stop it at any time and go on with --resume."""
 
 import argparse
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -15,13 +17,14 @@ from outer_loop.checkpoint import load_checkpoint
 from outer_loop.config import Config, describe_config, load_config, save_config
 from outer_loop.interruption import Interruption
 from outer_loop.plan import plan_run
+from outer_loop.process_group import OtherRankFailedError, Ranks, open_ranks
 from outer_loop.progress import Progress
 from outer_loop.results import results_table
 from outer_loop.run_report import networks_in_report, report_on_run, report_sources
-from outer_loop.tracking import open_trackers
+from outer_loop.tracking import Tracker, open_trackers
 from outer_loop.trainer import Trainer
 from scripts.arguments import Parser
-from scripts.entry import run
+from scripts.entry import USAGE_ERROR, run
 from scripts.progress import progress as script_progress
 
 
@@ -44,33 +47,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, resume = parse(argv)
     if config.threads:
         torch.set_num_threads(config.threads)
+    try:
+        with open_ranks() as ranks:
+            return train(config, resume or ranks.restarted, ranks)
+    except OtherRankFailedError:
+        return USAGE_ERROR
+
+
+def train(config: Config, resume: bool, ranks: Ranks) -> int:
+    """``main`` on every rank of the run."""
     run_dir = Path(config.run_dir)
-    last = run_dir / "checkpoints" / "last.pt"
-    if not resume and (last.exists() or (run_dir / "metrics.jsonl").exists()):
-        raise ValueError(f"{run_dir} already holds a run: add --resume to continue it, or set another run_dir")
+    trainer = Trainer(config, ranks.from_first(lambda: starting_point(run_dir, resume)), ranks)
     judged_on = report_sources(config)
-    trainer = Trainer(config, load_checkpoint(last) if last.exists() else None)
     plan = plan_run(trainer)
     trainer.estimator = trainer.make_estimator(plan.recompute)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    save_config(config, run_dir / "config.yaml")
     start = trainer.state.outer_step
-    with Progress(config.outer_steps, start) as progress, Interruption() as interruption:
+    with (
+        Progress(config.outer_steps, start, shown=ranks.first) as progress,
+        Interruption(ranks) as interruption,
+    ):
         for line in plan.lines():
             progress.message(line)
         if resume:
             progress.message(f"resuming {run_dir} after outer step {start}")
-        trackers = open_trackers(config, trainer.state.run_id, start if resume else None, progress.message)
-        with closing(trackers):
-            trainer.run(trackers, progress, interruption)
+        tracker = Tracker()
+        if ranks.first:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            save_config(config, run_dir / "config.yaml")
+            tracker = open_trackers(config, trainer.state.run_id, start if resume else None, progress.message)
+        with closing(tracker):
+            trainer.run(tracker, progress, interruption)
     if interruption.signal is not None:
-        print(f"stopped by {interruption.signal.name} after outer step {trainer.state.outer_step}; --resume continues")
+        if ranks.first:
+            print(
+                f"stopped by {interruption.signal.name} after outer step {trainer.state.outer_step}; --resume continues"
+            )
         return interruption.exit_code
-    with script_progress("base networks evaluated", networks_in_report(config)) as advance:
-        page, results = report_on_run(config, judged_on, advance)
-    Console().print(results_table(results))
-    print(f"report: {page}")
+    if ranks.first:
+        with script_progress("base networks evaluated", networks_in_report(config)) as advance:
+            page, results = report_on_run(config, judged_on, advance)
+        Console().print(results_table(results))
+        print(f"report: {page}")
     return 0
+
+
+def starting_point(run_dir: Path, resume: bool) -> dict[str, Any] | None:
+    """The last checkpoint of a run to resume, if there is one. Raises ValueError for a run not asked to resume."""
+    last = run_dir / "checkpoints" / "last.pt"
+    if not resume and (last.exists() or (run_dir / "metrics.jsonl").exists()):
+        raise ValueError(f"{run_dir} already holds a run: add --resume to continue it, or set another run_dir")
+    return load_checkpoint(last) if last.exists() else None
 
 
 if __name__ == "__main__":

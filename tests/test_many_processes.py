@@ -1,0 +1,110 @@
+"""Runs of several processes, started by torchrun as a user would."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from outer_loop.checkpoint import load_checkpoint
+from outer_loop.process_group import ALONE
+from scripts import meta_train
+
+ROOT = Path(__file__).parent.parent
+Arguments = Callable[..., list[str]]
+SETTINGS = ("rule={name: hebbian, options: {}}", "outer.tasks_per_step=5", "evaluation.every=25", "checkpoint_every=10")
+
+
+def torchrun(arguments: list[str], processes: int = 2, restarts: int = 0) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
+            *("--max-restarts", str(restarts), "scripts/meta_train.py", *arguments),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def theta(run_dir: Path) -> torch.Tensor:
+    saved = load_checkpoint(run_dir / "checkpoints" / "last.pt")["state"]
+    assert len(saved["slots"]) == 5
+    return torch.cat([value.flatten() for value in saved["theta"].values()])
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).norm() / other.norm())
+
+
+def test_two_ranks_give_the_theta_of_one_process_and_take_up_each_others_runs(
+    tiny_config: Arguments, tmp_path: Path
+) -> None:
+    out, err = finish(torchrun(tiny_config("two", *SETTINGS, "outer_steps=50")))
+    assert out.count("report: ") == 1
+    assert err.count("outer step 50/50") == 1
+    assert meta_train.main(tiny_config("one", *SETTINGS, "outer_steps=50")) == 0
+    assert distance(theta(tmp_path / "two"), theta(tmp_path / "one")) <= 1e-4
+    assert meta_train.main([*tiny_config("two", *SETTINGS, "outer_steps=55"), "--resume"]) == 0
+    finish(torchrun([*tiny_config("one", *SETTINGS, "outer_steps=55"), "--resume"]))
+    assert distance(theta(tmp_path / "two"), theta(tmp_path / "one")) <= 1e-4
+    lines = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 55
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_worker_is_restarted_and_the_run_goes_on(rank: int, tiny_config: Arguments, tmp_path: Path) -> None:
+    long = (*SETTINGS, "outer_steps=80")
+    process = torchrun(tiny_config("killed", *long), restarts=2)
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < 25:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    workers = sorted(psutil.Process(process.pid).children(), key=lambda child: int(child.environ()["RANK"]))
+    workers[rank].send_signal(signal.SIGKILL)
+    _, err = finish(process)
+    assert "resuming" in err
+    finish(torchrun(tiny_config("whole", *long)))
+    assert torch.equal(theta(tmp_path / "killed"), theta(tmp_path / "whole"))
+    assert metrics.read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+
+
+def test_a_mistake_is_told_once_and_not_tried_again(tiny_config: Arguments) -> None:
+    process = torchrun(tiny_config("few", "outer.tasks_per_step=1"), restarts=3)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert err.count("error: got outer.tasks_per_step=1 for 2 processes") == 1
+
+
+def test_a_signal_to_torchrun_saves_first(tiny_config: Arguments, tmp_path: Path) -> None:
+    process = torchrun(tiny_config("stopped", *SETTINGS, "outer_steps=5000", "evaluation.every=5000"))
+    metrics = tmp_path / "stopped" / "metrics.jsonl"
+    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    saved = load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")["state"]
+    assert saved["outer_step"] == len(metrics.read_bytes().splitlines())
+
+
+def test_one_process_alone_has_the_whole() -> None:
+    assert ALONE.own([1, 2, 3]) == [1, 2, 3]
+    values = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    mean, weight = ALONE.mean(values, 4)
+    assert torch.equal(mean, values)
+    assert weight == 4
