@@ -33,7 +33,7 @@ from update_rules.contract import Rule
 SIMULATED = 64
 """Outer steps whose base networks are drawn to see how tasks fall into groups of equal shape."""
 
-TRIED = 5
+TRIED = 3
 """At most so many network sizes are tried; what the others take is interpolated by their number of weights."""
 
 TOGETHER = 4
@@ -45,7 +45,7 @@ KEPT_SHARE = 0.5
 TRIALS = ((1, 1), (3, 1), (3, 2))
 """Inner steps and readouts of the trials: enough for what starts, what each step and what each readout adds."""
 
-ENOUGH_S = 0.5
+ENOUGH_S = 0.1
 """A trial shorter than this is repeated."""
 
 MB = 2**20
@@ -136,7 +136,7 @@ class Trials:
         with PeakMemory() as memory:
             run(steps, readouts)
         seconds: list[float] = []
-        while not seconds or (sum(seconds) < ENOUGH_S and len(seconds) < 5):
+        while not seconds or (sum(seconds) < ENOUGH_S and len(seconds) < 3):
             started = time.perf_counter()
             run(steps, readouts)
             if self.device.type == "cuda":

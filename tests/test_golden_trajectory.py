@@ -14,7 +14,7 @@ from outer_loop.outer_estimator import Piece, TruncatedBackprop
 from tasks.task import Episode
 from update_rules.registry import make_rule
 
-STORED = Path(__file__).parent / "vectors" / "golden_trajectory.npz"
+STORED = Path(__file__).parent / "golden" / "trajectory.npz"
 SIZES = {"neuron_local": {}, "hebbian": {}, "metz": {"hidden": 6, "top_hidden": 5, "delta_channels": 3, "outputs": 4}}
 
 

@@ -66,7 +66,7 @@ def test_two_ranks_give_the_theta_of_one_process_and_take_up_each_others_runs(
     assert len(lines) == 55
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_worker_is_restarted_and_the_run_goes_on(rank: int, tiny_config: Arguments, tmp_path: Path) -> None:
     long = (*SETTINGS, "outer_steps=80")
     process = torchrun(tiny_config("killed", *long), restarts=2)
