@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from update_rules import metz_layers
 from update_rules.contract import Activations, State
-from update_rules.metz_blocks import ConvolutionNorm, NormedInputs, Readouts
+from update_rules.metz_blocks import NormedInputs, Readouts, convolution_norm
 from update_rules.metz_change import (
     ABOVE_READOUTS,
     BELOW_READOUTS,
@@ -30,7 +30,7 @@ from update_rules.weight_terms import MixedTerms
 
 def _convolve(layer: nn.Module, x: Tensor, *, over_units: bool, residual: Tensor | None = None) -> Tensor:
     plain = cast(metz_layers.ConvolutionNorm, layer)
-    return cast(Tensor, ConvolutionNorm.apply(x, plain.convolution.weight, plain.norm.offset, over_units, residual))
+    return convolution_norm(x, plain.convolution.weight, plain.norm.offset, over_units, residual)
 
 
 def _padded(x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def top_signal(net: TopSignal, x: Tensor) -> Tensor:
     """The error signal [T, N, C, B] of the top layer from its activations ``x`` [T, B, N]."""
     # The first convolution has one input channel: its five taps become five channels of a single tap.
     windows = F.pad(x.mT, (2, 2)).unfold(2, 5, 1).movedim(3, 0)
-    t = ConvolutionNorm.apply(
+    t = convolution_norm(
         _padded(windows), net.entry.convolution.weight.movedim(1, 0), net.entry.norm.offset, False, None
     )
     t = _padded(t[:, :, :-1, :-1].transpose(0, 2))  # the units become the channels
@@ -127,7 +127,7 @@ def batched_changes(rule: MetzModules, state: State, activations: Activations) -
             ]
             change[f"w{layer + 1}"], change[f"v{layer + 1}"] = sides[0], sides[-1]
         if layer:
-            change[f"b{layer}"] = bias_change(rule.bias_readout, h.sum(3)[:, :, :-1].movedim(0, 2) / examples)
+            change[f"b{layer}"] = bias_change(rule.bias_readout, h.permute(1, 2, 3, 0).sum(2)[:, :-1] / examples)
             readout = rule.error_readout
             sent = torch.addmm(readout.bias[:, None], readout.weight.T, h.flatten(1)).view(-1, *h.shape[1:])
             local = error * torch.sigmoid(z[layer]).mT[:, :, None] + sent[:, :, :-1, :-1].permute(1, 2, 0, 3)

@@ -7,13 +7,14 @@ without a copy: the zeros stand between an edge and the next example, unit or ta
 Shapes: T tasks, N units, B examples, C channels.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from update_rules.metz_layers import NORM_EPS
+from update_rules.shifted_products import blocks, convolve, empty_rows, shifts_of, tap_gradients
 
 
 def clear_padding(x: Tensor) -> Tensor:
@@ -23,51 +24,58 @@ def clear_padding(x: Tensor) -> Tensor:
     return x
 
 
-def _shifted(taps: int, stride: int) -> list[tuple[int, slice, slice]]:
-    """Of each tap but the middle one: its index, the columns that it reads and the columns that it adds to."""
-    middle = taps // 2
-    columns = []
-    for tap in range(taps):
-        shift = (tap - middle) * stride
-        if shift:
-            source = slice(shift, None) if shift > 0 else slice(None, shift)
-            target = slice(None, -shift) if shift > 0 else slice(-shift, None)
-            columns.append((tap, source, target))
-    return columns
-
-
-class ConvolutionNorm(torch.autograd.Function):
+def convolution_norm(x: Tensor, weight: Tensor, offset: Tensor, over_units: bool, residual: Tensor | None) -> Tensor:
     """Convolution of width 1 or 3, batch norm per task, relu: padded [C_in, T, N+1, B+1] to [C_out, T, N+1, B+1].
 
-    ``ConvolutionNorm.apply(x, weight, offset, over_units, residual)`` with weight [width, C_in, C_out], offset [C_out]
-    and a padded array that is added to the result, or None. A convolution's bias has no effect before a batch norm and
-    is left out. Gradients at the padding mean nothing. Differentiable once.
+    Takes a weight [width, C_in, C_out], an offset [C_out] and a padded array that is added to the result, or None. A
+    convolution's bias has no effect before a batch norm and is left out. Differentiable once.
     """
+    if torch.is_grad_enabled():
+        return cast(Tensor, _ConvolutionNorm.apply(x, weight, offset, over_units, residual))
+    out = _normed_convolution(x, weight, offset, over_units)[0].relu_()
+    return out if residual is None else out.add_(residual)
+
+
+def _shifts(weight: Tensor, x: Tensor, over_units: bool) -> list[int]:
+    return shifts_of(weight.shape[0], x.shape[3] if over_units else 1)
+
+
+def _dots(a: Tensor, b: Tensor) -> Tensor:
+    """Σ a·b over the columns of two arrays [T, P, C], [T, 1, C]."""
+    found = [
+        (a[:, start:stop] * b[:, start:stop]).sum(1, keepdim=True) for start, stop in blocks(a.shape[2], a.shape[1])
+    ]
+    return found[0] if len(found) == 1 else torch.stack(found).sum(0)
+
+
+def _normed_convolution(x: Tensor, weight: Tensor, offset: Tensor, over_units: bool) -> tuple[Tensor, Tensor]:
+    """The result before the relu, padded [C_out, T, N+1, B+1], and 1 / standard deviation [T, 1, C_out]."""
+    channels, tasks, units, examples = x.shape
+    count = (units - 1) * (examples - 1)
+    y = convolve(x.view(channels, -1), weight.mT.unbind(0), _shifts(weight, x, over_units))
+    y = clear_padding(y.view(-1, tasks, units, examples))
+    columns = y.flatten(2).permute(1, 2, 0)
+    # The variance as a difference of means is safe here, where NORM_EPS is far above its rounding.
+    total, squares = columns.sum(1, keepdim=True), _dots(columns, columns)
+    spread = squares.mul_(count).addcmul_(total, total, value=-1).clamp_min_(0)  # variance · count²
+    root = spread.add_(NORM_EPS * count * count).rsqrt_()
+    inverse = root * count
+    columns.mul_(inverse).add_(torch.addcmul(offset, total, root, value=-1))
+    return clear_padding(y), inverse
+
+
+class _ConvolutionNorm(torch.autograd.Function):
+    """``convolution_norm`` with its backward pass. Gradients at the padding mean nothing."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, offset: Tensor, over_units: bool, residual: Tensor | None
     ) -> Tensor:
         """The result."""
-        _, tasks, units, examples = x.shape
-        shape = (-1, tasks, units, examples)
-        count = (units - 1) * (examples - 1)
-        flat = x.view(x.shape[0], -1)
-        taps = weight.mT.unbind(0)
-        shifts = _shifted(len(taps), examples if over_units else 1)
-        y = taps[len(taps) // 2] @ flat
-        for tap, source, target in shifts:
-            y[:, target].addmm_(taps[tap], flat[:, source])
-        y = clear_padding(y.view(shape)).view(-1, tasks, units * examples)
-        # The variance as a difference of means is safe here, where NORM_EPS is far above its rounding.
-        mean = y.sum(2, keepdim=True).div_(count)
-        variance = (y * y).sum(2, keepdim=True).div_(count).addcmul_(mean, mean, value=-1)
-        inverse = variance.clamp_min_(0).add_(NORM_EPS).rsqrt_()
-        normed = torch.addcmul(offset[:, None, None] - mean * inverse, y, inverse, out=y)
-        clear_padding(normed.view(shape))
+        normed, inverse = _normed_convolution(x, weight, offset, over_units)
         ctx.save_for_backward(x, weight, offset, normed, inverse)
-        ctx.shifts, ctx.has_residual = shifts, residual is not None
-        out = torch.relu(normed).view(shape)
+        ctx.over_units, ctx.has_residual = over_units, residual is not None
+        out = torch.relu(normed)
         return out if residual is None else out.add_(residual)
 
     @staticmethod
@@ -75,34 +83,24 @@ class ConvolutionNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the arguments, in their order."""
         x, weight, offset, normed, inverse = ctx.saved_tensors
-        _, tasks, units, examples = x.shape
+        _, _, units, examples = x.shape
         count = (units - 1) * (examples - 1)
         # The relu's mask also drops what came back to the padding, where ``normed`` is 0.
-        g = torch.ops.aten.threshold_backward(grad.reshape(normed.shape), normed, 0)
-        total = g.sum(2, keepdim=True)
-        along = (g * normed).sum(2, keepdim=True)
-        offset = offset[:, None, None]
+        g = torch.ops.aten.threshold_backward(grad, normed, 0)
+        columns, normed = (array.flatten(2).permute(1, 2, 0) for array in (g, normed))
+        total = columns.sum(1, keepdim=True)
+        along = _dots(columns, normed)
         # With normed = offset + x̂: dy = inverse · (g − mean(g) − x̂ · mean(g · x̂)).
         slope = along.addcmul_(offset, total, value=-1).mul_(inverse).div_(-count)
         level = torch.addcmul(total * inverse, offset, slope, value=count).div_(-count)
-        g.mul_(inverse).addcmul_(normed, slope).add_(level)
-        g = clear_padding(g.view(-1, tasks, units, examples)).view(g.shape[0], -1)
-        flat = x.view(x.shape[0], -1)
-        middle = weight.shape[0] // 2
-        grad_weight = torch.empty_like(weight)
-        torch.mm(flat, g.T, out=grad_weight[middle])
-        grad_flat = weight[middle] @ g if ctx.needs_input_grad[0] else None
-        for tap, source, target in ctx.shifts:
-            torch.mm(flat[:, source], g[:, target].T, out=grad_weight[tap])
-            if grad_flat is not None:
-                grad_flat[:, source].addmm_(weight[tap], g[:, target])
-        return (
-            None if grad_flat is None else grad_flat.view(x.shape),
-            grad_weight,
-            total.sum((1, 2)),
-            None,
-            grad if ctx.has_residual else None,
-        )
+        columns.mul_(inverse).addcmul_(normed, slope).add_(level)
+        flat = clear_padding(g).flatten(1)
+        shifts = _shifts(weight, x, ctx.over_units)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = convolve(flat, weight.unbind(0), [-shift for shift in shifts]).view(x.shape)
+        grad_weight = tap_gradients(x.flatten(1), flat, shifts)
+        return grad_x, grad_weight, total.sum((0, 1)), None, grad if ctx.has_residual else None
 
 
 class NormedInputs(torch.autograd.Function):
@@ -166,4 +164,5 @@ class Readouts(torch.autograd.Function):
         inside = grad.mT.reshape(tasks, names, units - 1, ctx.channels, examples - 1)
         padded[:, :, :, :-1, :-1] = inside.permute(1, 3, 0, 2, 4)
         flat = padded.view(names * ctx.channels, -1)
-        return (weight @ flat).view(h.shape), h.view(hidden, -1) @ flat.T, flat.sum(1), None
+        grad_h = torch.mm(weight, flat, out=empty_rows(h, hidden, flat.shape[1]))
+        return grad_h.view(h.shape), h.view(hidden, -1) @ flat.T, flat.sum(1), None
