@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import naive_metz
 from inner_loop.mlp import MLP
-from inner_loop.states import stack_states, unstack_state
+from inner_loop.states import stack_states
 from inner_loop.unroll import unroll
 from outer_loop.meta_objective import metz_objective
 from outer_loop.outer_estimator import Piece, TruncatedBackprop
@@ -96,7 +96,7 @@ def ours(setting: Setting, recompute: bool) -> list[Tensor]:
     views = {"unlabelled": torch.stack([piece.unlabelled for piece in setting.pieces], 1)}
     with torch.no_grad():
         last = unroll(rule, theta, setting.network, state, views, read_points=(setting.workload.steps,))[0]
-    return list(unstack_state(last)[0].values())
+    return [last[name][0] for name in setting.pieces[0].state]
 
 
 def loop(setting: Setting, step: Callable[[State, Tensor], State]) -> list[Tensor]:
@@ -109,7 +109,7 @@ def loop(setting: Setting, step: Callable[[State, Tensor], State]) -> list[Tenso
             for batch in piece.unlabelled:
                 state = step(state, batch)
             if setting.workload.apply:
-                return list(state.values())
+                return [state[name] for name in piece.state]
             episode = piece.episodes[0]
             x = torch.cat([episode.support_x, episode.query_x])
             features = setting.rule.features(setting.network, state, x)

@@ -1,16 +1,17 @@
-"""Time the fixed workloads: this program beside a naive loop, and both beside the arithmetic they need.
+"""Time the fixed workloads: this program beside a naive loop and JAX, and all beside the arithmetic they need.
 
     python scripts/benchmark.py [WORKLOAD ...] [--json]
 
-Every implementation runs in a process of its own. The floor is the multiply-adds of forward and backward over the
-rate of matrix products measured in the same process.
+Every implementation runs in a process of its own. JAX takes part where it is installed
+(``pip install -r requirements-benchmark.txt``), after a check of its results. The floor is the multiply-adds of forward
+and backward over the rate of matrix products measured in the same process.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
 
-from benchmarks.measure import IMPLEMENTATIONS, measure_alone
+from benchmarks.measure import alone, check_jax, implementations, measure
 from benchmarks.workloads import WORKLOADS
 from scripts.arguments import Parser, at_least, threads
 from scripts.entry import run
@@ -32,11 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=at_least(1), default=7, help="timed runs after the first (default 7)")
     parser.add_argument("--recompute", action="store_true", help="run each step again in the backward pass")
     given = parser.parse_args(argv)
+    checked: set[str] = set()
     if not given.json:
         print("workload  implementation  median s   first s  steps·tasks/s   floor s  × floor   peak MB")
     for name in given.workloads or WORKLOADS:
-        for implementation in IMPLEMENTATIONS:
-            found = measure_alone(name, implementation, given.threads, given.repeats, given.recompute)
+        for implementation in implementations():
+            if implementation == "jax":
+                alone(check_jax, name, given.threads, WORKLOADS[name].rule not in checked)
+                checked.add(WORKLOADS[name].rule)
+            found = alone(measure, name, implementation, given.threads, given.repeats, given.recompute)
             if given.json:
                 print(json.dumps(found), flush=True)
             else:
