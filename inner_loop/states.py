@@ -26,4 +26,4 @@ def detach_state(state: State) -> State:
 
 def finite_tasks(state: State) -> Tensor:
     """Which of the T tasks have only finite numbers in their state: bool [T]."""
-    return torch.stack([value.isfinite().flatten(1).all(1) for value in state.values()]).all(0)
+    return torch.stack([value.isfinite().reshape(len(value), -1).all(1) for value in state.values()]).all(0)

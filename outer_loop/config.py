@@ -47,6 +47,16 @@ def _rising(value: tuple[int, int]) -> tuple[int, int]:
     return value
 
 
+def _as_range(value: object) -> object:
+    """A single number stands for the range that holds it alone."""
+    return (value, value) if type(value) is int else value
+
+
+def _as_list(value: object) -> object:
+    """A single number stands for a list of one."""
+    return (value,) if type(value) is int else value
+
+
 def _yaml_true(value: object) -> object:
     return "true" if value is True else value
 
@@ -57,6 +67,8 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Range = Annotated[tuple[Count, Count], Lax, AfterValidator(_rising)]
+CountOrRange = Annotated[Range, BeforeValidator(_as_range)]
+Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), BeforeValidator(_as_list)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Sources = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
 
@@ -74,6 +86,7 @@ class RuleConfig(Section):
     options: dict[str, int | float | bool | str] = Field(
         default={}, description="keyword arguments of the rule's constructor"
     )
+    start: str = Field(default="", description="rule file, or name of a pretrained rule, to start from; '' is none")
 
     @model_validator(mode="after")
     def _options_fit_the_rule(self) -> Self:
@@ -105,16 +118,38 @@ class NetworkConfig(Section):
 class TasksConfig(Section):
     """What the rule learns to learn from."""
 
-    sources: Sources = Field(default=("glyphs@train",), description="data SOURCEs that tasks are drawn from")
-    size: Count = Field(default=14, description="images are resized to size × size pixels")
-    ways: Annotated[int, Field(ge=2)] = Field(default=10, description="classes in a task")
-    shots: Count = Field(default=10, description="labelled examples of each class for the readout")
+    sources: Sources = Field(
+        default=("glyphs@train",),
+        description="data SOURCEs that tasks are drawn from, equally often; one may come twice",
+    )
+    leave_out: Annotated[tuple[Text, ...], Lax] = Field(
+        default=(), description="tables of a collection never to train on, by name"
+    )
+    size: Counts = Field(default=(14,), description="images are resized to size × size pixels; a list of choices")
+    inputs: CountOrRange | None = Field(
+        default=None, description="[fewest, most] inputs a task keeps, chosen at random; null keeps all"
+    )
+    ways: CountOrRange = Field(
+        default=(10, 10), description="classes in a task; a number, or [fewest, most] of what the data has"
+    )
+    shots: CountOrRange = Field(
+        default=(10, 10), description="labelled examples of each class for the readout; a number or [fewest, most]"
+    )
     queries: Count = Field(default=10, description="examples of each class that the readout is judged on")
-    batch: Annotated[int, Field(ge=2)] = Field(default=64, description="unlabelled examples in an inner step")
+    batch: CountOrRange = Field(
+        default=(64, 64), description="unlabelled examples in an inner step; a number or [fewest, most]"
+    )
     permute: bool = Field(default=True, description="whether each task has a random order of the inputs")
     labeller: Annotated[str, _one_of(*LABELLERS), BeforeValidator(_yaml_true)] = Field(
         default="true", description=f"where labels come from: {' or '.join(LABELLERS)}"
     )
+
+    @model_validator(mode="after")
+    def _at_least_two(self) -> Self:
+        for key in ("ways", "batch"):
+            if min(getattr(self, key)) < 2:
+                raise _invalid(key, getattr(self, key), "2 or more")
+        return self
 
 
 class InnerConfig(Section):
@@ -122,6 +157,9 @@ class InnerConfig(Section):
 
     unroll: Range = Field(default=(5, 10), description="[shortest, longest] truncation, in inner steps")
     length: Range = Field(default=(20, 60), description="[shortest, longest] whole trajectory, in inner steps")
+    curriculum: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="outer steps over which the longest trajectory grows from the shortest"
+    )
     read_every: Count = Field(default=5, description="inner steps between two readouts")
     recompute: Literal["auto"] | bool = Field(
         default="auto",
@@ -141,6 +179,7 @@ class OuterConfig(Section):
     """The outer loop: how θ is improved."""
 
     tasks_per_step: Count = Field(default=8, description="tasks in an outer step")
+    team: Count = Field(default=1, description="neighbouring tasks that share a shape and run as one batch")
     learning_rate: Rate = Field(default=1e-3, description="Adam's rate after the warm-up")
     warmup: Annotated[int, Field(ge=0)] = Field(default=20, description="outer steps over which the rate rises from 0")
     final_learning_rate: NotNegative = Field(
@@ -163,7 +202,10 @@ class EvaluationConfig(Section):
     """How the rule is watched on held-out sources."""
 
     every: Count = Field(default=50, description="outer steps between two evaluations")
-    sources: Sources = Field(default=("glyphs@valid",), description="data SOURCEs of the evaluation")
+    sources: Sources = Field(default=("glyphs@valid",), description="data SOURCEs that the rule must not train on")
+    training: Annotated[tuple[Text, ...], Lax] | None = Field(
+        default=None, description="data SOURCEs of the training that are evaluated too; null is all of tasks.sources"
+    )
     tasks: Count = Field(default=8, description="tasks drawn from each source")
     steps: Count = Field(default=50, description="inner steps on each task")
     read_every: Count = Field(default=10, description="inner steps between two readouts")

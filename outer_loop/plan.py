@@ -6,9 +6,8 @@ trials of one to three inner steps of one and four tasks tell what the whole wil
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil
 from statistics import median
 
@@ -17,7 +16,6 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from inner_loop.mlp import MLP
 from outer_loop.available_memory import available_memory
 from outer_loop.config import Config
 from outer_loop.evaluation import TASKS_AT_ONCE, InnerTraining, measure_rule, read_points
@@ -26,15 +24,15 @@ from outer_loop.peak_memory import PeakMemory
 from outer_loop.progress import duration
 from outer_loop.run_report import READS
 from outer_loop.trainer import Trainer
-from outer_loop.trajectories import Slot, Trajectories
-from tasks.task import Task, TaskSource
+from outer_loop.trajectories import Shape, Slot, Trajectories
+from tasks.task import TaskSource
 from update_rules.contract import Rule
 
 SIMULATED = 64
 """Outer steps whose base networks are drawn to see how tasks fall into groups of equal shape."""
 
 TRIED = 3
-"""At most so many network sizes are tried; what the others take is interpolated by their number of weights."""
+"""At most so many shapes are tried; what the others take is interpolated by the examples times units they hold."""
 
 TOGETHER = 4
 """Tasks in the larger trials."""
@@ -105,15 +103,17 @@ class Trials:
         self.config, self.rule, self.trajectories = config, rule, trajectories
         self.device = trajectories.device
 
-    def outer_step(self, estimator: OuterEstimator, network: MLP, task: Task, tasks: int) -> Cost:
+    def outer_step(self, estimator: OuterEstimator, shape: Shape, tasks: int) -> Cost:
         """An estimate from ``tasks`` tasks of one shape."""
         generator = torch.Generator().manual_seed(self.config.seed)
         theta = dict(self.rule.named_parameters()) | dict(self.rule.named_buffers())
-        state = {name: value.to(self.device) for name, value in self.rule.init_state(network, generator).items()}
-        slot = Slot(task, network, state, 0, 1, generator)
+        start = self.rule.init_state(shape.network, generator)
+        state = {name: value.to(self.device) for name, value in start.items()}
+        task = self.trajectories.source.draw(generator, shape.task)
+        slot = Slot(task, shape, state, 0, 1, generator, generator)
 
         def run(steps: int, readouts: int) -> None:
-            piece = slot.piece(_points(steps, readouts), self.config.tasks.batch, self.device)
+            piece = slot.piece(_points(steps, readouts), self.device)
             estimator.estimate(self.rule, theta, [piece] * tasks)
 
         return self._cost(run)
@@ -146,46 +146,36 @@ class Trials:
 
 
 class OuterStepCost:
-    """What the estimates of ``simulated`` outer steps take, from trials of at most ``TRIED`` sizes of base network."""
+    """What the estimates of ``simulated`` outer steps take, from trials of at most ``TRIED`` shapes of task."""
 
-    def __init__(
-        self,
-        trials: Trials,
-        estimator: OuterEstimator,
-        simulated: Sequence[Counter[MLP]],
-        tasks: Mapping[int, Task],
-    ) -> None:
+    def __init__(self, trials: Trials, estimator: OuterEstimator, simulated: Sequence[Counter[Shape]]) -> None:
         self.simulated = simulated
-        by_size = {network.sizes: network for step in simulated for network in step}
-        ordered = sorted(by_size, key=_weights)
+        ordered = sorted(
+            {_held(shape): shape for step in simulated for shape in step}.items(), key=lambda pair: pair[0]
+        )
         tried = [ordered[int(place)] for place in sorted(set(np.linspace(0, len(ordered) - 1, TRIED).round()))]
-        self.weights = [_weights(sizes) for sizes in tried]
+        self.held = [held for held, _ in tried]
         together = min(TOGETHER, max(max(step.values()) for step in simulated))
         self.more = max(1, together - 1)
-        self.costs = [
-            [trials.outer_step(estimator, by_size[sizes], tasks[sizes[0]], count) for count in (1, together)]
-            for sizes in tried
-        ]
+        self.costs = [[trials.outer_step(estimator, shape, count) for count in (1, together)] for _, shape in tried]
 
-    def of(self, network: MLP, tasks: int, steps: float, readouts: float) -> Pair:
-        """Seconds and bytes of ``tasks`` tasks that train ``network``."""
+    def of(self, shape: Shape, tasks: int, steps: float, readouts: float) -> Pair:
+        """Seconds and bytes of ``tasks`` tasks of ``shape``."""
         found = []
         for one, several in self.costs:
             alone = one.of(steps, readouts)
             found.append(alone + (tasks - 1) * (several.of(steps, readouts) - alone) / self.more)
-        weights = _weights(network.sizes)
-        return np.array([np.interp(weights, self.weights, column) for column in np.array(found).T])
+        held = _held(shape)
+        return np.array([np.interp(held, self.held, column) for column in np.array(found).T])
 
     def mean_seconds(self, steps: float, readouts: float) -> float:
         """Seconds of an outer step."""
-        groups = [self.of(network, n, steps, readouts)[0] for step in self.simulated for network, n in step.items()]
+        groups = [self.of(shape, n, steps, readouts)[0] for step in self.simulated for shape, n in step.items()]
         return float(sum(groups)) / len(self.simulated)
 
     def peak_bytes(self, steps: int, readouts: int) -> float:
         """Bytes of the greatest group of tasks."""
-        return float(
-            max(self.of(network, n, steps, readouts)[1] for step in self.simulated for network, n in step.items())
-        )
+        return float(max(self.of(shape, n, steps, readouts)[1] for step in self.simulated for shape, n in step.items()))
 
 
 def plan_run(trainer: Trainer) -> Plan:
@@ -197,11 +187,11 @@ def plan_run(trainer: Trainer) -> Plan:
     held = psutil.Process().memory_info().rss if trainer.device.type == "cpu" else 0
     available = held + available_memory(trainer.device) / trainer.ranks.sharing(trainer.device)
     trials = Trials(config, trainer.state.rule, trainer.trajectories)
-    simulated, tasks = _simulate(trainer)
+    simulated = _simulate(trainer)
     lengths = range(config.inner.unroll[0], config.inner.unroll[1] + 1)
     readouts = [ceil(steps / config.inner.read_every) for steps in lengths]
     for recompute in (False, True) if config.inner.recompute == "auto" else (config.inner.recompute,):
-        cost = OuterStepCost(trials, trainer.make_estimator(recompute), simulated, tasks)
+        cost = OuterStepCost(trials, trainer.make_estimator(recompute), simulated)
         peak = held + cost.peak_bytes(lengths[-1], readouts[-1])
         if peak <= KEPT_SHARE * available:
             break
@@ -230,20 +220,17 @@ def plan_run(trainer: Trainer) -> Plan:
     return plan
 
 
-def _simulate(trainer: Trainer) -> tuple[list[Counter[MLP]], dict[int, Task]]:
-    """The base networks of some outer steps, with how many tasks train each, and a task for every count of inputs."""
+def _simulate(trainer: Trainer) -> list[Counter[Shape]]:
+    """The shapes of the tasks in some outer steps, with how many tasks have each."""
     config, trajectories = trainer.config, trainer.trajectories
     generator = torch.Generator().manual_seed(config.seed)
-    tasks: dict[int, Task] = {}
     simulated = []
     for _ in range(min(SIMULATED, config.outer_steps)):
-        networks: Counter[MLP] = Counter()
-        for _ in trainer.state.slots:
-            task = trajectories.source.draw(generator)
-            tasks.setdefault(task.inputs, task)
-            networks[trajectories.networks.draw(task.inputs, generator)] += 1
-        simulated.append(networks)
-    return simulated, tasks
+        shapes: Counter[Shape] = Counter()
+        for start in range(0, len(trainer.state.slots), trajectories.team):
+            shapes[trajectories.draw_shape(generator)] += min(trajectories.team, len(trainer.state.slots) - start)
+        simulated.append(shapes)
+    return simulated
 
 
 def _points(steps: int, readouts: int) -> range:
@@ -251,6 +238,6 @@ def _points(steps: int, readouts: int) -> range:
     return range(steps - readouts + 1, steps + 1)
 
 
-def _weights(sizes: Sequence[int]) -> int:
-    """Weights of a base network."""
-    return sum(below * above for below, above in pairwise(sizes))
+def _held(shape: Shape) -> int:
+    """Examples times units of a base network: what an inner step computes and keeps grows with it."""
+    return shape.batch * sum(shape.network.sizes)

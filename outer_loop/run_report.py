@@ -9,7 +9,7 @@ from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
 from outer_loop.report import read_metrics, write_report
 from outer_loop.results import Results, environment, summarise
-from outer_loop.task_sources import load_datasets, task_source
+from outer_loop.task_sources import evaluation_tasks, load_datasets
 from tasks.task import TaskSource
 from update_rules.rule_file import load_rule
 
@@ -23,7 +23,7 @@ def report_sources(config: Config) -> dict[str, TaskSource]:
     Raises ValueError or OSError where a source cannot be read or is too small: call it before hours of training.
     """
     loaded = load_datasets(config, config.report.sources)
-    return {name: task_source(config, datasets) for name, datasets in loaded.items()}
+    return {name: evaluation_tasks(config, datasets) for name, datasets in loaded.items()}
 
 
 def networks_in_report(config: Config) -> int:
@@ -40,7 +40,7 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: P
     run_dir, settings, network = Path(config.run_dir), config.report, config.network
     rule = load_rule(run_dir / "rule.safetensors").to(config.device)
     inner = InnerTraining(
-        network.hidden[0], network.outputs, network.activations[0], settings.steps, config.tasks.batch
+        network.hidden[0], network.outputs, network.activations[0], settings.steps, config.tasks.batch[1]
     )
     found: dict[str, SourceEvaluation] = evaluate(
         rule,

@@ -5,19 +5,59 @@ from collections.abc import Iterable
 from outer_loop.config import Config
 from tasks.dataset import Dataset
 from tasks.sources import load_source
-from tasks.task import TaskSource
+from tasks.task import TaskSource, suitable
 
 
-def load_datasets(config: Config, names: Iterable[str]) -> dict[str, list[Dataset]]:
-    """The data sets of each named SOURCE, read once. Raises ValueError or OSError as ``load_source`` does."""
-    return {name: load_source(name, size=config.tasks.size, seed=config.seed) for name in dict.fromkeys(names)}
+def load_datasets(config: Config, names: Iterable[str], size: int | None = None) -> dict[str, list[Dataset]]:
+    """The data sets of each named SOURCE, read once, with images of ``size``, by default the first of the config's.
+
+    Raises ValueError or OSError as ``load_source`` does.
+    """
+    size = config.tasks.size[0] if size is None else size
+    return {name: load_source(name, size=size, seed=config.seed) for name in dict.fromkeys(names)}
 
 
-def task_source(config: Config, datasets: Iterable[Dataset], labeller: str = "true") -> TaskSource:
-    """Few-shot tasks over ``datasets`` with the config's ways, shots and queries.
+def training_tasks(config: Config) -> TaskSource:
+    """What a rule is meta-trained on: tasks of every shape that the config allows, each SOURCE equally often.
 
-    Labels are the true ones, by which a rule is judged, unless ``labeller`` says otherwise. Raises ValueError as
-    ``TaskSource`` does.
+    Of a collection of tables, those in ``leave_out`` and those with too few examples are not used. Raises ValueError or
+    OSError as ``load_source`` and ``TaskSource`` do.
     """
     tasks = config.tasks
-    return TaskSource(tuple(datasets), tasks.ways, tasks.shots, tasks.queries, tasks.permute, labeller)
+    by_size = [load_datasets(config, tasks.sources, size) for size in tasks.size]
+    by_source: list[list[Dataset]] = []
+    for name in tasks.sources:
+        found = [dataset for loaded in by_size for dataset in loaded[name]]
+        if all(dataset.image_shape is None for dataset in found):
+            found = by_size[0][name]  # a table has one size
+        if len(by_size[0][name]) > 1:
+            found = [d for d in found if not _left_out(d, config) and suitable(d, 2, tasks.shots[0] + tasks.queries)]
+            if not found:
+                raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")
+        by_source.append(found)
+    return TaskSource(
+        tuple(dataset for found in by_source for dataset in found),
+        tasks.ways[1],
+        tasks.shots[1],
+        tasks.queries,
+        tasks.permute,
+        tasks.labeller,
+        fewest_ways=tasks.ways[0] if tasks.ways[0] < tasks.ways[1] else None,
+        fewest_shots=tasks.shots[0] if tasks.shots[0] < tasks.shots[1] else None,
+        inputs=tasks.inputs,
+        parts=tuple(len(found) for found in by_source),
+    )
+
+
+def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
+    """Few-shot tasks over ``datasets`` that judge a rule: true labels, all inputs, the config's most ways and shots.
+
+    Raises ValueError as ``TaskSource`` does.
+    """
+    tasks = config.tasks
+    return TaskSource(tuple(datasets), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute)
+
+
+def _left_out(dataset: Dataset, config: Config) -> bool:
+    """Whether ``dataset``, named scheme:file/table@split, is one of the tables to leave out."""
+    return dataset.name.rpartition("/")[2].partition("@")[0] in config.tasks.leave_out

@@ -21,13 +21,14 @@ from outer_loop.progress import Progress
 from outer_loop.provenance import commit
 from outer_loop.receptive_fields import montage, receptive_fields
 from outer_loop.same_experiment import check_same_experiment
-from outer_loop.task_sources import load_datasets, task_source
+from outer_loop.task_sources import evaluation_tasks, load_datasets, training_tasks
 from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule
+from update_rules.contract import Rule
 from update_rules.registry import make_rule, rule_options
-from update_rules.rule_file import save_rule
+from update_rules.rule_file import load_rule, save_rule
 
 EVALUATION_SEED = 2**31  # held-out tasks are the same at every evaluation and for every run
 
@@ -51,6 +52,23 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}"
 
 
+def starting_rule(config: Config) -> Rule:
+    """The config's rule before its first outer step. Raises ValueError or OSError for a file to start from."""
+    settings = config.rule
+    if settings.start:
+        rule = load_rule(settings.start)
+        if rule.name != settings.name or any(rule.config[key] != value for key, value in settings.options.items()):
+            raise ValueError(
+                f"got rule.start={settings.start} with rule {rule.name} {rule.config}, expected {settings.name} "
+                f"{settings.options}"
+            )
+        return rule
+    options = dict(settings.options)
+    if "seed" in rule_options(settings.name):
+        options.setdefault("seed", config.seed)
+    return make_rule(settings.name, **options)
+
+
 class Trainer:
     """One meta-training run in ``config.run_dir``.
 
@@ -69,22 +87,21 @@ class Trainer:
                 "more tasks or start fewer processes"
             )
         self.run_dir = Path(config.run_dir)
-        loaded = load_datasets(config, (*config.tasks.sources, *config.evaluation.sources))
-        training = [dataset for name in config.tasks.sources for dataset in loaded[name]]
-        self.source = task_source(config, training, config.tasks.labeller)
+        self.source = training_tasks(config)
+        training = config.tasks.sources if config.evaluation.training is None else config.evaluation.training
+        loaded = load_datasets(config, (*training, *config.evaluation.sources))
         self.evaluation_sources = {
-            f"{kind}/{name}": task_source(config, loaded[name])
-            for kind, names in (("train", config.tasks.sources), ("heldout", config.evaluation.sources))
+            f"{kind}/{name}": evaluation_tasks(config, loaded[name])
+            for kind, names in (("train", training), ("heldout", config.evaluation.sources))
             for name in names
         }
         networks = NetworkChoice(config.network.hidden, config.network.outputs, config.network.activations)
-        schedule = TruncationSchedule(config.inner.unroll, config.inner.length)
-        self.trajectories = Trajectories(self.source, networks, schedule, self.device)
+        schedule = TruncationSchedule(config.inner.unroll, config.inner.length, config.inner.curriculum)
+        self.trajectories = Trajectories(
+            self.source, networks, config.tasks.batch, schedule, config.outer.team, self.device
+        )
         self.estimator = self.make_estimator(recompute=config.inner.recompute is not False)
-        options = dict(config.rule.options)
-        if "seed" in rule_options(config.rule.name):
-            options.setdefault("seed", config.seed)
-        rule = make_rule(config.rule.name, **options).to(self.device)
+        rule = starting_rule(config).to(self.device)
         self.state = TrainingState(
             rule=rule,
             optimiser=torch.optim.Adam(rule.parameters(), lr=config.outer.learning_rate, betas=config.outer.betas),
@@ -150,11 +167,15 @@ class Trainer:
     def _outer_step(self) -> dict[str, float]:
         """One update of θ. Nothing of the run's state changes when it raises DivergedError."""
         config, state = self.config, self.state
-        before = (state.generator.get_state(), [slot.generator.get_state() for slot in state.slots])
-        slots = [self.trajectories.restart(state.rule, slot) if slot.finished else slot for slot in state.slots]
+        streams = [state.generator, *(s for slot in state.slots for s in (slot.generator, slot.team))]
+        before = [stream.get_state() for stream in streams]
+        slots = [
+            self.trajectories.restart(state.rule, slot, state.outer_step) if slot.finished else slot
+            for slot in state.slots
+        ]
         steps = self.trajectories.schedule.draw_piece(state.generator)
         reads = sorted({*range(config.inner.read_every, steps + 1, config.inner.read_every), steps})
-        pieces = [slot.piece(reads, config.tasks.batch, self.device) for slot in slots]
+        pieces = [slot.piece(reads, self.device) for slot in slots]
         theta = dict(state.rule.named_parameters()) | dict(state.rule.named_buffers())
         estimate = self.estimator.estimate(state.rule, theta, pieces)
         values = torch.cat(
@@ -166,9 +187,8 @@ class Trainer:
         values, kept = self.ranks.mean(values, estimate.kept)
         dropped = config.outer.tasks_per_step - kept
         if dropped > kept:
-            state.generator.set_state(before[0])
-            for slot, drawn in zip(state.slots, before[1], strict=True):
-                slot.generator.set_state(drawn)
+            for stream, drawn in zip(streams, before, strict=True):
+                stream.set_state(drawn)
             raise DivergedError(
                 f"outer step {state.outer_step + 1}: {dropped} of {dropped + kept} tasks became non-finite, "
                 f"at most half may; the state before it is in {self.run_dir / 'checkpoints'}: resume with a lower "
@@ -194,8 +214,10 @@ class Trainer:
         }
 
     def _carry(self, slot: Slot, carried: dict[str, torch.Tensor] | None, steps: int) -> Slot:
-        """The slot with its new state, or a fresh one where the task was dropped."""
-        return self.trajectories.restart(self.state.rule, slot) if carried is None else slot.advanced(carried, steps)
+        """The slot with its new state, or with a fresh task where the old one was dropped."""
+        if carried is None:
+            return self.trajectories.replace(self.state.rule, slot, steps)
+        return slot.advanced(carried, steps)
 
     def _descend(self, update: Tensor, names: Sequence[str]) -> tuple[float, float]:
         """Clip the update and let Adam descend along it: the update's norm before clipping, and the rate used."""
@@ -251,10 +273,10 @@ class Trainer:
         return metrics, sum(last) / len(last)
 
     def inner_training(self) -> InnerTraining:
-        """What a rule is evaluated on: the first of the config's choices of base network."""
+        """What a rule is evaluated on: the first of the config's choices of base network, the largest batch."""
         network, settings = self.config.network, self.config.evaluation
         return InnerTraining(
-            network.hidden[0], network.outputs, network.activations[0], settings.steps, self.config.tasks.batch
+            network.hidden[0], network.outputs, network.activations[0], settings.steps, self.config.tasks.batch[1]
         )
 
     def _rule_header(self) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from inner_loop.mlp import MLP
 from outer_loop.outer_estimator import Piece
 from outer_loop.truncation import TruncationSchedule
-from tasks.task import Task, TaskSource
+from tasks.task import Task, TaskShape, TaskSource, uniform_int
 from update_rules.contract import Rule, State
 
 
@@ -28,18 +28,34 @@ class NetworkChoice:
         return MLP((inputs, *hidden, self.outputs), activation)
 
 
+class Shape(NamedTuple):
+    """What the slots of a team share, so that they run as one batch."""
+
+    task: TaskShape
+    network: MLP
+    batch: int
+    """Unlabelled examples in an inner step."""
+
+
 @dataclass(frozen=True)
 class Slot:
-    """One task in flight. All of its randomness comes from its own generator, whatever else runs beside it."""
+    """One task in flight. All of its randomness comes from its own generators, whatever else runs beside it."""
 
     task: Task
-    network: MLP
+    shape: Shape
     state: State
     position: int
     """Inner steps done."""
     length: int
     """Inner steps after which the slot restarts."""
     generator: torch.Generator
+    team: torch.Generator
+    """Draws shapes and lengths: the same in every slot of a team, so that these agree."""
+
+    @property
+    def network(self) -> MLP:
+        """The base network."""
+        return self.shape.network
 
     @property
     def finished(self) -> bool:
@@ -50,9 +66,9 @@ class Slot:
         """This slot after ``steps`` inner steps that led to ``state``."""
         return replace(self, state=state, position=self.position + steps)
 
-    def piece(self, read_points: Sequence[int], batch: int, device: torch.device) -> Piece:
+    def piece(self, read_points: Sequence[int], device: torch.device) -> Piece:
         """Draws the data of one piece of unroll: a batch for every step and an episode for every read point."""
-        unlabelled = self.task.unlabelled(self.generator, read_points[-1], batch)
+        unlabelled = self.task.unlabelled(self.generator, read_points[-1], self.shape.batch)
         episodes = [self.task.episode(self.generator) for _ in read_points]
         return Piece(
             network=self.network,
@@ -69,51 +85,76 @@ class Slot:
             "task": self.task.state(),
             "sizes": list(self.network.sizes),
             "activation": self.network.activation,
+            "batch": self.shape.batch,
             "state": {name: value.cpu() for name, value in self.state.items()},
             "position": self.position,
             "length": self.length,
             "generator": self.generator.get_state(),
+            "team": self.team.get_state(),
         }
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """How slots start, restart and come back from a checkpoint."""
+    """How slots start, restart and come back from a checkpoint.
+
+    ``team`` neighbouring slots have tasks of one shape and restart together. ``batch`` is (fewest, most) examples in an
+    inner step.
+    """
 
     source: TaskSource
     networks: NetworkChoice
+    batch: tuple[int, int]
     schedule: TruncationSchedule
+    team: int
     device: torch.device
 
     def start(self, rule: Rule, slots: int, seed: int, which: Sequence[int]) -> list[Slot]:
         """Of ``slots`` fresh slots with staggered lengths ``which``; slot i depends on ``seed`` and i only."""
         seeds = torch.Generator().manual_seed(seed)
-        drawn = [int(torch.randint(2**62, (), generator=seeds)) for _ in range(slots)]
+        drawn = torch.randint(2**62, (2, slots), generator=seeds).tolist()
+        teams = -(-slots // self.team)
         started = []
         for index in which:
-            own = torch.Generator().manual_seed(drawn[index])
-            started.append(self._draw(rule, own, self.schedule.draw_first(index, slots, own)))
+            place = index // self.team
+            own, team = (torch.Generator().manual_seed(s) for s in (drawn[0][index], drawn[1][place]))
+            length = self.schedule.draw_first(place, teams, team)
+            started.append(self._draw(rule, own, team, self.draw_shape(team), length))
         return started
 
-    def restart(self, rule: Rule, slot: Slot) -> Slot:
-        """A new task, network and state in the place of ``slot``, from the same stream."""
-        return self._draw(rule, slot.generator, self.schedule.draw_trajectory(slot.generator))
+    def restart(self, rule: Rule, slot: Slot, outer_step: int) -> Slot:
+        """A new task, network and state of a new shape in the place of ``slot``, from the same streams."""
+        length = self.schedule.draw_trajectory(slot.team, outer_step)
+        return self._draw(rule, slot.generator, slot.team, self.draw_shape(slot.team), length)
+
+    def replace(self, rule: Rule, slot: Slot, steps: int) -> Slot:
+        """A new task and state of the same shape for what is left, after ``steps`` more inner steps, of ``slot``."""
+        left = max(0, slot.length - slot.position - steps)
+        return self._draw(rule, slot.generator, slot.team, slot.shape, left)
 
     def restore(self, saved: dict[str, Any]) -> Slot:
         """The slot whose ``state_dict()`` this is. Raises ValueError if the data are not the same."""
-        generator = torch.Generator()
+        generator, team = torch.Generator(), torch.Generator()
         generator.set_state(saved["generator"])
+        team.set_state(saved["team"])
+        task = self.source.restore(saved["task"])
+        network = MLP(tuple(saved["sizes"]), saved["activation"])
         return Slot(
-            task=self.source.restore(saved["task"]),
-            network=MLP(tuple(saved["sizes"]), saved["activation"]),
+            task=task,
+            shape=Shape(TaskShape(task.dataset_index, task.ways, task.shots, task.inputs), network, saved["batch"]),
             state={name: value.to(self.device) for name, value in saved["state"].items()},
             position=saved["position"],
             length=saved["length"],
             generator=generator,
+            team=team,
         )
 
-    def _draw(self, rule: Rule, generator: torch.Generator, length: int) -> Slot:
-        task = self.source.draw(generator)
-        network = self.networks.draw(task.inputs, generator)
-        state = {name: value.to(self.device) for name, value in rule.init_state(network, generator).items()}
-        return Slot(task, network, state, 0, length, generator)
+    def draw_shape(self, generator: torch.Generator) -> Shape:
+        """The shape of a team's tasks."""
+        task = self.source.draw_shape(generator)
+        return Shape(task, self.networks.draw(task.inputs, generator), uniform_int(self.batch, generator))
+
+    def _draw(self, rule: Rule, own: torch.Generator, team: torch.Generator, shape: Shape, length: int) -> Slot:
+        task = self.source.draw(own, shape.task)
+        state = {name: value.to(self.device) for name, value in rule.init_state(shape.network, own).items()}
+        return Slot(task, shape, state, 0, length, own, team)

@@ -1,37 +1,40 @@
 """How long each piece of an unroll and each whole trajectory is."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-
-def uniform_int(bounds: tuple[int, int], generator: torch.Generator) -> int:
-    """A whole number drawn uniformly from ``bounds``, both ends included."""
-    low, high = bounds
-    return int(torch.randint(low, high + 1, (), generator=generator))
+from tasks.task import uniform_int
 
 
 @dataclass(frozen=True)
 class TruncationSchedule:
-    """Uniform lengths in inner steps: ``piece`` between two outer updates, ``trajectory`` from start to restart.
+    """Lengths in inner steps: ``piece`` between two outer updates, ``trajectory`` from start to restart.
 
-    Both are sampled, which lessens the bias that a fixed truncation brings (Metz et al., 2019, section 5.3).
+    Both are sampled, which lessens the bias that a fixed truncation brings (Metz et al., 2019, section 5.3): pieces
+    uniformly, trajectories uniformly in the logarithm, so that there is no scale at which a rule learns nothing. Over
+    the first ``curriculum`` outer steps the longest trajectory grows from the shortest, by equal factors.
     """
 
     piece: tuple[int, int]
     trajectory: tuple[int, int]
+    curriculum: int = 0
 
     def draw_piece(self, generator: torch.Generator) -> int:
         """Inner steps until the next outer update."""
         return uniform_int(self.piece, generator)
 
-    def draw_trajectory(self, generator: torch.Generator) -> int:
-        """Inner steps of a whole trajectory."""
-        return uniform_int(self.trajectory, generator)
+    def draw_trajectory(self, generator: torch.Generator, outer_step: int) -> int:
+        """Inner steps of a whole trajectory that starts at ``outer_step``."""
+        low, high = self.trajectory
+        grown = min(1.0, outer_step / self.curriculum) if self.curriculum else 1.0
+        share = float(torch.rand((), generator=generator, dtype=torch.float64))
+        return round(low * math.exp(share * grown * math.log(high / low)))
 
-    def draw_first(self, slot: int, slots: int, generator: torch.Generator) -> int:
-        """Inner steps of the first trajectory of ``slot``: slot i of n gets a share (i + 1) / n of a whole one.
+    def draw_first(self, place: int, places: int, generator: torch.Generator) -> int:
+        """Inner steps of the first trajectory in ``place``: place i of n gets a share (i + 1) / n of a whole one.
 
-        So the slots restart at different outer steps, and each update sees early and late states.
+        So tasks restart at different outer steps, and each update sees early and late states.
         """
-        return max(1, self.draw_trajectory(generator) * (slot + 1) // slots)
+        return max(1, self.draw_trajectory(generator, 0) * (place + 1) // places)

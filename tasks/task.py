@@ -16,6 +16,12 @@ from tasks.dataset import Dataset
 from tasks.labellers import LABELLERS
 
 
+def uniform_int(bounds: tuple[int, int], generator: Generator) -> int:
+    """A whole number drawn uniformly from ``bounds``, both ends included."""
+    low, high = bounds
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
 class Episode(NamedTuple):
     """Labelled examples of one task: support and query are disjoint, class-balanced and in random order."""
 
@@ -37,7 +43,7 @@ class Task:
     classes: Tensor
     """[ways] int64: the data set's classes in this task."""
     permutation: Tensor
-    """[D] int64: input i of the task is input permutation[i] of the data set."""
+    """[D] int64: input i of the task is input permutation[i] of the data set, which may have more inputs."""
     shots: int
     queries: int
     labels: Tensor
@@ -50,7 +56,7 @@ class Task:
     @property
     def inputs(self) -> int:
         """D, the width of an example."""
-        return self.dataset.inputs
+        return len(self.permutation)
 
     @property
     def ways(self) -> int:
@@ -112,8 +118,24 @@ class Task:
             "dataset": torch.tensor(self.dataset_index),
             "classes": self.classes,
             "permutation": self.permutation,
+            "shots": torch.tensor(self.shots),
             "labels": self.labels,
         }
+
+
+class TaskShape(NamedTuple):
+    """What must agree for tasks to run as one batch."""
+
+    dataset: int
+    """The place of the data set in its task source."""
+    ways: int
+    shots: int
+    inputs: int
+
+
+def suitable(dataset: Dataset, ways: int, examples: int) -> bool:
+    """Whether ``dataset`` has ``ways`` classes of at least ``examples`` examples."""
+    return int((torch.bincount(dataset.y) >= examples).sum()) >= ways
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +143,12 @@ class TaskSource:
     """Draws tasks of ``ways`` classes from ``datasets``, whose widths may differ.
 
     ``permute`` gives each task its own fixed permutation of the inputs; ``labeller`` is a name in
-    ``labellers.LABELLERS``. Classes with fewer than ``shots + queries`` examples are left out. Raises ValueError for
-    no data sets, ways below 2, shots or queries below 1, an unknown labeller, and a data set with fewer than ``ways``
-    usable classes.
+    ``labellers.LABELLERS``. Classes with fewer than ``shots + queries`` examples are left out. What may vary from task
+    to task: with ``fewest_ways`` or ``fewest_shots`` their number is drawn from there to ``ways`` or ``shots``, as far
+    as the data set has as many, but at least two ways; with ``inputs`` = (fewest, most) a task keeps a random choice of
+    so many inputs. ``parts`` counts the data sets that come from one place (tables of a collection, sizes of an image):
+    each part is equally likely. Raises ValueError for no data sets, ways below 2, shots or queries below 1, an unknown
+    labeller, and a data set with too few usable classes.
     """
 
     datasets: tuple[Dataset, ...]
@@ -132,92 +157,128 @@ class TaskSource:
     queries: int
     permute: bool
     labeller: str = "true"
+    fewest_ways: int | None = None
+    fewest_shots: int | None = None
+    inputs: tuple[int, int] | None = None
+    parts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.datasets:
             raise ValueError("got no data sets, expected at least one")
-        if self.ways < 2:
+        if min(self.ways, self._least_ways) < 2:
             raise ValueError(
                 f"got ways={self.ways}, expected 2 or more: a task with one class has nothing to tell apart"
             )
-        if self.shots < 1 or self.queries < 1:
-            raise ValueError(f"got shots={self.shots} and queries={self.queries}, expected 1 or more of each")
+        if self._least_shots < 1 or self.queries < 1:
+            raise ValueError(f"got shots={self._least_shots} and queries={self.queries}, expected 1 or more of each")
         if self.labeller not in LABELLERS:
             near = get_close_matches(self.labeller, LABELLERS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"got labeller {self.labeller!r}, expected one of {', '.join(LABELLERS)}{hint}")
-        for dataset, rows in zip(self.datasets, self._rows, strict=True):
-            self._check_classes(dataset, len(rows))
+        for index, dataset in enumerate(self.datasets):
+            self._check_classes(dataset, len(self._usable(index, self._least_shots)))
+
+    @property
+    def _least_ways(self) -> int:
+        return self.ways if self.fewest_ways is None else min(2, self.fewest_ways)
+
+    @property
+    def _least_shots(self) -> int:
+        return self.shots if self.fewest_shots is None else self.fewest_shots
 
     def _check_classes(self, dataset: Dataset, usable: int) -> None:
         """Raise ValueError unless ``dataset`` has enough classes and enough of them are large enough."""
-        if dataset.classes < self.ways:
+        ways, shots = self._least_ways, self._least_shots
+        if dataset.classes < ways:
             raise ValueError(
                 f"{dataset.name}: {dataset.classes} {'class' if dataset.classes == 1 else 'classes'}, "
-                f"expected at least ways={self.ways}; lower ways or take data with more classes"
+                f"expected at least ways={ways}; lower ways or take data with more classes"
             )
-        if usable < self.ways:
+        if usable < ways:
             counts = torch.bincount(dataset.y)
             smallest = int(counts.argmin())
             raise ValueError(
-                f"{dataset.name}: {usable} of {dataset.classes} classes have the {self.shots + self.queries} examples "
-                f"that shots={self.shots} and queries={self.queries} take (class {dataset.class_names[smallest]!r} has "
-                f"{int(counts[smallest])}), expected at least ways={self.ways} such classes; lower shots or queries"
+                f"{dataset.name}: {usable} of {dataset.classes} classes have the {shots + self.queries} examples "
+                f"that shots={shots} and queries={self.queries} take (class {dataset.class_names[smallest]!r} has "
+                f"{int(counts[smallest])}), expected at least ways={ways} such classes; lower shots or queries"
             )
 
     @cached_property
-    def _rows(self) -> list[dict[int, Tensor]]:
-        """For each data set, the rows of each class that has enough of them."""
-        rows = []
-        for dataset in self.datasets:
-            counts = torch.bincount(dataset.y).tolist()
-            by_class = torch.argsort(dataset.y, stable=True).split(counts)
-            enough = self.shots + self.queries
-            rows.append({c: members for c, members in enumerate(by_class) if len(members) >= enough})
-        return rows
+    def _rows(self) -> list[tuple[Tensor, ...]]:
+        """For each data set, the rows of each class."""
+        return [
+            torch.argsort(dataset.y, stable=True).split(torch.bincount(dataset.y).tolist()) for dataset in self.datasets
+        ]
+
+    def _usable(self, index: int, shots: int) -> list[int]:
+        """The classes of a data set that have the examples for ``shots``."""
+        return [c for c, members in enumerate(self._rows[index]) if len(members) >= shots + self.queries]
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the data sets and every setting that decides what is drawn."""
         settings = (self.ways, self.shots, self.queries, self.permute, self.labeller)
-        digest = hashlib.sha256(repr(settings).encode())
+        varying = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts)
+        digest = hashlib.sha256(repr((settings, varying)).encode())
         for dataset in self.datasets:
             digest.update(dataset.fingerprint.encode())
         return digest.hexdigest()
 
-    def draw(self, generator: Generator) -> Task:
-        """A task: a data set uniformly, then ``ways`` of its usable classes, then an input permutation, then labels."""
-        index = int(torch.randint(len(self.datasets), (), generator=generator))
-        usable = torch.tensor(list(self._rows[index]))
-        classes = usable[torch.randperm(len(usable), generator=generator)[: self.ways]]
-        inputs = self.datasets[index].inputs
-        permutation = torch.randperm(inputs, generator=generator) if self.permute else torch.arange(inputs)
+    def draw_shape(self, generator: Generator) -> TaskShape:
+        """A part uniformly, one of its data sets uniformly, then what varies: shots, ways and the number of inputs."""
+        index = 0
+        if self.parts:
+            part = int(torch.randint(len(self.parts), (), generator=generator))
+            index = sum(self.parts[:part]) + int(torch.randint(self.parts[part], (), generator=generator))
+        else:
+            index = int(torch.randint(len(self.datasets), (), generator=generator))
+        shots, ways, inputs = self.shots, self.ways, self.datasets[index].inputs
+        if self.fewest_shots is not None:
+            enough = [s for s in range(self.fewest_shots, shots + 1) if len(self._usable(index, s)) >= self._least_ways]
+            shots = uniform_int((self.fewest_shots, enough[-1]), generator)
+        if self.fewest_ways is not None:
+            most = min(ways, len(self._usable(index, shots)))
+            ways = uniform_int((min(self.fewest_ways, most), most), generator)
+        if self.inputs is not None:
+            inputs = uniform_int((min(inputs, self.inputs[0]), min(inputs, self.inputs[1])), generator)
+        return TaskShape(index, ways, shots, inputs)
+
+    def draw(self, generator: Generator, shape: TaskShape | None = None) -> Task:
+        """A task of ``shape``, drawn first unless given: classes, then an input permutation, then labels."""
+        index, ways, shots, inputs = self.draw_shape(generator) if shape is None else shape
+        usable = torch.tensor(self._usable(index, shots))
+        classes = usable[torch.randperm(len(usable), generator=generator)[:ways]]
+        width = self.datasets[index].inputs
+        if self.permute or inputs < width:
+            permutation = torch.randperm(width, generator=generator)[:inputs]
+            permutation = permutation if self.permute else permutation.sort().values
+        else:
+            permutation = torch.arange(width)
         rows = [self._rows[index][c] for c in classes.tolist()]
         true_labels = torch.repeat_interleave(torch.tensor([len(r) for r in rows]))
         labels = LABELLERS[self.labeller](true_labels, generator)
-        return self._task(index, classes, permutation, labels)
+        return self._task(index, classes, permutation, shots, labels)
 
     def restore(self, state: dict[str, Tensor]) -> Task:
         """The task whose ``state()`` this is. Raises ValueError for a state that another source made."""
-        index, classes = int(state["dataset"]), state["classes"]
+        index, classes, shots = int(state["dataset"]), state["classes"], int(state["shots"])
         if not 0 <= index < len(self.datasets):
             raise ValueError(f"got a task of data set {index}, expected 0 to {len(self.datasets) - 1}: other data?")
         dataset = self.datasets[index]
-        missing = [c for c in classes.tolist() if c not in self._rows[index]]
-        if missing or len(classes) != self.ways:
+        usable = set(self._usable(index, shots))
+        if not set(classes.tolist()) <= usable or not self._least_ways <= len(classes) <= self.ways:
             raise ValueError(
-                f"{dataset.name}: got a task of classes {classes.tolist()}, expected {self.ways} classes that all have "
-                f"enough examples: other data or settings?"
+                f"{dataset.name}: got a task of classes {classes.tolist()}, expected {self._least_ways} to {self.ways} "
+                "classes that all have enough examples: other data or settings?"
             )
-        task = self._task(index, classes, state["permutation"], state["labels"])
-        if len(task.labels) != len(task.pool) or len(task.permutation) != task.inputs:
+        task = self._task(index, classes, state["permutation"], shots, state["labels"])
+        if len(task.labels) != len(task.pool) or int(task.permutation.max()) >= dataset.inputs:
             raise ValueError(
-                f"{dataset.name}: got a task of {len(task.labels)} examples and {len(task.permutation)} inputs, "
-                f"expected {len(task.pool)} and {task.inputs}: other data?"
+                f"{dataset.name}: got a task of {len(task.labels)} examples and {task.inputs} inputs, "
+                f"expected {len(task.pool)} and {dataset.inputs}: other data?"
             )
         return task
 
-    def _task(self, index: int, classes: Tensor, permutation: Tensor, labels: Tensor) -> Task:
+    def _task(self, index: int, classes: Tensor, permutation: Tensor, shots: int, labels: Tensor) -> Task:
         pool = torch.cat([self._rows[index][c] for c in classes.tolist()])
-        dataset = self.datasets[index]
-        return Task(dataset, classes, permutation, self.shots, self.queries, labels, pool, index)
+        return Task(self.datasets[index], classes, permutation, shots, self.queries, labels, pool, index)

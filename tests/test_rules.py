@@ -129,6 +129,9 @@ def test_permutations_that_the_rule_claims_pass_through_it(rule: Rule, what: str
     def permuted(s: State) -> State:
         out = {}
         for name, value in s.items():
+            if value.dim() == 0:
+                out[name] = value
+                continue
             layer = int(name[1:])
             rows = value if value.dim() == 1 else value[order[layer - 1]].T
             out[name] = rows[order[layer]].T if value.dim() == 2 else rows[order[layer]]
@@ -234,7 +237,7 @@ def test_tasks_in_a_batch_do_not_mix(rule: Rule) -> None:
     vmapped = vmap(lambda s, b: rule.step(NETWORK, s, {"unlabelled": b}))(state, views["unlabelled"])
     for name, value in together.items():
         torch.testing.assert_close(vmapped[name], value, rtol=1e-11, atol=1e-13)
-        assert broken[name][1].isnan().any()
+        assert name == "t" or broken[name][1].isnan().any()
         for task in (0, 2):
             torch.testing.assert_close(broken[name][task], value[task], rtol=1e-11, atol=1e-13)
 

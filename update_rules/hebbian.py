@@ -39,8 +39,9 @@ class Hebbian(Rule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
     Each coefficient is a constant plus a slope times the relative depth of the layer, which runs from -1 (first) to 1
-    (last), and is 0 where there is only one. ``rate`` is the starting value of the learned inner rate. All coefficients
-    start at 0 but those of ``hebb`` and ``decorrelate``: Oja's subspace rule in its simplest form.
+    (last), and is 0 where there is only one. ``rate`` is the starting value of the learned inner rate, which falls or
+    grows as a learned power of 1 + t, the inner steps done. All coefficients start at 0 but those of ``hebb`` and
+    ``decorrelate``: Oja's subspace rule in its simplest form.
     """
 
     name = "hebbian"
@@ -56,9 +57,10 @@ class Hebbian(Rule):
         self.slope = nn.Parameter(torch.zeros(len(TERMS)))
         self.bias = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
+        self.power = nn.Parameter(torch.zeros(()))
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
-        """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1."""
+        """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
         return unit_rms_state(network, generator)
 
     def step(self, network: Network, state: State, views: Views) -> State:
@@ -66,8 +68,8 @@ class Hebbian(Rule):
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
         standard = [standardised(z) for z in activations.z]
-        rate = self.log_rate.exp()
-        new: State = {}
+        rate = (self.log_rate + self.power * torch.log1p(state["t"])).exp()
+        new: State = {"t": state["t"] + 1}
         error = standard[-1]
         for layer in range(depth, 0, -1):
             w, v = state[f"w{layer}"], state[f"v{layer}"]
@@ -87,21 +89,22 @@ class Hebbian(Rule):
         return self.constant + position * self.slope
 
     def equation(self) -> str:
-        """The rule as text: every term with its coefficient, largest first; z is the relative depth."""
+        """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
         order = sorted(range(len(TERMS)), key=lambda k: -abs(float(self.constant[k].detach())))
         names = list(TERMS)
-        lines = [f"Δw = {float(self.log_rate.detach().exp()):.4f} · N(turn(sum of)), z = relative depth from -1 to 1"]
+        rate = f"{float(self.log_rate.detach().exp()):.4f} (1 + t)^{float(self.power.detach()):+.3f}"
+        lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1"]
         for k in order:
             constant, slope = float(self.constant[k].detach()), float(self.slope[k].detach())
             lines.append(f"  ({constant:+.3f} {slope:+.3f} z) N[{TERMS[names[k]]}]   {names[k]}")
         bias = " ".join(
             f"{float(c):+.3f} ({formula})" for c, formula in zip(self.bias.detach(), BIAS_TERMS.values(), strict=True)
         )
-        return "\n".join([*lines, f"Δb = {float(self.log_rate.detach().exp()):.4f} · ({bias})"])
+        return "\n".join([*lines, f"Δb = {rate} · ({bias})"])
 
     def describe(self) -> dict[str, float]:
         """The learned rate and every coefficient."""
-        scalars = {"rate": float(self.log_rate.detach().exp())}
+        scalars = {"rate": float(self.log_rate.detach().exp()), "power": float(self.power.detach())}
         for k, name in enumerate(TERMS):
             scalars[f"constant/{name}"] = float(self.constant[k].detach())
             scalars[f"slope/{name}"] = float(self.slope[k].detach())

@@ -7,6 +7,12 @@ from update_rules.contract import Network, State
 
 EPS = 1e-6
 
+CONTEXT = ("time", "depth", "top")
+"""What the neurons of a layer share: how long they have learned, where the layer is, and whether it is the last."""
+
+TIME_UNIT = 5.0
+"""log(1 + inner steps) is divided by this, so that time reaches 1 after some 150 inner steps."""
+
 
 def unit_rms_columns(w: Tensor) -> Tensor:
     """``w`` [..., N_low, N_up] with every column scaled to rms 1."""
@@ -29,9 +35,20 @@ def turn(w: Tensor, change: Tensor) -> Tensor:
     return change - w * (change * w).mean(-2, keepdim=True)
 
 
+def inner_time(state: State) -> Tensor:
+    """log(1 + t) / TIME_UNIT [...] of the count ``t`` [...] of inner steps in ``state``."""
+    return torch.log1p(state["t"]) / TIME_UNIT
+
+
+def layer_context(time: Tensor, layer: int, depth: int) -> Tensor:
+    """The CONTEXT [..., 3] of ``layer``, 0 to ``depth``, at ``time`` [...]: depth runs from -1 (input) to 1 (last)."""
+    position, top = torch.full_like(time, 2 * layer / depth - 1), torch.full_like(time, float(layer == depth))
+    return torch.stack([time, position, top], -1)
+
+
 def unit_rms_state(network: Network, generator: torch.Generator) -> State:
-    """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1."""
-    state: State = {}
+    """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, and ``t`` = 0."""
+    state: State = {"t": torch.zeros(())}
     for layer, (low, up) in enumerate(zip(network.sizes, network.sizes[1:], strict=False), start=1):
         state[f"w{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))
         state[f"v{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))

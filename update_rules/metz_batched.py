@@ -89,7 +89,8 @@ def weight_change(change: WeightChange, weights: Tensor, lower: Tensor, upper: T
     """The change [T, P, N] of ``weights`` from the readouts and the standardised activations on both sides."""
     w = unit_columns(weights)
     mix = change.mix  # in the order of TERMS: here without decorr_x and w_base, and with two signs of its own
-    mixed = MixedTerms.apply(w, lower, upper, v, u, torch.cat([mix[:2], -mix[3:5], mix[5:11]]))
+    shared = torch.cat([mix[:2], -mix[3:5], mix[5:11]]).expand(len(w), -1)
+    mixed = MixedTerms.apply(w, lower, upper, v, u, shared)
     mixed = mixed + mix[2] * soft_normalise(decorrelation(w, u)) + mix[11] * soft_normalise(w)
     return change.settle(mixed, w)
 

@@ -1,10 +1,10 @@
 """The default rule: a small network in every neuron, which sees nothing but that neuron.
 
-A neuron sees its pre- and post-activation, its error channels, its bias, statistics of its own weights, and averages of
-its own history over the batch. There are no unit ids and no mixing over neighbouring units or examples, so the rule
-commutes with permutations of units, inputs and examples, and fits any width, depth, activation and output size. The
-weight change is made of the terms of Metz et al. (2019), appendix D, all but w itself, which could only stretch weights
-whose columns are kept at unit rms.
+A neuron sees its pre- and post-activation, its error channels, its bias, statistics of its own weights, averages of its
+own history over the batch, and what its whole layer shares: inner time and relative depth. There are no unit ids and no
+mixing over neighbouring units or examples, so the rule commutes with permutations of units, inputs and examples, and
+fits any width, depth, activation and output size. The weight change is made of the terms of Metz et al. (2019),
+appendix D, all but w itself, which could only stretch weights whose columns are kept at unit rms.
 
 Layout: channels first, [channels, B, N]. Every linear map of the neurons and every outer product over examples is then
 one matrix product on memory as it lies.
@@ -17,7 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from update_rules.contract import Activations, Network, Rule, State, Views
-from update_rules.local_terms import EPS, bounded_columns, standardised, turn, unit_rms_columns, unit_rms_state
+from update_rules.local_terms import (
+    CONTEXT,
+    EPS,
+    bounded_columns,
+    inner_time,
+    layer_context,
+    standardised,
+    turn,
+    unit_rms_columns,
+    unit_rms_state,
+)
 from update_rules.neuron_block import SeenByNeurons
 from update_rules.neuron_network import NeuronMLP, channel_map, scaled_normal
 from update_rules.weight_terms import LOWER, UPPER, MixedTerms
@@ -58,7 +68,8 @@ class NeuronLocal(Rule):
 
     ``hidden`` is the width H of a neuron's own network, ``error_channels`` C the channels that the backward weights
     carry down, ``readout_channels`` the rank per example of each learned outer product, ``rate`` the starting value of
-    the learned inner rate (a share of a weight column's rms per step), ``seed`` decides the starting weights.
+    the learned inner rate (a share of a weight column's rms per step), ``seed`` decides the starting weights. The rate
+    and the mixing weights of the terms depend on the context of a layer, so that learning can slow down with time.
     """
 
     name = "neuron_local"
@@ -99,7 +110,9 @@ class NeuronLocal(Rule):
         self.from_inputs = scaled_normal(rows, inputs, generator)
         self.offset = nn.Parameter(torch.zeros(rows))
         self.mixing = nn.Parameter(torch.tensor(list(TERMS.values())) / QUICK)
+        self.mixing_slopes = nn.Parameter(torch.zeros(len(CONTEXT), len(TERMS)))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate) / QUICK))
+        self.rate_slopes = nn.Parameter(torch.zeros(len(CONTEXT)))
         self._start_hebbian()
 
     @torch.no_grad()
@@ -116,13 +129,16 @@ class NeuronLocal(Rule):
                 self.from_inputs[row] = 0.0
                 self.from_inputs[row, seen] = 1.0
 
-    @property
-    def rate(self) -> Tensor:
-        """The learned inner rate."""
-        return (QUICK * self.log_rate).exp()
+    def rate(self, context: Tensor) -> Tensor:
+        """The learned inner rate [...] of a layer, for its ``context`` [..., 3]."""
+        return (QUICK * (self.log_rate + context @ self.rate_slopes)).exp()
+
+    def mixing_weights(self, context: Tensor) -> Tensor:
+        """The weights [..., 11] of TERMS in a layer, for its ``context`` [..., 3]."""
+        return QUICK * (self.mixing + context @ self.mixing_slopes)
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
-        """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1."""
+        """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
         return unit_rms_state(network, generator)
 
     def step(self, network: Network, state: State, views: Views) -> State:
@@ -130,14 +146,16 @@ class NeuronLocal(Rule):
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
         centred = [standardised(x) for x in activations.x]
-        rate = self.rate
-        new: State = {}
+        time = inner_time(state)
+        new: State = {"t": state["t"] + 1}
         error: Tensor | None = None
         upper: Tensor | None = None
+        rate = above = time  # of the layer above, once there is one
         for layer in range(depth, -1, -1):
             x = activations.x[layer]
             z = activations.z[layer] if layer > 0 else centred[0]
-            unit = self._unit_inputs(activations, state, layer, depth)
+            context = layer_context(time, layer, depth)
+            unit = self._unit_inputs(activations, state, layer, depth, context)
             seen = torch.stack([x, z])
             if error is None:
                 error = channel_map(self.top_error, self.top(seen, unit))
@@ -148,11 +166,13 @@ class NeuronLocal(Rule):
             )
             if upper is not None:
                 w = state[f"w{layer + 1}"]
-                change = self._weight_change(w, lower, upper, centred[layer], centred[layer + 1])
-                new[f"w{layer + 1}"] = unit_rms_columns(w + rate * change)
-                new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + rate * change)
+                change = rate * self._weight_change(
+                    w, lower, upper, centred[layer], centred[layer + 1], self.mixing_weights(above)
+                )
+                new[f"w{layer + 1}"] = unit_rms_columns(w + change)
+                new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
-                b = state[f"b{layer}"]
+                b, rate, above = state[f"b{layer}"], self.rate(context), context
                 new[f"b{layer}"] = b * (1 - rate) + rate * torch.tanh(push.mean(1))[0]
                 local = error * torch.sigmoid(z) + sent
                 error = (local.flatten(0, 1) @ state[f"v{layer}"].mT).unflatten(0, local.shape[:2])
@@ -164,14 +184,16 @@ class NeuronLocal(Rule):
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
         centred = [standardised(x) for x in activations.x]
-        rate = self.rate
-        new: State = {}
+        time = inner_time(state)
+        new: State = {"t": state["t"] + 1}
         error: Tensor | None = None
         upper: Tensor | None = None
+        rate = above = time  # of the layer above, once there is one
         for layer in range(depth, -1, -1):
             x = activations.x[layer]
             z = activations.z[layer] if layer > 0 else centred[0]
-            unit = self._unit_inputs(activations, state, layer, depth)
+            context = layer_context(time, layer, depth)
+            unit = self._unit_inputs(activations, state, layer, depth, context)
             if error is None:
                 error = self.top.batched(torch.stack([x, z], 1), unit, self.top_error, None, None)
             seen = SeenByNeurons.apply(x, z, error, EPS)
@@ -180,27 +202,29 @@ class NeuronLocal(Rule):
             given, push, sent, lower = read.split(kept, 1)
             if upper is not None:
                 w = state[f"w{layer + 1}"]
-                change = self._batched_change(w, lower, upper, centred[layer], centred[layer + 1])
-                new[f"w{layer + 1}"] = unit_rms_columns(w + rate * change)
-                new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + rate * change)
+                change = rate[:, None, None] * self._batched_change(
+                    w, lower, upper, centred[layer], centred[layer + 1], self.mixing_weights(above)
+                )
+                new[f"w{layer + 1}"] = unit_rms_columns(w + change)
+                new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
-                b = state[f"b{layer}"]
-                new[f"b{layer}"] = b * (1 - rate) + rate * torch.tanh(push.mean(2))[:, 0]
+                b, rate, above = state[f"b{layer}"], self.rate(context), context
+                new[f"b{layer}"] = b + rate[:, None] * (torch.tanh(push.mean(2))[:, 0] - b)
                 local = seen[:, 2:] * torch.sigmoid(z)[:, None] + sent
                 error = (local.flatten(1, 2) @ state[f"v{layer}"].mT).unflatten(1, local.shape[1:3])
                 upper = given
         return new
 
-    def _batched_change(self, w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor) -> Tensor:
+    def _batched_change(self, w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor, mixing: Tensor) -> Tensor:
         """The change of ``w`` [T, N_low, N_up] from the readouts and standardised activations on both sides."""
         tasks, _, examples, _ = lower.shape
         rows = self.readout_channels * examples
         sides = (lower.reshape(tasks, len(LOWER), rows, -1), upper.reshape(tasks, len(UPPER), rows, -1))
-        mixing = QUICK * self.mixing  # in the order of TERMS: decorrelate, then those of MIXED
-        mixed = MixedTerms.apply(w, *sides, v, u, mixing[1:])
-        return bounded_columns(turn(w, mixed + mixing[0] * bounded_columns(decorrelation(w, u))))
+        # The order of ``mixing`` [T, 11] is that of TERMS: decorrelate, then those of MIXED.
+        mixed = MixedTerms.apply(w, *sides, v, u, mixing[:, 1:])
+        return bounded_columns(turn(w, mixed + mixing[:, :1, None] * bounded_columns(decorrelation(w, u))))
 
-    def _unit_inputs(self, activations: Activations, state: State, layer: int, depth: int) -> Tensor:
+    def _unit_inputs(self, activations: Activations, state: State, layer: int, depth: int, context: Tensor) -> Tensor:
         """Per-unit inputs of a neuron, [..., UNIT_INPUTS, N]; statistics of weights that do not exist are 0."""
         x = activations.x[layer]
         zero = torch.zeros_like(x[..., 0, :])
@@ -212,7 +236,8 @@ class NeuronLocal(Rule):
         if layer < depth:
             w = state[f"w{layer + 1}"]
             outgoing = [w.abs().mean(-1), torch.sqrt((w * w).mean(-1) + EPS), w.mean(-1)]
-        return torch.stack([*incoming, *outgoing, mean, deviation, bias, torch.ones_like(zero)], -2)
+        own = torch.stack([*incoming, *outgoing, mean, deviation, bias, torch.ones_like(zero)], -2)
+        return torch.cat([own, context[..., None].expand(*context.shape, zero.shape[-1])], -2)
 
     def _readouts(self, seen: Tensor, hidden: Tensor, *, first: bool, last: bool) -> tuple[Tensor, ...]:
         """What neurons give: to the weights below, to the bias, as error, to the weights above; [rows, B, N] each.
@@ -233,10 +258,10 @@ class NeuronLocal(Rule):
         start, end = (sum(sizes[:3]) if first else 0), (sum(sizes[:3]) if last else sum(sizes))
         return slice(start, end), [0, 0, 0, sizes[3]] if first else [*sizes[:3], 0] if last else sizes
 
-    def _weight_change(self, w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor) -> Tensor:
+    def _weight_change(self, w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor, mixing: Tensor) -> Tensor:
         """The change of ``w`` [N_low, N_up] from the readouts and standardised activations on both sides."""
         terms = self._terms(w, self._by_name(LOWER, lower), self._by_name(UPPER, upper), v, u)
-        change = torch.tensordot(QUICK * self.mixing, bounded_columns(torch.stack(terms)), dims=1)
+        change = torch.tensordot(mixing, bounded_columns(torch.stack(terms)), dims=1)
         return bounded_columns(turn(w, change))
 
     def _by_name(self, names: tuple[str, ...], readouts: Tensor) -> Mapping[str, Tensor]:
@@ -269,8 +294,14 @@ class NeuronLocal(Rule):
             magnitude @ symmetric(outer(upper["square_upper_a"], upper["square_upper_b"])) * sign,
         ]
 
+    @torch.no_grad()
     def describe(self) -> dict[str, float]:
-        """The learned rate and the mixing weight of every term."""
-        mixing = (QUICK * self.mixing.detach()).tolist()
-        weights = {f"mixing/{name}": value for name, value in zip(TERMS, mixing, strict=True)}
-        return {"rate": float(self.rate.detach()), **weights}
+        """The learned rate at the start, its slopes, and the mixing weight of every term with its slopes."""
+        numbers = {"rate": float(self.rate(torch.zeros(len(CONTEXT)).to(self.rate_slopes)))}
+        numbers |= {
+            f"rate_slope/{name}": QUICK * value for name, value in zip(CONTEXT, self.rate_slopes.tolist(), strict=True)
+        }
+        mixing = torch.cat([self.mixing[None], self.mixing_slopes]) * QUICK
+        for kind, row in zip(("mixing", *(f"mixing_{name}" for name in CONTEXT)), mixing.tolist(), strict=True):
+            numbers |= {f"{kind}/{name}": value for name, value in zip(TERMS, row, strict=True)}
+        return numbers

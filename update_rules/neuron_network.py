@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from update_rules.neuron_block import NeuronBlock
 
-UNIT_INPUTS = 9
-"""Incoming mean |w| and mean w; outgoing mean |w|, rms and mean w; batch mean and deviation of x; bias; a constant."""
+UNIT_INPUTS = 12
+"""Incoming mean |w| and mean w; outgoing mean |w|, rms and mean w; batch mean and deviation of x; bias; a constant; and
+the CONTEXT of the neuron's layer."""
 
 
 def channel_map(weights: Tensor, x: Tensor) -> Tensor:

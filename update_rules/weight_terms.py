@@ -47,7 +47,7 @@ class MixedTerms(torch.autograd.Function):
     """Σ mixing · term / sqrt(1 + mean square of its column), [T, P, N], over the terms of ``MIXED``.
 
     ``MixedTerms.apply(w, lower, upper, v, u, mixing)`` with w [T, P, N], the readouts lower [T, 7, M, P] and upper
-    [T, 8, M, N], the standardised activations v [T, B, P] and u [T, B, N] and mixing [10]. Differentiable once.
+    [T, 8, M, N], the standardised activations v [T, B, P] and u [T, B, N] and mixing [T, 10]. Differentiable once.
     """
 
     @staticmethod
@@ -73,7 +73,7 @@ class MixedTerms(torch.autograd.Function):
         torch.bmm(square_lower, magnitude, out=terms[8]).mul_(sign)
         torch.bmm(magnitude, square_upper, out=terms[9]).mul_(sign)
         bound = torch.rsqrt((terms * terms).mean(2, keepdim=True).add_(1))
-        share = bound * mixing[:, None, None, None]
+        share = bound * mixing.T[:, :, None, None]
         mixed = terms[0] * share[0]
         for term, weight in zip(terms[1:], share[1:], strict=True):
             mixed.addcmul_(term, weight)
@@ -92,9 +92,9 @@ class MixedTerms(torch.autograd.Function):
         sign = torch.sign(w)
         # Of y = t · bound follows dt = bound · (dy − t · bound² · mean(t · dy)), with dy = mixing · grad.
         along = (terms * grad).mean(2, keepdim=True)
-        grad_mixing = (along * bound).sum((1, 2, 3)) * w.shape[1]
+        grad_mixing = (along * bound).sum((2, 3)).T * w.shape[1]
         g = torch.addcmul(grad, terms, bound * bound * along, value=-1)
-        g.mul_(bound * mixing[:, None, None, None])
+        g.mul_(bound * mixing.T[:, :, None, None])
 
         grad_w = torch.mul(w, sign).mul_(g[3]).mul_(-2)
         grad_w.addcmul_(g[7] * terms[7], w, value=-2).addcmul_(g[1], order_1)
