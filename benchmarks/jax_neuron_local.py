@@ -14,6 +14,7 @@ from jax import Array
 from jax.lax import rsqrt
 
 from benchmarks.jax_mlp import forward
+from update_rules.local_terms import TIME_UNIT
 from update_rules.neuron_local import QUICK
 from update_rules.weight_terms import LOWER, UPPER
 
@@ -44,8 +45,14 @@ def symmetric(u: Array) -> Array:
     return (u + u.T) * ((1 - jnp.eye(n, dtype=u.dtype)) / math.sqrt(2 * n))
 
 
-def unit_inputs(state: State, x: Array, layer: int) -> Array:
-    """What every neuron of a layer knows beside its examples, [9, N]; statistics of weights that do not exist are 0."""
+def layer_context(state: State, layer: int, top: int) -> Array:
+    """Inner time, relative depth and whether it is the top layer, [3]."""
+    time = jnp.log1p(state["t"]) / TIME_UNIT
+    return jnp.stack([time, jnp.full_like(time, 2 * layer / top - 1), jnp.full_like(time, float(layer == top))])
+
+
+def unit_inputs(state: State, x: Array, layer: int, context: Array) -> Array:
+    """What every neuron of a layer knows beside its examples, [12, N]; 0 stands for statistics of no weights."""
     zero = jnp.zeros_like(x[0])
     incoming, outgoing, bias = [zero] * 2, [zero] * 3, zero
     if layer > 0:
@@ -54,7 +61,8 @@ def unit_inputs(state: State, x: Array, layer: int) -> Array:
     if (w_above := state.get(f"w{layer + 1}")) is not None:
         outgoing = [abs(w_above).mean(1), jnp.sqrt((w_above**2).mean(1) + EPS), w_above.mean(1)]
     deviation = jnp.sqrt(x.var(0) + EPS)
-    return jnp.stack([*incoming, *outgoing, x.mean(0), deviation, bias, jnp.ones_like(zero)])
+    shared = [jnp.full_like(zero, value) for value in context]
+    return jnp.stack([*incoming, *outgoing, x.mean(0), deviation, bias, jnp.ones_like(zero), *shared])
 
 
 def channel_map(weights: Array, x: Array) -> Array:
@@ -63,7 +71,7 @@ def channel_map(weights: Array, x: Array) -> Array:
 
 
 def neuron(theta: Theta, name: str, seen: Array, unit: Array) -> Array:
-    """The states [H, B, N] of neurons from what they see, [F, B, N] per example and [9, N] per unit."""
+    """The states [H, B, N] of neurons from what they see, [F, B, N] per example and [12, N] per unit."""
     first = jnp.maximum(channel_map(theta[f"{name}.example"], seen) + (theta[f"{name}.unit"] @ unit)[:, None], 0)
     history = theta[f"{name}.pooled"] @ first.mean(1) + theta[f"{name}.offset"][:, None]
     return jnp.maximum(channel_map(theta[f"{name}.mix"], first) + history[:, None], 0)
@@ -107,12 +115,12 @@ def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: 
     xs, zs = forward(state, top, x)
     standard = [standardised(activation) for activation in xs]
     zs[0] = standard[0]
-    mixing, rate = QUICK * theta["mixing"], jnp.exp(QUICK * theta["log_rate"])
     ends = [len(UPPER) * channels, len(UPPER) * channels + 1, len(UPPER) * channels + 1 + errors]
-    new: State = {}
-    error = upper = None
+    new: State = {"t": state["t"] + 1}
+    error = upper = rate = mixing = None  # of the layer above, once there is one
     for layer in range(top, -1, -1):
-        unit = unit_inputs(state, xs[layer], layer)
+        context = layer_context(state, layer, top)
+        unit = unit_inputs(state, xs[layer], layer, context)
         seen = jnp.stack([xs[layer], zs[layer]])
         if error is None:
             error = channel_map(theta["top_error"], neuron(theta, "top", seen, unit))
@@ -125,10 +133,12 @@ def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: 
         given, push, sent, lower = jnp.split(read + theta["offset"][:, None, None], ends)
         if upper is not None:
             w, v = state[f"w{layer + 1}"], state[f"v{layer + 1}"]
-            change = weight_change(mixing, w, lower, upper, standard[layer], standard[layer + 1])
-            new[f"w{layer + 1}"] = unit_rms_columns(w + rate * change)
-            new[f"v{layer + 1}"] = unit_rms_columns(v + rate * change)
+            change = rate * weight_change(mixing, w, lower, upper, standard[layer], standard[layer + 1])
+            new[f"w{layer + 1}"] = unit_rms_columns(w + change)
+            new[f"v{layer + 1}"] = unit_rms_columns(v + change)
         if layer > 0:
+            rate = jnp.exp(QUICK * (theta["log_rate"] + context @ theta["rate_slopes"]))
+            mixing = QUICK * (theta["mixing"] + context @ theta["mixing_slopes"])
             new[f"b{layer}"] = state[f"b{layer}"] * (1 - rate) + rate * jnp.tanh(push.mean(1)[0])
             local = error * jax.nn.sigmoid(zs[layer]) + sent
             error = jnp.einsum("pn,cbn->cbp", state[f"v{layer}"], local)

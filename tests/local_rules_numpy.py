@@ -1,8 +1,8 @@
 """The two local rules written a second time, in plain numpy, straight from the formulae.
 
 Slow, explicit and independent of the library: one neuron, one example and one readout channel at a time, every term by
-its name. A base network is a dict of ``w{l}``, ``v{l}`` [N_{l-1}, N_l] and ``b{l}`` [N_l], l = 1..L; ``x`` is [B, D];
-``theta`` maps the names of a rule's parameters to arrays.
+its name. A base network is a dict of ``w{l}``, ``v{l}`` [N_{l-1}, N_l] and ``b{l}`` [N_l], l = 1..L, and ``t``, the
+inner steps done; ``x`` is [B, D]; ``theta`` maps the names of a rule's parameters to arrays.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def mean_product(a: Array, c: Array) -> Array:
 
 
 def layers_of(base: Arrays) -> int:
-    return len(base) // 3
+    return (len(base) - 1) // 3
 
 
 def forward(base: Arrays, x: Array, activation: str) -> tuple[list[Array], list[Array]]:
@@ -93,11 +93,26 @@ class NeuronLocal:
         labels += [("low", name, c) for name in self.LOW for c in channels]
         self.row = {label: i for i, label in enumerate(labels)}
         self.errors = range(error_channels)
-        self.rate = float(np.exp(10 * theta["log_rate"]))
-        self.mixing = {name: 10 * float(theta["mixing"][k]) for k, name in enumerate(self.TERMS)}
+
+    @staticmethod
+    def context(base: Arrays, layer: int) -> list[float]:
+        """What the neurons of a layer share: inner time, relative depth from -1 to 1, whether it is the top layer."""
+        top = layers_of(base)
+        return [float(np.log(1 + base["t"])) / 5, -1 + 2 * layer / top, 1.0 if layer == top else 0.0]
+
+    def rate(self, base: Arrays, layer: int) -> float:
+        slopes = zip(self.context(base, layer), self.theta["rate_slopes"], strict=True)
+        return float(np.exp(10 * (self.theta["log_rate"] + sum(value * slope for value, slope in slopes))))
+
+    def mixing(self, base: Arrays, layer: int) -> dict[str, float]:
+        weights = {}
+        for k, name in enumerate(self.TERMS):
+            slopes = zip(self.context(base, layer), self.theta["mixing_slopes"][:, k], strict=True)
+            weights[name] = 10 * float(self.theta["mixing"][k] + sum(value * slope for value, slope in slopes))
+        return weights
 
     def hidden(self, network: str, seen: Array, unit: Array) -> Array:
-        """The states [B, H] of one neuron that saw ``seen`` [B, F] and knows ``unit`` [9] of itself."""
+        """The states [B, H] of one neuron that saw ``seen`` [B, F] and knows ``unit`` [12] of itself."""
         example, own, mix, pooled, offset = (
             self.theta[f"{network}.{name}"] for name in ("example", "unit", "mix", "pooled", "offset")
         )
@@ -105,8 +120,7 @@ class NeuronLocal:
         average = sum(first) / len(first)
         return np.stack([relu(mix @ f + pooled @ average + offset) for f in first])
 
-    @staticmethod
-    def knows(base: Arrays, xs: list[Array], layer: int, n: int) -> Array:
+    def knows(self, base: Arrays, xs: list[Array], layer: int, n: int) -> Array:
         """What neuron n of a layer knows of itself, apart from the examples."""
         column = base[f"w{layer}"][:, n] if layer > 0 else np.zeros(1)
         row = base[f"w{layer + 1}"][n] if layer < layers_of(base) else None
@@ -117,7 +131,8 @@ class NeuronLocal:
             outgoing = [np.mean(np.abs(row)), np.sqrt(np.mean(row**2) + 1e-6), np.mean(row)]
         mean = np.mean(x)
         deviation = np.sqrt(np.mean((x - mean) ** 2) + 1e-6)
-        return np.array([np.mean(np.abs(column)), np.mean(column), *outgoing, mean, deviation, bias, 1.0])
+        own = [np.mean(np.abs(column)), np.mean(column), *outgoing, mean, deviation, bias, 1.0]
+        return np.array([*own, *self.context(base, layer)])
 
     def readouts(self, seen: Array, unit: Array) -> Array:
         """Everything one neuron gives, [B, rows]."""
@@ -180,7 +195,7 @@ class NeuronLocal:
         standard = [standardised(t) for t in xs]
         zs[0] = standard[0]
         given: dict[int, Array] = {}
-        new: Arrays = {}
+        new: Arrays = {"t": base["t"] + 1}
         error = np.zeros(())
         for layer in range(top, -1, -1):
             neurons = range(xs[layer].shape[1])
@@ -195,7 +210,8 @@ class NeuronLocal:
             given[layer] = np.stack([self.readouts(seen[n], unit[n]) for n in neurons], axis=1)  # [B, N, rows]
             if layer > 0:
                 push = np.mean(self.of(given[layer], "bias", "", 0), axis=0)
-                new[f"b{layer}"] = (1 - self.rate) * base[f"b{layer}"] + self.rate * np.tanh(push)
+                rate = self.rate(base, layer)
+                new[f"b{layer}"] = (1 - rate) * base[f"b{layer}"] + rate * np.tanh(push)
                 below = np.zeros((*xs[layer - 1].shape, len(self.errors)))
                 for c in self.errors:
                     e = error[:, :, c] * sigmoid(zs[layer]) + self.of(given[layer], "error", "", c)
@@ -204,9 +220,9 @@ class NeuronLocal:
         for layer in range(1, top + 1):
             w, v = base[f"w{layer}"], base[f"v{layer}"]
             terms = self.terms(w, standard[layer - 1], standard[layer], given[layer - 1], given[layer])
-            change = merged(w, terms, self.mixing)
-            new[f"w{layer}"] = unit_rms(w + self.rate * change)
-            new[f"v{layer}"] = unit_rms(v + self.rate * change)
+            change = self.rate(base, layer) * merged(w, terms, self.mixing(base, layer))
+            new[f"w{layer}"] = unit_rms(w + change)
+            new[f"v{layer}"] = unit_rms(v + change)
         return new
 
 
@@ -222,6 +238,7 @@ class Hebbian:
         self.slope = dict(zip(self.TERMS, theta["slope"], strict=True))
         self.bias = dict(zip(self.BIAS_TERMS, theta["bias"], strict=True))
         self.rate = float(np.exp(theta["log_rate"]))
+        self.power = float(theta["power"])
 
     @staticmethod
     def terms(w: Array, v: Array, u: Array, x: Array, e: Array) -> Arrays:
@@ -261,15 +278,16 @@ class Hebbian:
         error = {top: standard[top]}
         for layer in range(top, 1, -1):
             error[layer - 1] = standardised((error[layer] * sigmoid(zs[layer])) @ base[f"v{layer}"].T)
-        new: Arrays = {}
+        new: Arrays = {"t": base["t"] + 1}
+        rate = self.rate * float(1 + base["t"]) ** self.power
         for layer in range(1, top + 1):
             w, v, b = base[f"w{layer}"], base[f"v{layer}"], base[f"b{layer}"]
             position = np.linspace(-1, 1, top)[layer - 1] if top > 1 else 0.0
             weights = {name: self.constant[name] + self.slope[name] * position for name in self.TERMS}
             u = standard[layer]
             change = merged(w, self.terms(w, standard[layer - 1], u, xs[layer], error[layer]), weights)
-            new[f"w{layer}"] = unit_rms(w + self.rate * change)
-            new[f"v{layer}"] = unit_rms(v + self.rate * change)
+            new[f"w{layer}"] = unit_rms(w + rate * change)
+            new[f"v{layer}"] = unit_rms(v + rate * change)
             push = {"activity": -np.mean(xs[layer], axis=0), "skew": np.mean(u**3, axis=0), "decay": -b}
-            new[f"b{layer}"] = b + self.rate * sum(self.bias[name] * push[name] for name in push)
+            new[f"b{layer}"] = b + rate * sum(self.bias[name] * push[name] for name in push)
         return new

@@ -28,7 +28,8 @@ def neuron_local(seed: int = 0) -> NeuronLocal:
     with torch.no_grad():
         for name, parameter in rule.named_parameters():
             noise = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
-            parameter.add_({"mixing": 0.05, "log_rate": 0.02}.get(name, 0.4) * noise)
+            scale = {"mixing": 0.05, "log_rate": 0.02, "mixing_slopes": 0.05, "rate_slopes": 0.02}
+            parameter.add_(scale.get(name, 0.4) * noise)
         rule.mixing.add_(0.03 * torch.sign(rule.mixing))
     return rule
 
@@ -54,7 +55,7 @@ def transcribed(rule: Rule) -> NeuronLocalNumpy | HebbianNumpy:
 def start(sizes: tuple[int, ...], seed: int = 0) -> Arrays:
     """Plain normal weights and large biases: the columns are not yet of unit rms, so that the norm of w counts."""
     rng = np.random.default_rng(seed)
-    base = {}
+    base = {"t": np.asarray(3.0)}
     for layer, (low, up) in enumerate(pairwise(sizes), start=1):
         base[f"w{layer}"], base[f"v{layer}"] = rng.standard_normal((2, low, up))
         base[f"b{layer}"] = 0.5 * rng.standard_normal(up)
@@ -151,12 +152,27 @@ def test_each_bias_term_of_hebbian_alone_equals_the_transcription(term: str) -> 
 
 
 def test_described_numbers_are_those_that_act() -> None:
-    for rule, kinds in ((neuron_local(), ["mixing"]), (hebbian(), ["constant", "slope", "bias"])):
-        reference = transcribed(rule)
-        expected = {"rate": reference.rate}
-        for kind in kinds:
-            expected |= {f"{kind}/{name}": value for name, value in getattr(reference, kind).items()}
-        assert rule.describe() == pytest.approx(expected, rel=1e-12)
+    rule = hebbian()
+    reference = transcribed(rule)
+    expected = {"rate": reference.rate, "power": reference.power}
+    for kind in ("constant", "slope", "bias"):
+        expected |= {f"{kind}/{name}": value for name, value in getattr(reference, kind).items()}
+    assert rule.describe() == pytest.approx(expected, rel=1e-12)
+
+
+def test_described_numbers_of_neuron_local_are_those_that_act() -> None:
+    """At every time and layer, from the described constants and slopes."""
+    rule = neuron_local()
+    reference, described = transcribed(rule), rule.describe()
+    for time in (0.0, 7.0):
+        base = start((5, 4, 3)) | {"t": np.asarray(time)}
+        for layer in (1, 2):
+            context = dict(zip(("time", "depth", "top"), reference.context(base, layer), strict=True))
+            slopes = sum(value * described[f"rate_slope/{name}"] for name, value in context.items())
+            assert described["rate"] * math.exp(slopes) == pytest.approx(reference.rate(base, layer), rel=1e-12)
+            for term, weight in reference.mixing(base, layer).items():
+                slopes = sum(value * described[f"mixing_{name}/{term}"] for name, value in context.items())
+                assert described[f"mixing/{term}"] + slopes == pytest.approx(weight, rel=1e-12)
 
 
 def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
@@ -165,8 +181,9 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
         rule.constant[:] = torch.tensor([-3.0, 2.5, 2, 1.5, -12, 11, 10, 9, 8, 7, 6, 5])
         rule.slope[:] = torch.arange(12) / 10
         rule.bias[:] = torch.tensor([0.25, -0.5, 0.125])
+        rule.power.fill_(-0.25)
     assert rule.equation().splitlines() == [
-        "Δw = 0.0500 · N(turn(sum of)), z = relative depth from -1 to 1",
+        "Δw = 0.0500 (1 + t)^-0.250 · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1",
         "  (-12.000 +0.400 z) N[⟨v softmax(u)⟩ · N]   compete",
         "  (+11.000 +0.500 z) N[⟨v e⟩]   feedback",
         "  (+10.000 +0.600 z) N[-w · offdiag⟨u u⟩ / √N]   decorrelate",
@@ -179,14 +196,15 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
         "  (+2.500 +0.100 z) N[⟨v y⟩]   gated_hebb",
         "  (+2.000 +0.200 z) N[⟨v u³⟩]   cubic_hebb",
         "  (+1.500 +0.300 z) N[⟨v y (y - 1)⟩]   bcm",
-        "Δb = 0.0500 · (+0.250 (-⟨x⟩) -0.500 (⟨u³⟩) +0.125 (-b))",
+        "Δb = 0.0500 (1 + t)^-0.250 · (+0.250 (-⟨x⟩) -0.500 (⟨u³⟩) +0.125 (-b))",
     ]
 
 
 @pytest.mark.parametrize("rule", [NeuronLocal(), Hebbian()], ids=["neuron_local", "hebbian"])
 def test_states_start_normal_with_columns_of_unit_rms(rule: Rule) -> None:
     state = rule.init_state(MLP((300, 200, 400)), torch.Generator().manual_seed(0))
-    assert sorted(state) == ["b1", "b2", "v1", "v2", "w1", "w2"]
+    assert sorted(state) == ["b1", "b2", "t", "v1", "v2", "w1", "w2"]
+    assert float(state["t"]) == 0
     for layer in (1, 2):
         w, v, b = state[f"w{layer}"], state[f"v{layer}"], state[f"b{layer}"]
         for weights in (w, v):
@@ -201,14 +219,15 @@ def test_states_start_normal_with_columns_of_unit_rms(rule: Rule) -> None:
 
 def test_neuron_local_starts_hebbian_and_normal_by_fan_in() -> None:
     rule = NeuronLocal(hidden=200, error_channels=8, readout_channels=3)
-    assert rule.describe() == pytest.approx({"rate": 0.1} | {f"mixing/{name}": value for name, value in TERMS.items()})
+    described = {name: value for name, value in rule.describe().items() if value}
+    assert described == pytest.approx({"rate": 0.1} | {f"mixing/{k}": value for k, value in TERMS.items() if value})
     assert TERMS["order_0"] == TERMS["decorrelate"] == 1
     theta = {name: parameter.detach() for name, parameter in rule.named_parameters()}
     from_hidden, from_inputs = theta.pop("from_hidden"), theta.pop("from_inputs")
     for name, value in theta.items():
         if name.endswith("offset"):
             assert not value.any(), name
-        elif value.dim() == 2:
+        elif value.dim() == 2 and not name.endswith("slopes"):
             assert float(value.std()) == pytest.approx(value.shape[1] ** -0.5, rel=0.1), name
     assert from_hidden.shape == (8 * 3 + 1 + 8 + 7 * 3, 200)
     assert from_inputs.shape == (8 * 3 + 1 + 8 + 7 * 3, 2 + 8)
@@ -237,7 +256,7 @@ def test_hebbian_starts_as_hebb_against_decorrelation() -> None:
     ones = {"constant/hebb", "constant/decorrelate"}
     assert described.pop("rate") == pytest.approx(0.03)
     assert described == {name: float(name in ones) for name in described}
-    assert len(described) == 2 * 12 + 3
+    assert len(described) == 2 * 12 + 3 + 1
 
 
 @pytest.mark.parametrize(("option", "least"), [("hidden", 1), ("error_channels", 2), ("readout_channels", 1)])
