@@ -14,7 +14,7 @@ from jax import Array
 from jax.lax import rsqrt
 
 from benchmarks.jax_mlp import forward
-from update_rules.local_terms import TIME_UNIT
+from update_rules.local_terms import MIDDLE
 from update_rules.neuron_local import QUICK
 from update_rules.weight_terms import LOWER, UPPER
 
@@ -47,7 +47,7 @@ def symmetric(u: Array) -> Array:
 
 def layer_context(state: State, layer: int, top: int) -> Array:
     """Inner time, relative depth and whether it is the top layer, [3]."""
-    time = jnp.log1p(state["t"]) / TIME_UNIT
+    time = jnp.log1p(state["t"]) / MIDDLE - 1
     return jnp.stack([time, jnp.full_like(time, 2 * layer / top - 1), jnp.full_like(time, float(layer == top))])
 
 

@@ -98,7 +98,7 @@ class NeuronLocal:
     def context(base: Arrays, layer: int) -> list[float]:
         """What the neurons of a layer share: inner time, relative depth from -1 to 1, whether it is the top layer."""
         top = layers_of(base)
-        return [float(np.log(1 + base["t"])) / 5, -1 + 2 * layer / top, 1.0 if layer == top else 0.0]
+        return [float(np.log(1 + base["t"])) / 3.5 - 1, -1 + 2 * layer / top, 1.0 if layer == top else 0.0]
 
     def rate(self, base: Arrays, layer: int) -> float:
         slopes = zip(self.context(base, layer), self.theta["rate_slopes"], strict=True)

@@ -220,6 +220,7 @@ def test_states_start_normal_with_columns_of_unit_rms(rule: Rule) -> None:
 def test_neuron_local_starts_hebbian_and_normal_by_fan_in() -> None:
     rule = NeuronLocal(hidden=200, error_channels=8, readout_channels=3)
     described = {name: value for name, value in rule.describe().items() if value}
+    assert described.pop("rate_slope/time") == pytest.approx(-0.3 * 3.5)
     assert described == pytest.approx({"rate": 0.1} | {f"mixing/{k}": value for k, value in TERMS.items() if value})
     assert TERMS["order_0"] == TERMS["decorrelate"] == 1
     theta = {name: parameter.detach() for name, parameter in rule.named_parameters()}
@@ -254,9 +255,10 @@ def test_theta_of_neuron_local_comes_from_the_seed_alone() -> None:
 def test_hebbian_starts_as_hebb_against_decorrelation() -> None:
     described = Hebbian().describe()
     ones = {"constant/hebb", "constant/decorrelate"}
-    assert described.pop("rate") == pytest.approx(0.03)
+    assert described.pop("rate") == pytest.approx(0.1)
+    assert described.pop("power") == pytest.approx(-0.3)
     assert described == {name: float(name in ones) for name in described}
-    assert len(described) == 2 * 12 + 3 + 1
+    assert len(described) == 2 * 12 + 3
 
 
 @pytest.mark.parametrize(("option", "least"), [("hidden", 1), ("error_channels", 2), ("readout_channels", 1)])

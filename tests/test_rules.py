@@ -293,4 +293,4 @@ def test_the_hebbian_rule_prints_as_an_equation() -> None:
     lines = make_rule("hebbian").equation().splitlines()
     assert len(lines) == 14
     assert lines[1] == "  (+1.000 +0.000 z) N[⟨v u⟩]   hebb"
-    assert lines[-1].startswith("Δb = 0.0300 (1 + t)^+0.000 ·")
+    assert lines[-1].startswith("Δb = 0.1000 (1 + t)^-0.300 ·")

@@ -40,14 +40,14 @@ class Hebbian(Rule):
 
     Each coefficient is a constant plus a slope times the relative depth of the layer, which runs from -1 (first) to 1
     (last), and is 0 where there is only one. ``rate`` is the starting value of the learned inner rate, which falls or
-    grows as a learned power of 1 + t, the inner steps done. All coefficients start at 0 but those of ``hebb`` and
+    grows as a learned power of 1 + t, the inner steps done: at first as (1 + t)^-0.3. All coefficients start at 0 but those of ``hebb`` and
     ``decorrelate``: Oja's subspace rule in its simplest form.
     """
 
     name = "hebbian"
     equivariant = frozenset({"units", "inputs", "examples"})
 
-    def __init__(self, rate: float = 0.03) -> None:
+    def __init__(self, rate: float = 0.1) -> None:
         super().__init__()
         self.config = {"rate": rate}
         if not 0 < rate < 1:
@@ -57,7 +57,7 @@ class Hebbian(Rule):
         self.slope = nn.Parameter(torch.zeros(len(TERMS)))
         self.bias = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
-        self.power = nn.Parameter(torch.zeros(()))
+        self.power = nn.Parameter(torch.tensor(-0.3))
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""

@@ -10,8 +10,8 @@ EPS = 1e-6
 CONTEXT = ("time", "depth", "top")
 """What the neurons of a layer share: how long they have learned, where the layer is, and whether it is the last."""
 
-TIME_UNIT = 5.0
-"""log(1 + inner steps) is divided by this, so that time reaches 1 after some 150 inner steps."""
+MIDDLE = 3.5
+"""log(1 + inner steps) in the middle of inner time: some thirty steps."""
 
 
 def unit_rms_columns(w: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ def turn(w: Tensor, change: Tensor) -> Tensor:
 
 
 def inner_time(state: State) -> Tensor:
-    """log(1 + t) / TIME_UNIT [...] of the count ``t`` [...] of inner steps in ``state``."""
-    return torch.log1p(state["t"]) / TIME_UNIT
+    """log(1 + t) / MIDDLE − 1 [...] of the count ``t`` [...] of inner steps in ``state``: from -1 to 1 at a thousand."""
+    return torch.log1p(state["t"]) / MIDDLE - 1
 
 
 def layer_context(time: Tensor, layer: int, depth: int) -> Tensor:

@@ -20,6 +20,7 @@ from update_rules.contract import Activations, Network, Rule, State, Views
 from update_rules.local_terms import (
     CONTEXT,
     EPS,
+    MIDDLE,
     bounded_columns,
     inner_time,
     layer_context,
@@ -47,6 +48,9 @@ TERMS = {
 }
 """The terms of a weight change, each with the mixing weight it starts from: Hebbian growth against decorrelation."""
 
+POWER = -0.3
+"""The inner rate starts proportional to (1 + t)^POWER, with t the inner steps done."""
+
 QUICK = 10.0
 """Adam moves every number by about the same amount; those stored divided by this move so many times faster."""
 
@@ -68,8 +72,10 @@ class NeuronLocal(Rule):
 
     ``hidden`` is the width H of a neuron's own network, ``error_channels`` C the channels that the backward weights
     carry down, ``readout_channels`` the rank per example of each learned outer product, ``rate`` the starting value of
-    the learned inner rate (a share of a weight column's rms per step), ``seed`` decides the starting weights. The rate
-    and the mixing weights of the terms depend on the context of a layer, so that learning can slow down with time.
+    the learned inner rate (a share of a weight column's rms per step) in the middle of inner time, ``seed`` decides the
+    starting weights. The rate and the mixing weights of the terms depend on the context of a layer. The rate starts as
+    a power POWER of 1 + t: at high rates late in training, the dynamics of many networks are chaotic, and a
+    meta-gradient through them says nothing.
     """
 
     name = "neuron_local"
@@ -112,7 +118,7 @@ class NeuronLocal(Rule):
         self.mixing = nn.Parameter(torch.tensor(list(TERMS.values())) / QUICK)
         self.mixing_slopes = nn.Parameter(torch.zeros(len(CONTEXT), len(TERMS)))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate) / QUICK))
-        self.rate_slopes = nn.Parameter(torch.zeros(len(CONTEXT)))
+        self.rate_slopes = nn.Parameter(torch.tensor([POWER * MIDDLE / QUICK, 0.0, 0.0]))
         self._start_hebbian()
 
     @torch.no_grad()
@@ -296,7 +302,7 @@ class NeuronLocal(Rule):
 
     @torch.no_grad()
     def describe(self) -> dict[str, float]:
-        """The learned rate at the start, its slopes, and the mixing weight of every term with its slopes."""
+        """The learned rate and the mixing weight of every term in the middle of time and depth, and their slopes."""
         numbers = {"rate": float(self.rate(torch.zeros(len(CONTEXT)).to(self.rate_slopes)))}
         numbers |= {
             f"rate_slope/{name}": QUICK * value for name, value in zip(CONTEXT, self.rate_slopes.tolist(), strict=True)
