@@ -40,8 +40,8 @@ class Hebbian(Rule):
 
     Each coefficient is a constant plus a slope times the relative depth of the layer, which runs from -1 (first) to 1
     (last), and is 0 where there is only one. ``rate`` is the starting value of the learned inner rate, which falls or
-    grows as a learned power of 1 + t, the inner steps done: at first as (1 + t)^-0.3. All coefficients start at 0 but those of ``hebb`` and
-    ``decorrelate``: Oja's subspace rule in its simplest form.
+    grows as a learned power of 1 + t, the inner steps done: at first as (1 + t)^-0.3. All coefficients start at 0 but
+    those of ``hebb`` and ``decorrelate``: Oja's subspace rule in its simplest form.
     """
 
     name = "hebbian"

@@ -36,7 +36,7 @@ def turn(w: Tensor, change: Tensor) -> Tensor:
 
 
 def inner_time(state: State) -> Tensor:
-    """log(1 + t) / MIDDLE − 1 [...] of the count ``t`` [...] of inner steps in ``state``: from -1 to 1 at a thousand."""
+    """log(1 + t) / MIDDLE − 1 [...] of the count ``t`` [...] of inner steps in ``state``: -1 at 0, 1 at a thousand."""
     return torch.log1p(state["t"]) / MIDDLE - 1
 
 
