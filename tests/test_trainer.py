@@ -155,6 +155,16 @@ def test_a_run_can_go_on_with_a_lower_rate(tiny_config: Arguments, tmp_path: Pat
     assert len(lines(tmp_path / "run")) == 7
 
 
+def test_a_run_can_start_from_a_rule_file(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    path, *overrides = tiny_config("next", f"rule.start={tmp_path}/run/rule.safetensors")[1:]
+    begun, best = Trainer(load_config(path, overrides)).state.rule, load_rule(tmp_path / "run" / "rule.safetensors")
+    assert begun.config == best.config
+    assert all(torch.equal(value, best.state_dict()[name]) for name, value in begun.state_dict().items())
+    with pytest.raises(ValueError, match=r"with rule neuron_local .*, expected hebbian"):
+        Trainer(load_config(path, [*overrides, "rule.name=hebbian", "rule.options={}"]))
+
+
 def test_a_checkpoint_without_its_parts_is_one_line(tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("run")) == 0
     path = tmp_path / "run" / "checkpoints" / "last.pt"

@@ -1,0 +1,177 @@
+"""Tasks in flight: what a team shares, how long trajectories are, and what of a mixture is drawn."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from outer_loop.config import Config
+from outer_loop.task_sources import training_tasks
+from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
+from outer_loop.truncation import TruncationSchedule
+from tasks.dataset import Dataset
+from tasks.task import TaskSource
+from update_rules.hebbian import Hebbian
+
+RULE = Hebbian()
+SLOTS = 7
+
+
+def data(name: str, classes: int, inputs: int) -> Dataset:
+    draw = torch.Generator().manual_seed(inputs)
+    y = torch.arange(classes).repeat(9)
+    return Dataset(name, torch.rand(len(y), inputs, generator=draw), y, None, tuple("abcdefgh"[:classes]))
+
+
+def mixture() -> TaskSource:
+    return TaskSource(
+        (data("wide", 8, 30), data("small", 2, 5), data("other", 3, 12)),
+        ways=5,
+        shots=4,
+        queries=3,
+        permute=True,
+        fewest_ways=3,
+        fewest_shots=2,
+        inputs=(6, 20),
+        parts=(1, 2),
+    )
+
+
+def trajectories(team: int = 3) -> Trajectories:
+    networks = NetworkChoice(((4,), (6, 5), ()), 3, ("relu", "tanh"))
+    schedule = TruncationSchedule((2, 4), (5, 40))
+    return Trajectories(mixture(), networks, (8, 12), schedule, team, torch.device("cpu"))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def lived(at: Trajectories, slots: list[Slot], pieces: int, lose: tuple[int, ...] = ()) -> list[Slot]:
+    """The slots after ``pieces`` pieces of 3 steps; in the second one those of ``lose`` become non-finite."""
+    for piece in range(pieces):
+        slots = [at.restart(RULE, slot, piece) if slot.finished else slot for slot in slots]
+        slots = [
+            at.replace(RULE, slot, 3) if piece == 1 and index in lose else slot.advanced(slot.state, 3)
+            for index, slot in enumerate(slots)
+        ]
+    return slots
+
+
+@pytest.mark.parametrize("lose", [(), (1,), (0, 2, 5)])
+def test_a_team_keeps_one_shape_and_restarts_together_whatever_is_lost(lose: tuple[int, ...]) -> None:
+    at = trajectories()
+    slots = at.start(RULE, SLOTS, seed=1, which=range(SLOTS))
+    seen = set()
+    for _ in range(40):
+        slots = lived(at, slots, 2, lose)
+        for first in range(0, SLOTS, 3):
+            team = slots[first : first + 3]
+            assert len({slot.shape for slot in team}) == 1
+            assert len({slot.finished for slot in team}) == 1
+            assert len({slot.piece([2], at.device).shape for slot in team}) == 1
+            seen.add(team[0].shape)
+    assert len(seen) > 20
+    members = slots[:3]
+    assert not torch.equal(members[0].state["w1"], members[1].state["w1"])
+    assert not torch.equal(members[0].task.permutation, members[1].task.permutation)
+
+
+def test_a_slot_depends_on_the_seed_and_its_place_alone() -> None:
+    at = trajectories()
+    every = at.start(RULE, SLOTS, seed=1, which=range(SLOTS))
+    share = at.start(RULE, SLOTS, seed=1, which=range(4, SLOTS))
+    for one, other in zip(lived(at, every, 9)[4:], lived(at, share, 9), strict=True):
+        assert torch.equal(one.state["w1"], other.state["w1"])
+        assert (one.position, one.length, one.shape) == (other.position, other.length, other.shape)
+
+
+def test_a_restored_slot_lives_on_as_if_nothing_had_been() -> None:
+    at = trajectories()
+    slots = lived(at, at.start(RULE, SLOTS, seed=2, which=range(SLOTS)), 5)
+    again = [at.restore(slot.state_dict()) for slot in slots]
+    for one, other in zip(lived(at, slots, 12), lived(at, again, 12), strict=True):
+        assert torch.equal(one.state["w1"], other.state["w1"])
+        assert one.shape == other.shape
+        assert torch.equal(one.piece([2], at.device).unlabelled, other.piece([2], at.device).unlabelled)
+
+
+def test_shapes_stay_in_their_ranges_and_reach_their_ends() -> None:
+    source, draw = mixture(), generator()
+    shapes = [source.draw_shape(draw) for _ in range(600)]
+    by_data = {index: [shape for shape in shapes if shape.dataset == index] for index in range(3)}
+    # parts are equally likely: the first data set half of the time, the other two a quarter each
+    assert [round(len(found) / 150) for found in by_data.values()] == [2, 1, 1]
+    assert {shape.ways for shape in by_data[0]} == {3, 4, 5}
+    assert {shape.ways for shape in by_data[1]} == {2}
+    assert {shape.ways for shape in by_data[2]} == {3}
+    assert {shape.inputs for shape in by_data[0]} == set(range(6, 21))
+    assert {shape.inputs for shape in by_data[1]} == {5}
+    assert {shape.shots for shape in shapes} == {2, 3, 4}
+    for shape in shapes[:50]:
+        task = source.draw(draw, shape)
+        assert (task.ways, task.shots, task.inputs, task.dataset_index) == (*shape[1:], shape.dataset)
+        assert len(set(task.permutation.tolist())) == task.inputs
+        assert len(task.episode(draw).support_x) == shape.ways * shape.shots
+
+
+def test_inputs_that_are_kept_stay_in_order_without_a_permutation() -> None:
+    source = TaskSource((data("wide", 4, 30),), 2, 1, 1, permute=False, inputs=(7, 7))
+    kept = source.draw(generator()).permutation
+    assert len(kept) == 7
+    assert torch.equal(kept, kept.sort().values)
+
+
+def test_what_varies_is_part_of_the_fingerprint() -> None:
+    plain = {"datasets": (data("wide", 8, 30),), "ways": 4, "shots": 2, "queries": 2, "permute": True}
+    varied: list[dict[str, object]] = [
+        {},
+        {"fewest_ways": 3},
+        {"fewest_shots": 1},
+        {"inputs": (3, 9)},
+        {"inputs": (3, 8)},
+        {"parts": (1,)},
+    ]
+    assert len({TaskSource(**plain, **more).fingerprint for more in varied}) == len(varied)
+
+
+def test_trajectory_lengths_are_uniform_in_the_logarithm_and_grow() -> None:
+    schedule, draw = TruncationSchedule((1, 2), (10, 1000), curriculum=100), generator()
+    lengths = torch.tensor([schedule.draw_trajectory(draw, 100) for _ in range(3000)])
+    assert lengths.min() >= 10
+    assert lengths.max() <= 1000
+    assert float((lengths < 100).float().mean()) == pytest.approx(0.5, abs=0.04)
+    assert {schedule.draw_trajectory(draw, 0) for _ in range(20)} == {10}
+    halfway = [schedule.draw_trajectory(draw, 50) for _ in range(500)]
+    assert 80 < max(halfway) <= 100
+    assert {TruncationSchedule((1, 2), (7, 7)).draw_trajectory(draw, 0) for _ in range(20)} == {7}
+
+
+def test_training_tasks_come_from_every_source_equally_often(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    tables = {"names": np.array(["a", "b", "tiny"]), "family": np.array(["a", "b", "c"])}
+    for name, rows in (("a", 40), ("b", 40), ("tiny", 4)):
+        tables |= {f"{name}/x": rng.random((rows, 3), dtype=np.float32), f"{name}/y": np.arange(rows) % 2}
+    np.savez(tmp_path / "tables.npz", **tables)
+    images = {"x": rng.random((60, 6, 6), dtype=np.float32), "y": np.arange(60) % 4}
+    np.savez(tmp_path / "images.npz", **images)
+    settings = {
+        "sources": [f"npz:{tmp_path}/images.npz", f"npz:{tmp_path}/tables.npz"],
+        "size": [6, 4],
+        "ways": [3, 4],
+        "shots": [1, 3],
+        "queries": 3,
+    }
+    source = training_tasks(Config.model_validate({"tasks": settings}))
+    draw = generator()
+    drawn = Counter(
+        (task.dataset.name.rpartition("/")[2], task.inputs) for task in (source.draw(draw) for _ in range(400))
+    )
+    # images at two sizes; of the tables, the one with too few rows is not used
+    assert set(drawn) == {("npz:images.npz", 36), ("npz:images.npz", 16), ("a", 3), ("b", 3)}
+    assert all(60 < count < 140 for count in drawn.values())
+    source = training_tasks(Config.model_validate({"tasks": settings | {"leave_out": ["a"]}}))
+    assert "a" not in {dataset.name.rpartition("/")[2] for dataset in source.datasets}
+    with pytest.raises(ValueError, match=r"tables.npz: every table is left out or has too few"):
+        training_tasks(Config.model_validate({"tasks": settings | {"leave_out": ["a", "b"]}}))
