@@ -80,7 +80,7 @@ class Trainer:
         networks = NetworkChoice(config.network.hidden, config.network.outputs, config.network.activations)
         schedule = TruncationSchedule(config.inner.unroll, config.inner.length)
         self.trajectories = Trajectories(self.source, networks, schedule, self.device)
-        self.estimator = self.make_estimator(recompute=config.inner.recompute is not False)
+        self.estimator = self.make_estimator(config.inner.recompute is not False, compiled=config.inner.compile)
         options = dict(config.rule.options)
         if "seed" in rule_options(config.rule.name):
             options.setdefault("seed", config.seed)
@@ -108,9 +108,9 @@ class Trainer:
                     "run_dir"
                 )
 
-    def make_estimator(self, recompute: bool) -> OuterEstimator:
+    def make_estimator(self, recompute: bool, *, compiled: bool = False) -> OuterEstimator:
         """The config's outer estimator, with each inner step run again in the backward pass or its graph kept."""
-        return TruncatedBackprop(self.config.outer.penalty, recompute)
+        return TruncatedBackprop(self.config.outer.penalty, recompute, compiled)
 
     def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:
         """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.
