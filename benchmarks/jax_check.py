@@ -1,7 +1,7 @@
 """Holds the JAX versions to the stored reference vectors and to this program, before they are timed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -12,6 +12,7 @@ from jax import Array
 from torch import Tensor
 
 from benchmarks import jax_metz
+from benchmarks.gradient_error import flat
 from benchmarks.jax_mlp import forward
 from benchmarks.jax_objective import objective
 from benchmarks.jax_workloads import Arrays, array, compiled
@@ -71,9 +72,9 @@ def check_workload(setting: Setting) -> None:
     norm and direction: a relu input within rounding of zero may fall on the other side, which moves that of B1 by 2 %.
     A State is judged by its change since the start.
     """
-    found, expected = _flat(compiled(setting)()), _flat(ours(setting, recompute=True))
+    found, expected = flat(compiled(setting)()), flat(ours(setting, recompute=True))
     if setting.workload.apply:
-        start = _flat(list(setting.pieces[0].state.values()))
+        start = flat(list(setting.pieces[0].state.values()))
         errors = {"relative norm": (relative_norm(found - start, expected - start), ROUNDED_STATE)}
     else:
         errors = {
@@ -86,11 +87,6 @@ def check_workload(setting: Setting) -> None:
                 f"the JAX version is not timed: its result differs from this program's by {error:.1e} ({kind}), "
                 f"expected at most {limit:.1e}"
             )
-
-
-def _flat(arrays: Sequence[Array | Tensor]) -> np.ndarray:
-    """All numbers of ``arrays`` in float64, one after the other."""
-    return np.concatenate([np.asarray(value, np.float64).ravel() for value in arrays])
 
 
 def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -117,7 +117,8 @@ def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: 
     zs[0] = standard[0]
     ends = [len(UPPER) * channels, len(UPPER) * channels + 1, len(UPPER) * channels + 1 + errors]
     new: State = {"t": state["t"] + 1}
-    error = upper = rate = mixing = None  # of the layer above, once there is one
+    error = upper = None
+    rate = mixing = jnp.zeros(())  # of the layer above, once there is one
     for layer in range(top, -1, -1):
         context = layer_context(state, layer, top)
         unit = unit_inputs(state, xs[layer], layer, context)

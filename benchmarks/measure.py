@@ -6,50 +6,80 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from benchmarks.gradient_error import gradient_error
 from benchmarks.workloads import WORKLOADS, Setting, multiply_adds, naive, ours, prepare
 
-
-def implementations() -> tuple[str, ...]:
-    """The names that ``measure`` takes: "jax" is one of them where JAX is installed."""
-    return ("ours", "naive", "jax") if importlib.util.find_spec("jax") else ("ours", "naive")
+SQUARES = {"cpu": (256, 512, 1024), "cuda": (1024, 4096, 8192)}
+"""Sizes of the products that the rate of a device is measured with."""
 
 
-def multiply_adds_per_second() -> float:
-    """The best median rate of float32 square products of 256 to 1024, on the threads in use."""
+@dataclass(frozen=True)
+class Conditions:
+    """How workloads are run."""
+
+    threads: int = 1
+    repeats: int = 7
+    """Timed runs after the first."""
+    device: str = "cpu"
+    precision: str = "highest"
+    """Of float32 products, as ``torch.set_float32_matmul_precision`` takes it."""
+    recompute: bool = False
+    compiled: bool = False
+    """Whether this program's inner step goes through ``torch.compile``."""
+    error: bool = False
+    """Whether the meta-gradient is also compared with one in float64."""
+
+
+def implementations(device: str) -> tuple[str, ...]:
+    """The names that ``measure`` takes: on a CPU "jax" is one of them where JAX is installed."""
+    return ("ours", "naive", "jax") if device == "cpu" and importlib.util.find_spec("jax") else ("ours", "naive")
+
+
+def multiply_adds_per_second(device: str) -> float:
+    """The best median rate of float32 square products in the precision that is set, on the threads in use."""
     rates = []
-    for size in (256, 512, 1024):
-        a, b = torch.rand(size, size), torch.rand(size, size)
-        rates.append(size**3 / _median(lambda a=a, b=b: a @ b, 9)[0])  # type: ignore[misc]
+    for size in SQUARES[device]:
+        a, b = torch.rand(size, size, device=device), torch.rand(size, size, device=device)
+        rates.append(size**3 / _median(lambda a=a, b=b: a @ b, 9, device)[0])  # type: ignore[misc]
     return max(rates)
 
 
-def _median(work: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median seconds of ``repeats`` runs, and the seconds of the first run before them."""
+def _median(work: Callable[[], object], repeats: int, device: str) -> tuple[float, float]:
+    """Median seconds of ``repeats`` runs, and those of the first run before them, each until the device is done."""
     seconds = []
     for _ in range(repeats + 1):
         started = time.perf_counter()
         work()
+        if device == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:]), seconds[0]
 
 
-def measure(name: str, implementation: str, threads: int, repeats: int, recompute: bool) -> dict[str, Any]:
-    """The figures of one workload: seconds, throughput, floor and peak memory of this process.
+def measure(name: str, implementation: str, conditions: Conditions) -> dict[str, Any]:
+    """The figures of one workload: seconds, throughput, floor and peak memory of this process and of its device.
 
     JAX always recomputes, since it is faster so, and its first run compiles.
     """
-    torch.set_num_threads(threads)
-    setting = prepare(WORKLOADS[name])
-    run = _work(setting, implementation, threads, recompute)
-    rate = multiply_adds_per_second()
-    median, first = _median(run, repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rate = max(rate, multiply_adds_per_second())
+    torch.set_num_threads(conditions.threads)
+    torch.set_float32_matmul_precision(conditions.precision)
+    device = conditions.device
+    setting = prepare(WORKLOADS[name], device)
+    run = _work(setting, implementation, conditions)
+    rate = multiply_adds_per_second(device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    median, first = _median(run, conditions.repeats, device)
+    peak = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if device == "cuda":
+        peak["peak_device_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    rate = max(rate, multiply_adds_per_second(device))
     floor = multiply_adds(setting) / rate
     return {
         "workload": name,
@@ -59,19 +89,24 @@ def measure(name: str, implementation: str, threads: int, repeats: int, recomput
         "steps_tasks_per_s": setting.workload.steps * setting.workload.tasks / median,
         "floor_s": floor,
         "ratio_to_floor": median / floor,
-        "peak_rss_mb": peak,
-        "threads": threads,
+        **peak,
+        "threads": conditions.threads,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "precision": conditions.precision,
+        **(gradient_error(setting, run()) if conditions.error else {}),
     }
 
 
-def _work(setting: Setting, implementation: str, threads: int, recompute: bool) -> Callable[[], object]:
+def _work(setting: Setting, implementation: str, conditions: Conditions) -> Callable[[], Sequence[Any]]:
     """What is timed."""
     if implementation == "jax":
-        _limit_jax(threads)
+        _limit_jax(conditions.threads)
         from benchmarks.jax_workloads import compiled
 
         return compiled(setting)
-    return (lambda: ours(setting, recompute)) if implementation == "ours" else (lambda: naive(setting))
+    if implementation == "naive":
+        return lambda: naive(setting)
+    return lambda: ours(setting, conditions.recompute, conditions.compiled)
 
 
 def _limit_jax(threads: int) -> None:

@@ -4,7 +4,8 @@ Shapes: T tasks, B examples, D inputs, K steps.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -61,8 +62,8 @@ class Setting:
     pieces: list[Piece]
 
 
-def prepare(workload: Workload) -> Setting:
-    """The rule, base networks, batches and episodes of ``workload``."""
+def prepare(workload: Workload, device: str = "cpu") -> Setting:
+    """The rule, base networks, batches and episodes of ``workload`` on ``device``, the same numbers on any."""
     generator = torch.Generator().manual_seed(0)
     rule = make_rule(workload.rule, **workload.options)
     network = MLP(workload.sizes)
@@ -83,19 +84,41 @@ def prepare(workload: Workload) -> Setting:
         )
         for _ in range(workload.tasks)
     ]
-    return Setting(workload, rule, network, pieces)
+    return _moved(Setting(workload, rule, network, pieces), device, torch.float32)
 
 
-def ours(setting: Setting, recompute: bool) -> list[Tensor]:
+def in_float64(setting: Setting) -> Setting:
+    """The same numbers in float64, on the same device."""
+    return _moved(setting, setting.pieces[0].unlabelled.device, torch.float64)
+
+
+def _moved(setting: Setting, device: torch.device | str, dtype: torch.dtype) -> Setting:
+    def moved(value: Tensor) -> Tensor:
+        return value.to(device, dtype if value.is_floating_point() else None)
+
+    pieces = [
+        replace(
+            piece,
+            state={name: moved(value) for name, value in piece.state.items()},
+            unlabelled=moved(piece.unlabelled),
+            episodes=tuple(Episode(*map(moved, episode)) for episode in piece.episodes),
+        )
+        for piece in setting.pieces
+    ]
+    return replace(setting, rule=deepcopy(setting.rule).to(device, dtype), pieces=pieces)
+
+
+def ours(setting: Setting, recompute: bool, compiled: bool = False) -> list[Tensor]:
     """The meta-gradient by ``TruncatedBackprop``, or the last State by ``unroll``."""
     rule, theta = setting.rule, dict(setting.rule.named_parameters())
     if not setting.workload.apply:
-        estimate = TruncatedBackprop(recompute=recompute).estimate(rule, theta, setting.pieces)
+        estimate = TruncatedBackprop(recompute=recompute, compiled=compiled).estimate(rule, theta, setting.pieces)
         return list(estimate.update.values())
     state = stack_states([piece.state for piece in setting.pieces])
     views = {"unlabelled": torch.stack([piece.unlabelled for piece in setting.pieces], 1)}
     with torch.no_grad():
-        last = unroll(rule, theta, setting.network, state, views, read_points=(setting.workload.steps,))[0]
+        points = (setting.workload.steps,)
+        last = unroll(rule, theta, setting.network, state, views, read_points=points, compiled=compiled)[0]
     return [last[name][0] for name in setting.pieces[0].state]
 
 

@@ -1,7 +1,7 @@
 """Unrolling a rule: K inner steps of T tasks at once, differentiable in θ and in the starting state."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from math import isqrt
 from typing import Any, cast
@@ -22,14 +22,34 @@ Views = Mapping[str, Tensor]
 LONG = 25
 """Inner steps from which on States between steps take more memory than they are worth."""
 
+COMPILED = 64
+"""Compiled steps that are kept."""
 
-def batched_step(rule: Rule, theta: Theta, network: Network) -> Callable[[State, Views], State]:
-    """One inner step of T tasks: a function of a State [T, ...] and views [T, ...] that returns a State [T, ...]."""
+
+def batched_step(rule: Rule, theta: Theta, network: Network, compiled: bool = False) -> Callable[[State, Views], State]:
+    """One inner step of T tasks: a function of a State [T, ...] and views [T, ...] that returns a State [T, ...].
+
+    ``compiled`` takes the vmapped step through ``torch.compile``, once for every rule, network and T.
+    """
+    if compiled:
+        return partial(_compiled(rule, network), dict(theta))
 
     def step(state: State, views: Views) -> State:
         return cast(State, functional_call(rule, dict(theta), ("batched_step", network, state, views)))
 
     return step
+
+
+@lru_cache(maxsize=COMPILED)
+def _compiled(rule: Rule, network: Network) -> Callable[[dict[str, Tensor], State, Views], State]:
+    """The vmapped step as a compiled function of θ, a State and views. Kept, since compiling takes minutes."""
+    # All of these share one code object, for which torch allows few versions unless told otherwise.
+    torch._dynamo.config.recompile_limit = COMPILED
+
+    def step(theta: dict[str, Tensor], state: State, views: Views) -> State:
+        return cast(State, functional_call(rule, theta, ("vmapped_step", network, state, views)))
+
+    return cast(Callable[[dict[str, Tensor], State, Views], State], torch.compile(step, dynamic=False, fullgraph=True))
 
 
 class _Node(torch.autograd.Function):
@@ -47,7 +67,7 @@ class _Node(torch.autograd.Function):
             ctx.graph = _graph(run, tensors, ctx.needs_input_grad[2:])
             return tuple(result.detach() for result in ctx.graph[1])
         ctx.save_for_backward(*tensors)
-        return run(*tensors)
+        return run(*(tensor.detach() for tensor in tensors))
 
     @staticmethod
     @once_differentiable
@@ -74,7 +94,14 @@ def _graph(
 
 
 def _as_node(
-    rule: Rule, theta: Theta, network: Network, state: State, steps: Sequence[Callable[[], Views]], *, recompute: bool
+    rule: Rule,
+    theta: Theta,
+    network: Network,
+    state: State,
+    steps: Sequence[Callable[[], Views]],
+    *,
+    recompute: bool,
+    compiled: bool,
 ) -> State:
     """The State after ``steps``, each given by its views, as one node of the graph.
 
@@ -86,10 +113,10 @@ def _as_node(
         weights = dict(zip(names, tensors[: len(names)], strict=True))
         new: State = dict(zip(keys, tensors[len(names) :], strict=True))
         if len(steps) == 1:
-            new = batched_step(rule, weights, network)(new, steps[0]())
+            new = batched_step(rule, weights, network, compiled)(new, steps[0]())
         else:
             for step in steps:
-                new = _as_node(rule, weights, network, new, [step], recompute=recompute)
+                new = _as_node(rule, weights, network, new, [step], recompute=recompute, compiled=compiled)
         return tuple(new[key] for key in keys)
 
     results = cast(tuple[Tensor, ...], _Node.apply(run, not recompute, *theta.values(), *state.values()))
@@ -105,6 +132,7 @@ def unroll(
     *,
     read_points: Sequence[int],
     recompute: bool = True,
+    compiled: bool = False,
 ) -> list[State]:
     """The States [T, ...] after each of ``read_points`` (rising counts of steps from 0; the last one ends the unroll).
 
@@ -112,7 +140,7 @@ def unroll(
     another one. With ``recompute`` each step runs again in the backward pass, and only the States between steps are
     kept. ``LONG`` steps or more go in segments of sqrt(K): then only the States between segments are kept and each step
     runs once more, so that memory hardly grows with K. The gradient, in θ and in the starting state, once, is the same
-    to the bit.
+    to the bit. ``compiled`` is for ``batched_step``.
     Raises ValueError when a view is missing, K is too small or points do not rise.
     """
     missing = [name for name in rule.consumes if name not in views]
@@ -131,9 +159,9 @@ def unroll(
     for start, end in pairwise(ends):
         steps = [partial(_views_of, consumed, step) for step in range(start, end)]
         if torch.is_grad_enabled():
-            state = _as_node(rule, theta, network, state, steps, recompute=recompute)
+            state = _as_node(rule, theta, network, state, steps, recompute=recompute, compiled=compiled)
         else:
-            state = batched_step(rule, theta, network)(state, steps[0]())
+            state = batched_step(rule, theta, network, compiled)(state, steps[0]())
         if end in read_points:
             reads.append(state)
     return reads

@@ -165,6 +165,9 @@ class InnerConfig(Section):
         default="auto",
         description="run each step again in the backward pass, saving memory: auto (where it is short), true, or false",
     )
+    compile: bool = Field(
+        default=False, description="torch.compile the inner step: minutes for each network shape, before it may pay"
+    )
 
     @model_validator(mode="after")
     def _fit_into_each_other(self) -> Self:
@@ -233,6 +236,10 @@ class Config(Section):
     outer_steps: Count = Field(default=300, description="outer steps in all")
     device: Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:\d+)?)$")] = Field(
         default="cpu", description="cpu, cuda or cuda:N"
+    )
+    matmul_precision: Literal["highest", "high", "medium"] = Field(
+        default="highest",
+        description="float32 products on a GPU: highest (float32), high (TF32) or medium (bfloat16 where supported)",
     )
     threads: Annotated[int, Field(ge=0)] = Field(default=1, description="CPU threads; 0 leaves PyTorch's own choice")
     tracking: Literal["auto", "online", "offline", "off"] = Field(

@@ -103,12 +103,13 @@ class TruncatedBackprop:
     """The gradient of the meta-objective at the read points, through one piece of unroll from a detached state.
 
     Metz et al. (2019), section 5.3. ``penalty`` is the ridge penalty of the readout; ``recompute`` trades a second
-    forward pass for memory. Pieces of equal shape run as one batch. A task whose state, loss or gradient is not finite
-    is left out as if it had not been there.
+    forward pass for memory; ``compiled`` takes the inner step through ``torch.compile``. Pieces of equal shape run as
+    one batch. A task whose state, loss or gradient is not finite is left out as if it had not been there.
     """
 
     penalty: float = 0.1
     recompute: bool = True
+    compiled: bool = False
 
     def estimate(self, rule: Rule, theta: Theta, pieces: Sequence[Piece]) -> Estimate:
         """Mean gradient over the tasks with finite numbers, each task weighted the same."""
@@ -171,6 +172,7 @@ class TruncatedBackprop:
             {"unlabelled": _Batches(pieces)},
             read_points=first.read_points,
             recompute=self.recompute,
+            compiled=self.compiled,
         )
 
         def read(state: State, episode: Episode) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from outer_loop.config import Config
 NEW_ON_RESUME = frozenset(
     {
         *("outer_steps", "tracking", "checkpoint_every", "keep", "threads", "device", "run_dir", "inner.recompute"),
+        *("inner.compile", "matmul_precision"),  # speed, at the price of rounding
         *("outer.learning_rate", "outer.final_learning_rate", "outer.clip"),  # what a run that diverged needs to go on
     }
 )

@@ -100,7 +100,7 @@ class Trainer:
         self.trajectories = Trajectories(
             self.source, networks, config.tasks.batch, schedule, config.outer.team, self.device
         )
-        self.estimator = self.make_estimator(recompute=config.inner.recompute is not False)
+        self.estimator = self.make_estimator(config.inner.recompute is not False, compiled=config.inner.compile)
         rule = starting_rule(config).to(self.device)
         self.state = TrainingState(
             rule=rule,
@@ -125,9 +125,9 @@ class Trainer:
                     "run_dir"
                 )
 
-    def make_estimator(self, recompute: bool) -> OuterEstimator:
+    def make_estimator(self, recompute: bool, *, compiled: bool = False) -> OuterEstimator:
         """The config's outer estimator, with each inner step run again in the backward pass or its graph kept."""
-        return TruncatedBackprop(self.config.outer.penalty, recompute)
+        return TruncatedBackprop(self.config.outer.penalty, recompute, compiled)
 
     def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:
         """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.

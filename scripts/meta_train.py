@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, resume = parse(argv)
     if config.threads:
         torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision(config.matmul_precision)
     try:
         with open_ranks() as ranks:
             return train(config, resume or ranks.restarted, ranks)
@@ -60,7 +61,7 @@ def train(config: Config, resume: bool, ranks: Ranks) -> int:
     trainer = Trainer(config, ranks.from_first(lambda: starting_point(run_dir, resume)), ranks)
     judged_on = report_sources(config)
     plan = plan_run(trainer)
-    trainer.estimator = trainer.make_estimator(plan.recompute)
+    trainer.estimator = trainer.make_estimator(plan.recompute, compiled=config.inner.compile)
     start = trainer.state.outer_step
     with (
         Progress(config.outer_steps, start, shown=ranks.first) as progress,

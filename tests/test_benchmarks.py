@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
+from benchmarks.gradient_error import gradient_error
 from benchmarks.measure import implementations
 from benchmarks.naive_metz import step
-from benchmarks.workloads import Workload, naive, ours, prepare
+from benchmarks.workloads import Workload, in_float64, naive, ours, prepare
 from inner_loop.mlp import MLP
 from scripts.benchmark import main
 from update_rules.metz import Metz
@@ -36,12 +37,30 @@ def test_ours_is_the_naive_loop(rule: str, options: dict[str, int], apply: bool)
 
 
 def test_the_script_prints_a_line_for_each_implementation(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["A8", "--json", "--repeats", "1"]) == 0
+    assert main(["A8", "--json", "--repeats", "1", "--error"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["implementation"] for line in lines] == list(implementations())
+    assert [line["implementation"] for line in lines] == list(implementations("cpu"))
     for line in lines:
         assert line["ratio_to_floor"] == pytest.approx(line["median_s"] / line["floor_s"])
         assert line["threads"] == 1
+        assert 0 < line["gradient_error"] < 5e-2
+        assert line["one_minus_cosine"] < 1e-3
+
+
+def test_the_error_of_a_gradient_is_its_distance_from_float64() -> None:
+    setting = prepare(Workload("hebbian", (9, 6, 4), 8, 2, 2))
+    exact = ours(in_float64(setting), recompute=False)
+    assert {value.dtype for value in exact} == {torch.float64}
+    assert gradient_error(setting, exact) == {"gradient_error": 0.0, "one_minus_cosine": pytest.approx(0, abs=1e-12)}
+    assert gradient_error(setting, [2 * value for value in exact])["gradient_error"] == pytest.approx(1)
+    applied = prepare(Workload("hebbian", (9, 6, 4), 8, 2, 2, apply=True))
+    assert gradient_error(applied, ours(applied, recompute=False))["gradient_error"] is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_without_a_gpu_the_benchmark_says_so() -> None:
+    with pytest.raises(ValueError, match="got device=cuda, but PyTorch finds no CUDA device here"):
+        main(["A8", "--device", "cuda"])
 
 
 def test_an_unknown_workload_is_named() -> None:

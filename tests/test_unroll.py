@@ -4,11 +4,18 @@ import torch
 from inner_loop.mlp import MLP
 from inner_loop.states import detach_state, finite_tasks, stack_states, unstack_state
 from inner_loop.unroll import unroll
-from update_rules.contract import State
+from update_rules.contract import Rule, State
+from update_rules.hebbian import Hebbian
 from update_rules.neuron_local import NeuronLocal
+from update_rules.registry import RULES, make_rule
 
 NETWORK = MLP((6, 5, 4))
 TASKS, STEPS = 3, 4
+SMALL: dict[str, dict[str, int]] = {
+    "metz": {"outputs": 4, "hidden": 4, "top_hidden": 4, "delta_channels": 3, "readout_channels": 2},
+    "neuron_local": {"hidden": 4},
+    "hebbian": {},
+}
 
 
 @pytest.fixture
@@ -16,7 +23,7 @@ def rule() -> NeuronLocal:
     return NeuronLocal(hidden=5, error_channels=2, readout_channels=1)
 
 
-def start(rule: NeuronLocal) -> State:
+def start(rule: Rule) -> State:
     draw = torch.Generator().manual_seed(0)
     return stack_states([rule.init_state(NETWORK, draw) for _ in range(TASKS)])
 
@@ -41,6 +48,47 @@ def test_recomputation_gives_the_same_gradient_to_the_bit(rule: NeuronLocal, lon
     monkeypatch.setattr("inner_loop.unroll.LONG", long)  # at 4, in two segments
     for kept, recomputed in zip(gradient(rule, False), gradient(rule, True), strict=True):
         assert torch.equal(kept, recomputed)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # in torch itself
+def test_a_compiled_step_gives_the_same_gradient() -> None:
+    rule = Hebbian()
+    for network in (NETWORK, MLP((6, 4))):
+        state = stack_states([rule.init_state(network, torch.Generator().manual_seed(0)) for _ in range(TASKS)])
+        draw = torch.Generator().manual_seed(2)
+        along = {name: torch.randn(value.shape, generator=draw) for name, value in state.items()}
+
+        def found(compiled: bool, network: MLP = network, state: State = state, along: State = along) -> State:
+            theta, views = dict(rule.named_parameters()), {"unlabelled": stream()}
+            (last,) = unroll(rule, theta, network, state, views, read_points=[STEPS], compiled=compiled)
+            loss = sum((value * along[name]).sum() for name, value in last.items())
+            gradients = torch.autograd.grad(loss, list(theta.values()), materialize_grads=True)
+            return dict(zip(theta, gradients, strict=True))
+
+        torch.testing.assert_close(found(True), found(False), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("recompute", [True, False])
+def test_the_unroll_never_waits_for_the_device(name: str, recompute: bool) -> None:
+    # On the meta device there are no values: whatever reads one, moves one or mixes devices is an error.
+    rule = make_rule(name, **SMALL[name])
+    state = {key: value.to("meta").requires_grad_() for key, value in start(rule).items()}
+    theta, views = dict(rule.to("meta").named_parameters()), {"unlabelled": stream().to("meta")}
+    reads = unroll(rule, theta, NETWORK, state, views, read_points=[2, STEPS], recompute=recompute)
+    loss = sum(value.square().sum() for read in reads for value in read.values())
+    gradients = torch.autograd.grad(loss, [*theta.values(), *state.values()], materialize_grads=True)
+    assert {gradient.device.type for gradient in gradients} == {"meta"}
+    with torch.no_grad():
+        unroll(rule, theta, NETWORK, state, views, read_points=[STEPS])
+
+
+def test_the_meta_device_refuses_what_waits() -> None:
+    value = torch.zeros(3, device="meta")
+    for wait in (lambda: bool(value.sum()), lambda: value[0].item(), value.cpu, lambda: value + torch.zeros(3)):
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            wait()
 
 
 def test_read_points_are_the_states_on_the_way(rule: NeuronLocal) -> None:

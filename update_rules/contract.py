@@ -49,6 +49,10 @@ class Network(Protocol):
         """
         ...
 
+    def __hash__(self) -> int:
+        """Equal networks run as one batch and share a compiled step."""
+        ...
+
 
 class Rule(nn.Module):
     """A learned update rule. Its parameters and buffers are the θ that the outer loop improves.
@@ -86,6 +90,10 @@ class Rule(nn.Module):
         A rule whose time matters may compute the same faster. It need not work under vmap then, and its gradient may be
         taken once only.
         """
+        return self.vmapped_step(network, state, views)
+
+    def vmapped_step(self, network: Network, state: State, views: Views) -> State:
+        """What ``batched_step`` computes, by vmap of ``step``: slower, but ``torch.compile`` can take it."""
 
         def step(state: State, views: Views) -> State:
             return self.step(network, state, views)
@@ -97,7 +105,7 @@ class Rule(nn.Module):
         return network.forward(state, x).x[-1]
 
     def forward(self, method: str, *arguments: Any) -> Any:
-        """``step``, ``batched_step`` or ``features`` by name: ``torch.func.functional_call`` calls a module only."""
+        """A method such as ``step`` by name: ``torch.func.functional_call`` calls a module only."""
         return getattr(self, method)(*arguments)
 
     def describe(self) -> dict[str, float]:

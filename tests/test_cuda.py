@@ -1,0 +1,75 @@
+"""A run on a GPU, as a user would start it. Skipped where there is none."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from inner_loop.mlp import MLP
+from inner_loop.states import stack_states
+from inner_loop.unroll import unroll
+from outer_loop.checkpoint import load_checkpoint
+from scripts import benchmark, evaluate, meta_train
+from update_rules.registry import RULES, make_rule
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+OPTIONS = {
+    "metz": {"outputs": 4, "hidden": 4, "top_hidden": 4, "delta_channels": 3, "readout_channels": 2},
+    "neuron_local": {"hidden": 4},
+    "hebbian": {},
+}
+
+
+def theta(run_dir: Path) -> torch.Tensor:
+    saved = load_checkpoint(run_dir / "checkpoints" / "last.pt")["state"]["theta"]
+    return torch.cat([value.flatten() for value in saved.values()])
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_a_run_trains_resumes_and_is_near_the_one_on_the_cpu(
+    name: str, tiny_config: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    rule = f"rule={json.dumps({'name': name, 'options': OPTIONS[name]})}"
+    for device in ("cuda", "cpu"):
+        assert meta_train.main(tiny_config(device, rule, f"device={device}", "outer_steps=3")) == 0
+        assert meta_train.main([*tiny_config(device, rule, f"device={device}"), "--resume"]) == 0
+    gpu, cpu = theta(tmp_path / "cuda"), theta(tmp_path / "cpu")
+    assert float((gpu - cpu).norm() / cpu.norm()) < 1e-2
+    assert (tmp_path / "cuda" / "report" / "index.html").exists()
+    trained = str(tmp_path / "cuda" / "rule.safetensors")
+    assert evaluate.main(["--rule", trained, "--data", "digits", "--outputs", "4", "--tasks", "2", "--steps", "3"]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+@pytest.mark.parametrize("recompute", [True, False])
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_the_unroll_never_waits_for_the_device(name: str, recompute: bool) -> None:
+    rule, network = make_rule(name, **OPTIONS[name]), MLP((6, 5, 4))
+    draw = torch.Generator().manual_seed(0)
+    start = stack_states([rule.init_state(network, draw) for _ in range(3)])
+    state = {key: value.cuda() for key, value in start.items()}
+    views = {"unlabelled": torch.rand(4, 3, 8, 6, generator=draw).cuda()}
+    weights = dict(rule.cuda().named_parameters())
+
+    def gradient() -> list[torch.Tensor]:
+        (last,) = unroll(rule, weights, network, state, views, read_points=[4], recompute=recompute)
+        loss = sum(value.square().sum() for value in last.values())
+        return list(torch.autograd.grad(loss, list(weights.values()), materialize_grads=True))
+
+    gradient()  # loads the libraries, which waits
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        gradient()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_benchmark_measures_the_device(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main(["A8", "--device", "cuda", "--json", "--repeats", "1", "--error"]) == 0
+    for line in map(json.loads, capsys.readouterr().out.splitlines()):
+        assert line["device"] == torch.cuda.get_device_name()
+        assert line["peak_device_mb"] > 0
+        assert line["gradient_error"] < 5e-2
