@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from outer_loop.evaluation import METHODS
+from outer_loop.methods import METHODS
 from scripts import evaluate
 from update_rules.hebbian import Hebbian
 from update_rules.rule_file import save_rule
@@ -33,7 +33,9 @@ def test_table_json_and_plot(tmp_path: Path, rule: str, capsys: pytest.CaptureFi
     results = json.loads(json_file.read_text())
     assert [(row["source"], row["method"]) for row in results["rows"]] == [(s, m) for s in sources for m in METHODS]
     for row in results["rows"]:
-        assert set(row) == {"method", "source", "ways", "shots", "readout", "accuracy", "ci95", "tasks", "seed"}
+        assert set(row) == {
+            *("method", "source", "ways", "shots", "readout", "setting", "accuracy", "ci95", "tasks", "seed")
+        }
         assert (row["ways"], row["shots"], row["tasks"], row["seed"]) == (2, 2, 4, 9)
         assert f"{100 * row['accuracy']:.1f} ± {100 * row['ci95']:.1f}" in table
     assert results["meta"]["split_seed"] == 5
@@ -65,7 +67,7 @@ def test_table_json_and_plot(tmp_path: Path, rule: str, capsys: pytest.CaptureFi
         (["--plot", "/"], "cannot write /: it is a folder"),
         (["--hidden", "0"], "argument --hidden: got '0'"),
         (["--activation", "sin"], "invalid choice: 'sin'"),
-        (["--sweep"], "unrecognized arguments: --sweep"),
+        (["--sweep", "colour"], "invalid choice: 'colour'"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path: Path, rule: str, extra: list[str], message: str) -> None:
