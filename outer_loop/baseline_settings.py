@@ -23,7 +23,7 @@ class WhiteningSettings:
 class KMeansSettings:
     """``features`` of the distances d to the centroids: mean(d) - d where positive ("triangle"), -d or -d²."""
 
-    features: Literal["triangle", "distance", "square"] = "triangle"
+    features: Literal["triangle", "distance", "square"] = "distance"
     examples: int = 1000
 
 
@@ -35,7 +35,7 @@ class AutoencoderSettings:
     """
 
     steps: int = 400
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     dropped: float = 0.0
     likelihood: Literal["bernoulli", "squared"] = "bernoulli"
     code: Literal["activation", "linear"] = "linear"
@@ -46,8 +46,8 @@ class VaeSettings:
     """``steps`` of Adam on the evidence lower bound with ``beta`` times the divergence from the prior."""
 
     steps: int = 400
-    learning_rate: float = 3e-3
-    beta: float = 1.0
+    learning_rate: float = 1e-2
+    beta: float = 0.03
     likelihood: Literal["bernoulli", "squared"] = "bernoulli"
 
 
@@ -56,7 +56,7 @@ class ContrastiveSettings:
     """``steps`` of Adam that match an example and its copy with a share ``corrupted`` of other examples' inputs."""
 
     steps: int = 400
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     corrupted: float = 0.3
     temperature: float = 0.3
     code: Literal["activation", "linear"] = "activation"
@@ -66,10 +66,10 @@ class ContrastiveSettings:
 class SupervisedSettings:
     """``steps`` of Adam on the cross-entropy of the whole support set, whose inputs are dropped as by ``dropped``."""
 
-    steps: int = 100
-    learning_rate: float = 3e-3
+    steps: int = 300
+    learning_rate: float = 1e-2
     weight_decay: float = 0.0
-    dropped: float = 0.2
+    dropped: float = 0.5
     code: Literal["activation", "linear"] = "activation"
 
 

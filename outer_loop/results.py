@@ -148,26 +148,26 @@ def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any]) -> Re
         )
         by_method = diverged.setdefault(found["source"], {})
         by_method[found["method"]] = by_method.get(found["method"], 0) + found["diverged"]
-    rules = {_place(found): found for found in per_task if found["method"] == "rule"}
+    rules = [found for found in per_task if found["method"] == "rule"]
     for found in per_task:
-        rule = rules.get(_place(found))
-        if rule is None or found["method"] == "rule":
-            continue
-        lead = paired_difference(rule["accuracies"], found["accuracies"])
-        differences.append(
-            {
-                "method": "rule",
-                "minus": found["method"],
-                "source": found["source"],
-                "shots": found["shots"],
-                "readout": found["readout"],
-                "setting": found["setting"],
-                "difference": lead.value,
-                "ci95": lead.ci95,
-                "tasks": len(found["accuracies"]),
-                "seed": found["seed"],
-            }
-        )
+        for rule in rules if found["method"] != "rule" else []:
+            if not comparable(rule, found):
+                continue
+            lead = paired_difference(rule["accuracies"], found["accuracies"])
+            differences.append(
+                {
+                    "method": "rule",
+                    "minus": found["method"],
+                    "source": found["source"],
+                    "shots": found["shots"],
+                    "readout": found["readout"],
+                    "setting": rule["setting"],
+                    "difference": lead.value,
+                    "ci95": lead.ci95,
+                    "tasks": len(found["accuracies"]),
+                    "seed": found["seed"],
+                }
+            )
     return {
         "rows": rows,
         "differences": differences,
@@ -210,5 +210,7 @@ def view(found: Mapping[str, Any]) -> View:
     return View(found["shots"], found["readout"], f"{name}={text}" if name else "", value)
 
 
-def _place(found: TaskAccuracies) -> tuple[str, int, View]:
-    return found["source"], found["seed"], view(found)
+def comparable(rule: TaskAccuracies, other: TaskAccuracies) -> bool:
+    """Whether the two are of the same tasks and readout, and of one setting unless ``other`` has none."""
+    places = [(found["source"], found["seed"], found["shots"], found["readout"]) for found in (rule, other)]
+    return places[0] == places[1] and other["setting"] in (rule["setting"], {})

@@ -13,7 +13,7 @@ from outer_loop import evaluation
 from outer_loop.baselines import PrincipalComponents, Raw
 from outer_loop.comparison import compare
 from outer_loop.evaluation import InnerTraining, evaluate_rule, measure_rule, train_task
-from outer_loop.few_shot_readout import few_shot_accuracy
+from outer_loop.few_shot_readout import READOUTS, few_shot_accuracy
 from outer_loop.methods import METHODS
 from outer_loop.paired_tasks import NETWORK, PairedTask, paired_tasks
 from outer_loop.source_evaluation import evaluate_source
@@ -202,6 +202,23 @@ def test_the_readout_knows_easy_answers_and_ignores_shift_and_scale() -> None:
     assert few_shot_accuracy(one_hot, y, torch.eye(3), torch.arange(3)) == 1.0
     assert few_shot_accuracy(x * math.nan, y, query, query_y) == pytest.approx(1 / 3)
     assert few_shot_accuracy(torch.ones(24, 2), y, torch.ones(150, 2), query_y) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("readout", list(READOUTS))
+def test_every_readout_tells_easy_classes_apart_from_one_label_each_and_more(readout: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shots in (1, 2, 6):
+        y = torch.arange(4).repeat(shots)
+        x, query = (torch.eye(4)[y] + 0.05 * torch.randn(len(y), 4, generator=generator) for _ in range(2))
+        assert few_shot_accuracy(x, y, query, y, readout) == 1.0
+        assert few_shot_accuracy(100 * x - 7, y, 100 * query - 7, y, readout) == 1.0
+        assert few_shot_accuracy(x * math.nan, y, query, y, readout) == 0.25
+        assert few_shot_accuracy(torch.ones_like(x), y, query, y, readout) <= 0.5
+
+
+def test_prototypes_are_class_means() -> None:
+    x, y = torch.tensor([[0.0], [2.0], [4.0], [10.0]]), torch.tensor([0, 0, 1, 1])  # means 1 and 7, half-way 4
+    assert few_shot_accuracy(x, y, torch.tensor([[3.9], [4.1]]), torch.tensor([0, 1]), "prototype") == 1.0
 
 
 def test_means_and_paired_differences_have_student_intervals() -> None:
