@@ -36,6 +36,9 @@ COLOURS = {
 }
 """The colour of each method, everywhere; they differ for colour-blind eyes too."""
 
+OTHER_COLOURS = ("#2f86c8", "#56b4e9", "#004c99", "#7aa6c2")
+"""For rules under names of their own, in turn."""
+
 LABEL_LENGTH = 22
 """Characters of a source's name that a figure has room for."""
 

@@ -7,19 +7,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from outer_loop import plots
 from outer_loop.methods import MEANING, METHODS
+from outer_loop.receptive_fields import Fields
 from outer_loop.results import Results, write_results
 from outer_loop.results_table import caption, cells, sources_of
 from outer_loop.statistics import Mean
 from update_rules.atomic_file import atomic_write
-
-Fields = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""First-layer weights [N, H, W] before and after training."""
 
 INTRODUCTION = (
     "An update rule changes the weights of a base network from unlabelled examples alone. This rule was learned: an "

@@ -1,11 +1,12 @@
 """Accuracy against what a sweep varies."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from outer_loop.plots import COLOURS, INK, figure_in_style, legend, short_label
+from outer_loop.plots import COLOURS, INK, OTHER_COLOURS, figure_in_style, legend, short_label
 from outer_loop.results import Results
 from outer_loop.results_table import pooled, views_of
 from outer_loop.statistics import Mean, mean_over_tasks
@@ -39,15 +40,17 @@ def line_figure(name: str, lines: Lines) -> Figure:
         values = list(dict.fromkeys(value for line in methods.values() for value in line if value is not None))
         numeric = all(isinstance(value, int | float) for value in values)
         places = dict(zip(values, values if numeric else range(len(values)), strict=True))
+        others = iter(cycle(OTHER_COLOURS))
         for method, line in methods.items():
+            colour = COLOURS.get(method) or next(others)
             if list(line) == [None]:
-                axis.axhline(100 * line[None].value, color=COLOURS[method], linestyle="--", linewidth=1, label=method)
+                axis.axhline(100 * line[None].value, color=colour, linestyle="--", linewidth=1, label=method)
                 continue
             axis.errorbar(
                 [places[value] for value in line],
                 [100 * mean.value for mean in line.values()],
                 [100 * mean.ci95 for mean in line.values()],
-                color=COLOURS[method],
+                color=colour,
                 marker="o",
                 markersize=3,
                 capsize=2,
