@@ -174,12 +174,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     variations = [Variation({}, inner, arguments.size, arguments.permute)]
     if arguments.sweep is not None:
         variations = vary(arguments.sweep, arguments.values, inner, arguments.size, arguments.permute)
+    made = {"command": command("evaluate", argv), **environment()}  # of the code that is about to run
     started = time.perf_counter()
     every = len(arguments.methods) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:
         found = measure(arguments, variations, rule, split_seed(header), advance)
-    seconds = round(time.perf_counter() - started, 1)
-    made = {"command": command("evaluate", argv), **environment(), "seconds": seconds}
+    made["seconds"] = round(time.perf_counter() - started, 1)
     results = summarise(found, {**settings(arguments, header), **made})
     console = Console()
     if not console.is_terminal:  # a file has room for every column

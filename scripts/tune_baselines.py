@@ -140,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     writable(arguments.out)
     torch.set_num_threads(arguments.threads)
+    made = {"command": command("tune_baselines", argv), "commit": commit()}  # of the code that is about to run
     entries: dict[str, Any] = {}
     if arguments.out.exists():
         read_settings(arguments.out)  # so that a file of another kind is not overwritten
@@ -155,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in arguments.data
     }
     for method, entry in tune(arguments, sources):
-        entries[method] = {**entry, "command": command("tune_baselines", argv), "commit": commit()}
+        entries[method] = {**entry, **made}
         write(arguments.out, entries)
     return 0
 
