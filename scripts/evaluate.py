@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     variations = [Variation({}, inner, arguments.size, arguments.permute)]
     if arguments.sweep is not None:
         variations = vary(arguments.sweep, arguments.values, inner, arguments.size, arguments.permute)
-    made = {"command": command("evaluate", argv), **environment()}  # of the code that is about to run
+    made: dict[str, Any] = {"command": command("evaluate", argv), **environment()}  # of the code that is about to run
     started = time.perf_counter()
     every = len(arguments.methods) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:
