@@ -1,48 +1,102 @@
-"""Hand-written company for a rule: features that need no learned rule."""
+"""Hand-written company for a rule without gradients: inputs, components, centroids, random weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from torch import Tensor
+from torch import Generator, Tensor
 
-from outer_loop.few_shot_readout import few_shot_accuracy
-from outer_loop.paired_tasks import PairedTask
+from inner_loop.mlp import MLP
+from outer_loop.baseline_settings import KMeansSettings, WhiteningSettings
+from outer_loop.evaluation import InnerTraining, base_network, frozen_embedding
+from outer_loop.method import Embed, Method
+from outer_loop.paired_tasks import BASELINE, NETWORK, PairedTask
+from tasks.task import Episode
+from update_rules.contract import State
 
 EXACT_PCA_INPUTS = 1000
 """Up to this width principal components come from an eigendecomposition, above it from a randomised one."""
 
-Embedding = Callable[[PairedTask, Tensor], Tensor]
-"""A task and examples [n, D] give features [n, N]."""
+
+class Raw(Method):
+    """The inputs themselves."""
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+        """One read of identities."""
+        return [[torch.clone for _ in tasks]]
 
 
-def raw(task: PairedTask, x: Tensor) -> Tensor:
-    """The inputs ``x`` [n, D] themselves."""
-    return x
+@dataclass(frozen=True)
+class PrincipalComponents(Method):
+    """The first ``outputs`` principal components of the task's unlabelled examples, divided by their spread or not.
 
-
-def pca(task: PairedTask, x: Tensor, outputs: int) -> Tensor:
-    """``x`` [n, D] along the first ``outputs`` principal components of the task's unlabelled examples, [n, N].
-
-    N is lower where there are fewer inputs or examples. The examples are those that give the base networks' batch-norm
-    statistics.
+    There are fewer features where there are fewer inputs or examples. The examples are those that give the base
+    networks' batch-norm statistics.
     """
-    seen = task.unlabelled.numpy()
-    exact = seen.shape[1] <= EXACT_PCA_INPUTS
-    components = PCA(
-        n_components=min(outputs, *seen.shape),
-        svd_solver="covariance_eigh" if exact else "randomized",
-        random_state=0,
-    ).fit(seen)
-    return torch.from_numpy(components.transform(x.numpy()))
+
+    outputs: int
+    whitening: WhiteningSettings | None = None
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+        """One read of projections."""
+        return [[self._components(task.unlabelled.numpy()) for task in tasks]]
+
+    def _components(self, seen: np.ndarray) -> Embed:
+        exact = seen.shape[1] <= EXACT_PCA_INPUTS
+        components = PCA(
+            n_components=min(self.outputs, *seen.shape),
+            svd_solver="covariance_eigh" if exact else "randomized",
+            random_state=0,
+        ).fit(seen)
+        spread = np.ones(components.n_components_)
+        if self.whitening is not None:
+            variance = components.explained_variance_
+            spread = np.sqrt(variance + self.whitening.floor * variance.mean() + np.finfo(np.float32).tiny)
+        return lambda x: torch.from_numpy(components.transform(x.numpy()) / spread)
 
 
-def accuracies(embedding: Embedding, tasks: Iterable[PairedTask]) -> list[float]:
-    """Few-shot accuracy of ``embedding`` on each of ``tasks``."""
-    result = []
-    for task in tasks:
-        episode = task.episode
-        both = embedding(task, torch.cat([episode.support_x, episode.query_x]))
-        support, query = both.split([len(episode.support_x), len(episode.query_x)])
-        result.append(few_shot_accuracy(support, episode.support_y, query, episode.query_y))
-    return result
+@dataclass(frozen=True)
+class Centroids(Method):
+    """Soft assignments to ``outputs`` k-means centroids of the task's unlabelled pool (Coates and Ng, 2012)."""
+
+    outputs: int
+    settings: KMeansSettings
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+        """One read of functions of the distances to the centroids."""
+        return [[self._centroids(task) for task in tasks]]
+
+    def _centroids(self, task: PairedTask) -> Embed:
+        generator = task.generator(BASELINE)
+        examples = min(len(task.task.pool), self.settings.examples)
+        seen = task.task.unlabelled(generator, 1, examples)[0].numpy()
+        first = int(torch.randint(2**31, (), generator=generator))
+        centroids = min(self.outputs, len(np.unique(seen, axis=0)))
+        found = KMeans(centroids, n_init=1, random_state=first).fit(seen)
+
+        def embed(x: Tensor) -> Tensor:
+            distance = torch.from_numpy(found.transform(x.numpy()))
+            if self.settings.features == "triangle":
+                return torch.relu(distance.mean(1, keepdim=True) - distance)
+            return -distance if self.settings.features == "distance" else -distance.square()
+
+        return embed
+
+
+@dataclass(frozen=True)
+class RandomNetwork(Method):
+    """The base network before its first inner step, which ``init_state`` draws."""
+
+    inner: InnerTraining
+    init_state: Callable[[MLP, Generator], State]
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+        """One read of the network's outputs."""
+        embeddings = []
+        for task in tasks:
+            network = base_network(task, self.inner)
+            embeddings.append(frozen_embedding(network, self.init_state(network, task.generator(NETWORK)), task))
+        return [embeddings]

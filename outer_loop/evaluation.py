@@ -1,28 +1,24 @@
-"""Few-shot evaluation of a rule and its company on paired tasks.
+"""Few-shot evaluation of a rule on paired tasks.
 
 A base network is embedded with batch-norm statistics frozen on unlabelled examples of the task, so no query changes the
 features of another. The unlabelled stream comes from the whole pool of a task, its queries included, without labels.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 
 import torch
+from torch import Tensor
 
 from inner_loop.apply import apply_rule_to_tasks
 from inner_loop.mlp import MLP
 from inner_loop.states import finite_tasks, stack_states, unstack_state
-from outer_loop.baselines import accuracies, pca, raw
 from outer_loop.few_shot_readout import few_shot_accuracy
+from outer_loop.method import Embed
 from outer_loop.paired_tasks import NETWORK, PairedTask, paired_tasks
-from outer_loop.statistics import Mean, mean_over_tasks
 from tasks.task import TaskSource
 from update_rules.contract import Rule, State
-
-METHODS = ("rule", "untrained_rule", "random_network", "raw", "pca")
-"""The rule; the rule at its initial θ; the base network before its first step; the inputs; their components by PCA."""
 
 TASKS_AT_ONCE = 10
 """Tasks whose base networks are trained together, which bounds memory."""
@@ -50,25 +46,6 @@ class StepAccuracies:
     diverged: int
 
 
-@dataclass(frozen=True)
-class SourceEvaluation:
-    """Few-shot accuracies on one source, of the same tasks in the same order everywhere."""
-
-    accuracies: dict[str, list[float]]
-    """Of each task, by method."""
-    by_step: dict[str, dict[int, list[float]]]
-    """Of each task, by inner step, for the methods that take inner steps."""
-    diverged: dict[str, int]
-    """For these methods, how many tasks ended with a network that is not finite."""
-
-    def curves(self) -> dict[str, dict[int, Mean]]:
-        """Mean accuracy with its interval by inner step, for the methods that take inner steps."""
-        return {
-            method: {step: mean_over_tasks(values) for step, values in steps.items()}
-            for method, steps in self.by_step.items()
-        }
-
-
 def untrained(rule: Rule) -> Rule:
     """The same rule at its initial θ, on the same device."""
     return type(rule)(**rule.config).to(_device(rule))
@@ -81,7 +58,7 @@ def base_network(task: PairedTask, inner: InnerTraining) -> MLP:
 
 def train_task(rule: Rule, task: PairedTask, inner: InnerTraining, points: Sequence[int]) -> list[State]:
     """The States of the base network of ``task`` after each of ``points`` inner steps, on the CPU."""
-    reads = _train(rule, base_network(task, inner), [task], inner.batch, points)
+    reads = train_networks(rule, base_network(task, inner), [task], inner.batch, points)
     return [unstack_state(read)[0] for read in reads]
 
 
@@ -102,9 +79,9 @@ def measure_rule(
     """
     by_step: dict[int, list[float]] = {point: [0.0] * tasks for point in read_points}
     diverged = 0
-    for group in _groups(source, tasks, seed):
+    for group in task_groups(source, tasks, seed):
         network = base_network(group[0], inner)
-        reads = _train(rule, network, group, inner.batch, read_points)
+        reads = train_networks(rule, network, group, inner.batch, read_points)
         diverged += int((~finite_tasks(reads[-1])).sum())
         for point, stacked in zip(read_points, reads, strict=True):
             for task, state in zip(group, unstack_state(stacked), strict=True):
@@ -128,58 +105,7 @@ def read_points(steps: int, read_every: int) -> list[int]:
     return sorted({*range(0, steps, read_every), steps})
 
 
-def evaluate_source(
-    rule: Rule,
-    source: TaskSource,
-    inner: InnerTraining,
-    *,
-    tasks: int,
-    seed: int,
-    read_every: int | None = None,
-    progress: Progress | None = None,
-) -> SourceEvaluation:
-    """Few-shot accuracy of every method in METHODS on the same ``tasks`` tasks of ``source``, task by task.
-
-    With ``read_every`` the rules are also read at that interval, else before the first and after the last inner step.
-    ``progress`` hears of each task twice: once for the rule and once for the untrained rule.
-    """
-    points = read_points(inner.steps, read_every or max(1, inner.steps))
-    measure = partial(
-        measure_rule, source=source, inner=inner, read_points=points, tasks=tasks, seed=seed, progress=progress
-    )
-    measured = {"rule": measure(rule), "untrained_rule": measure(untrained(rule))}
-    found = {
-        "rule": measured["rule"].by_step[inner.steps],
-        "untrained_rule": measured["untrained_rule"].by_step[inner.steps],
-        "random_network": measured["rule"].by_step[0],
-        "raw": accuracies(raw, paired_tasks(source, tasks, seed)),
-        "pca": accuracies(partial(pca, outputs=inner.outputs), paired_tasks(source, tasks, seed)),
-    }
-    return SourceEvaluation(
-        found,
-        {method: steps.by_step for method, steps in measured.items()},
-        {method: steps.diverged for method, steps in measured.items()},
-    )
-
-
-def evaluate(
-    rule: Rule,
-    sources: Mapping[str, TaskSource],
-    inner: InnerTraining,
-    *,
-    tasks: int,
-    seed: int,
-    read_every: int | None = None,
-    progress: Progress | None = None,
-) -> dict[str, SourceEvaluation]:
-    """``evaluate_source`` on each of ``sources``, by name."""
-    return {
-        name: evaluate_source(rule, source, inner, tasks=tasks, seed=seed, read_every=read_every, progress=progress)
-        for name, source in sources.items()
-    }
-
-
-def _groups(source: TaskSource, tasks: int, seed: int) -> Iterator[list[PairedTask]]:
+def task_groups(source: TaskSource, tasks: int, seed: int) -> Iterator[list[PairedTask]]:
     """The tasks in groups of at most TASKS_AT_ONCE with equally wide inputs; no group outlives its turn."""
     every = paired_tasks(source, tasks, seed)
     while some := list(islice(every, TASKS_AT_ONCE)):
@@ -187,7 +113,9 @@ def _groups(source: TaskSource, tasks: int, seed: int) -> Iterator[list[PairedTa
             yield [task for task in some if task.task.inputs == width]
 
 
-def _train(rule: Rule, network: MLP, group: Sequence[PairedTask], batch: int, points: Sequence[int]) -> list[State]:
+def train_networks(
+    rule: Rule, network: MLP, group: Sequence[PairedTask], batch: int, points: Sequence[int]
+) -> list[State]:
     """The stacked States [T, ...] of the tasks' base networks after each of ``points`` inner steps, on the CPU."""
     device = _device(rule)
     start = stack_states([rule.init_state(network, task.generator(NETWORK)) for task in group])
@@ -198,15 +126,26 @@ def _train(rule: Rule, network: MLP, group: Sequence[PairedTask], batch: int, po
     return [{name: value.cpu() for name, value in read.items()} for read in reads]
 
 
-def _network_accuracy(network: MLP, state: State, task: PairedTask) -> float:
-    """Few-shot accuracy of one base network, embedded with frozen statistics."""
+def frozen_embedding(network: MLP, state: State, task: PairedTask, *, linear: bool = False) -> Embed:
+    """The outputs of a base network with batch-norm statistics frozen on the task's unlabelled examples.
+
+    With ``linear`` they are those before the last activation.
+    """
     with torch.no_grad():
         statistics = network.statistics(state, task.unlabelled)
-        support, query = (
-            network.forward(state, x, statistics=statistics).x[-1]
-            for x in (task.episode.support_x, task.episode.query_x)
-        )
-    return few_shot_accuracy(support, task.episode.support_y, query, task.episode.query_y)
+
+    def embed(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            seen = network.forward(state, x, statistics=statistics)
+        return seen.z[-1] if linear else seen.x[-1]
+
+    return embed
+
+
+def _network_accuracy(network: MLP, state: State, task: PairedTask) -> float:
+    """Few-shot accuracy of one base network, embedded with frozen statistics."""
+    embed, episode = frozen_embedding(network, state, task), task.episode
+    return few_shot_accuracy(embed(episode.support_x), episode.support_y, embed(episode.query_x), episode.query_y)
 
 
 def _device(rule: Rule) -> torch.device:

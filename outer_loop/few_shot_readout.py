@@ -1,28 +1,70 @@
-"""The readout that every method is judged by: ridge classification of fixed features, tuned on the support set."""
+"""The readouts that every method is judged by: classifiers of fixed features, tuned on the support set alone."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import RidgeClassifierCV
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from torch import Tensor
 
 READOUT = "ridge"
-"""The name of this readout in results."""
+"""The readout that is used where no other is named."""
 
 PENALTIES: NDArray[np.float64] = np.logspace(-3, 5, 17)
 """What leave-one-out on the support set picks from, for features of unit rms."""
 
+INVERSE_PENALTIES = (0.01, 0.1, 1.0)
+"""What cross-validation picks C from in logistic regression, for features of unit rms; 0.1 where it cannot be done."""
 
-def few_shot_accuracy(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> float:
-    """The share of queries [Q, N] that ridge classification, fitted to the support set [S, N], gets right.
+FOLDS = 2
+"""Parts of the support set in that cross-validation."""
+
+Array = NDArray[np.float64]
+Classifier = Callable[[Array, Array, Array], Array]
+"""Support features [S, N] of unit rms, their classes [S] and query features [Q, N] give the queries' classes [Q]."""
+
+
+def ridge(support: Array, classes: Array, query: Array) -> Array:
+    """Ridge classification with the penalty of least leave-one-out error."""
+    predicted: Array = RidgeClassifierCV(alphas=PENALTIES).fit(support, classes).predict(query)
+    return predicted
+
+
+def logistic(support: Array, classes: Array, query: Array) -> Array:
+    """Multinomial logistic regression with C by cross-validation; C = 0.1 where a class has too few examples for it."""
+    readout = LogisticRegression(C=0.1, max_iter=1000, tol=1e-3)
+    if np.unique(classes, return_counts=True)[1].min() >= FOLDS:
+        folds = StratifiedKFold(FOLDS)
+        readout = GridSearchCV(readout, {"C": INVERSE_PENALTIES}, scoring="neg_log_loss", cv=folds)
+    predicted: Array = readout.fit(support, classes).predict(query)
+    return predicted
+
+
+def prototype(support: Array, classes: Array, query: Array) -> Array:
+    """The class whose mean support features are nearest."""
+    labels = np.unique(classes)
+    means = np.stack([support[classes == label].mean(0) for label in labels])
+    nearest = ((query[:, None] - means) ** 2).sum(-1).argmin(1)
+    predicted: Array = labels[nearest]
+    return predicted
+
+
+READOUTS: dict[str, Classifier] = {READOUT: ridge, "logistic": logistic, "prototype": prototype}
+
+
+def few_shot_accuracy(
+    support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor, readout: str = READOUT
+) -> float:
+    """The share of queries [Q, N] that ``readout``, fitted to the support set [S, N], gets right.
 
     Features are centred by the support mean and divided by one number, the rms of the centred support features, so that
-    the scale of a method's features does not matter; the penalty with the least leave-one-out error on the support set
-    is used. Features that are not finite count as 0: a network that diverged guesses.
+    the scale of a method's features does not matter. Features that are not finite count as 0: a network that diverged
+    guesses. Raises KeyError for a name that is not in READOUTS.
     """
     support, query = (np.nan_to_num(x.cpu().double().numpy(), posinf=0.0, neginf=0.0) for x in (support_x, query_x))
     mean = support.mean(0)
     rms = np.sqrt(np.mean((support - mean) ** 2))
     scale = rms if rms > 0 else 1.0
-    readout = RidgeClassifierCV(alphas=PENALTIES).fit((support - mean) / scale, support_y.numpy())
-    predicted = readout.predict((query - mean) / scale)
+    predicted = READOUTS[readout]((support - mean) / scale, support_y.numpy(), (query - mean) / scale)
     return float(np.mean(predicted == query_y.numpy()))

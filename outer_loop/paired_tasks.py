@@ -13,8 +13,11 @@ from tasks.task import Episode, Task, TaskSource
 UNLABELLED_EXAMPLES = 1000
 """At most so many unlabelled examples of a task's pool give batch-norm statistics and principal components."""
 
-TASK, EPISODE, UNLABELLED, NETWORK, STREAM = range(5)
-"""What randomness is for; each use has a stream of its own, so that methods cannot disturb each other."""
+TASK, EPISODE, UNLABELLED, NETWORK, STREAM, BASELINE = range(6)
+"""What randomness is for; each use has a stream of its own, so that methods cannot disturb each other.
+
+BASELINE is for all that a hand-written method draws besides unlabelled batches: weights, noise, first centroids.
+"""
 
 
 @dataclass(frozen=True, eq=False)

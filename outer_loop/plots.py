@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from outer_loop.evaluation import METHODS
 from outer_loop.receptive_fields import montage
-from outer_loop.results import Results, sources_of
-from outer_loop.statistics import Mean
+from outer_loop.results import Results
+from outer_loop.results_table import methods_of, pooled, sources_of, views_of
+from outer_loop.statistics import Mean, mean_over_tasks
 from update_rules.atomic_file import atomic_write
 
 INK = "#777777"
@@ -27,8 +27,17 @@ COLOURS = {
     "random_network": "#999999",
     "raw": "#009e73",
     "pca": "#cc79a7",
+    "pca_whitened": "#7f3c8d",
+    "kmeans": "#b8a100",
+    "autoencoder": "#d55e00",
+    "vae": "#8c564b",
+    "contrastive": "#17becf",
+    "supervised": "#333333",
 }
 """The colour of each method, everywhere; they differ for colour-blind eyes too."""
+
+OTHER_COLOURS = ("#2f86c8", "#56b4e9", "#004c99", "#7aa6c2")
+"""For rules under names of their own, in turn."""
 
 LABEL_LENGTH = 22
 """Characters of a source's name that a figure has room for."""
@@ -38,31 +47,32 @@ Metrics = Sequence[Mapping[str, Any]]
 
 
 def accuracy_bars(results: Results) -> Figure:
-    """Accuracy of every method by source, with 95 % intervals."""
-    sources = sources_of(results)
-    figure, axes = _figure(1, max(5.0, 1.5 + 1.8 * len(sources)), 3.2)
-    width = 0.8 / len(METHODS)
-    for place, method in enumerate(METHODS):
-        rows = [row for row in results["rows"] if row["method"] == method]
+    """Accuracy of every method by source, with 95 % intervals, in the first view of ``results``."""
+    sources, methods, found = sources_of(results), methods_of(results), pooled(results, views_of(results)[0])
+    figure, axes = figure_in_style(1, max(5.0, 1.5 + 0.36 * len(methods) * len(sources)), 3.2)
+    width = 0.8 / len(methods)
+    for place, method in enumerate(methods):
+        there = [number for number, source in enumerate(sources) if (method, source) in found]
+        means = [mean_over_tasks(found[method, sources[number]]) for number in there]
         axes[0].bar(
-            np.arange(len(rows)) + (place - (len(METHODS) - 1) / 2) * width,
-            [100 * row["accuracy"] for row in rows],
+            np.array(there) + (place - (len(methods) - 1) / 2) * width,
+            [100 * mean.value for mean in means],
             width * 0.92,
-            yerr=[100 * row["ci95"] for row in rows],
+            yerr=[100 * mean.ci95 for mean in means],
             color=COLOURS[method],
             error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
             label=method,
         )
-    axes[0].set_xticks(range(len(sources)), [_label(source) for source in sources])
+    axes[0].set_xticks(range(len(sources)), [short_label(source) for source in sources])
     axes[0].set_ylabel("accuracy, %")
     axes[0].set_ylim(0, 100)
-    _legend(axes[0], ncols=len(METHODS), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    legend(axes[0], ncols=min(len(methods), 6), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
 def inner_step_curves(curves: Mapping[str, Mapping[str, Mapping[int, Mean]]]) -> Figure:
     """Accuracy against inner steps: a panel for each source, a line and its 95 % band for each method."""
-    figure, axes = _figure(len(curves), 3.4 * len(curves), 3.0, sharey=True)
+    figure, axes = figure_in_style(len(curves), 3.4 * len(curves), 3.0, sharey=True)
     for axis, (source, methods) in zip(axes, curves.items(), strict=True):
         for method, by_step in methods.items():
             steps = list(by_step)
@@ -70,11 +80,11 @@ def inner_step_curves(curves: Mapping[str, Mapping[str, Mapping[int, Mean]]]) ->
             half = 100 * np.array([by_step[step].ci95 for step in steps])
             axis.plot(steps, mean, color=COLOURS[method], label=method)
             axis.fill_between(steps, mean - half, mean + half, color=COLOURS[method], alpha=0.2, linewidth=0)
-        axis.set_title(_label(source), fontsize=10, color=INK)
+        axis.set_title(short_label(source), fontsize=10, color=INK)
         axis.set_xlabel("inner steps")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("accuracy, %")
-    _legend(axes[0])
+    legend(axes[0])
     return figure
 
 
@@ -82,14 +92,14 @@ def meta_loss_curve(metrics: Metrics) -> Figure:
     """The meta-loss of every outer step, and its running mean over a twentieth of the run."""
     steps = np.array([line["outer_step"] for line in metrics])
     loss = _series(metrics, "meta_loss")
-    figure, axes = _figure(1, 5.2, 3.0)
+    figure, axes = figure_in_style(1, 5.2, 3.0)
     axes[0].plot(steps, loss, color=COLOURS["rule"], alpha=0.35, linewidth=0.8, label="each outer step")
     window = max(1, len(steps) // 20)
     means = [_mean_of_finite(loss[max(0, end - window) : end]) for end in range(1, len(loss) + 1)]
     axes[0].plot(steps, means, color=COLOURS["rule"], label=f"mean of {window}")
     axes[0].set_xlabel("outer steps")
     axes[0].set_ylabel("meta-loss")
-    _legend(axes[0])
+    legend(axes[0])
     return figure
 
 
@@ -98,7 +108,7 @@ def held_out_curves(metrics: Metrics) -> Figure | None:
     names = {key for line in metrics for key in line if key.startswith("heldout/") and "/accuracy@" in key}
     if not names:
         return None
-    figure, axes = _figure(1, 5.2, 3.0)
+    figure, axes = figure_in_style(1, 5.2, 3.0)
     colours = list(COLOURS.values())
     for place, source in enumerate(sorted({name.rpartition("/accuracy@")[0] for name in names})):
         points = sorted(int(name.rpartition("@")[2]) for name in names if name.startswith(f"{source}/accuracy@"))
@@ -111,17 +121,17 @@ def held_out_curves(metrics: Metrics) -> Figure | None:
                 style,
                 marker="o" if len(lines) == 1 else None,
                 color=colours[place % len(colours)],
-                label=f"{_label(source.removeprefix('heldout/'))} after {point} inner steps",
+                label=f"{short_label(source.removeprefix('heldout/'))} after {point} inner steps",
             )
     axes[0].set_xlabel("outer steps")
     axes[0].set_ylabel("accuracy, %")
-    _legend(axes[0])
+    legend(axes[0])
     return figure
 
 
 def receptive_field_pair(before: NDArray[np.float32], after: NDArray[np.float32]) -> Figure:
     """First-layer weights [N, H, W] of a base network before and after the rule trained it, as grey pictures."""
-    figure, axes = _figure(2, 7.6, 3.9)
+    figure, axes = figure_in_style(2, 7.6, 3.9)
     for axis, title, fields in zip(axes, ("before", "after"), (before, after), strict=True):
         axis.imshow(montage(fields), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(title, fontsize=10, color=INK)
@@ -145,7 +155,7 @@ def save_png(figure: Figure, path: str | Path) -> None:
         file.write(buffer.getvalue())
 
 
-def _figure(panels: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+def figure_in_style(panels: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     """A figure in inches with a row of panels in our style."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = list(figure.subplots(1, panels, squeeze=False, sharey=sharey)[0])
@@ -158,11 +168,12 @@ def _figure(panels: int, width: float, height: float, sharey: bool = False) -> t
     return figure, axes
 
 
-def _legend(axis: Axes, **place: Any) -> None:
+def legend(axis: Axes, **place: Any) -> None:
+    """A legend in our style."""
     axis.legend(frameon=False, fontsize=8, labelcolor=INK, **place)
 
 
-def _label(text: str) -> str:
+def short_label(text: str) -> str:
     """``text`` as a label: its end where it is long, and without the dollar signs' power to start a formula."""
     short = text if len(text) <= LABEL_LENGTH else "…" + text[1 - LABEL_LENGTH :]
     return short.replace("$", r"\$")

@@ -10,10 +10,11 @@ from outer_loop.evaluation import InnerTraining, train_task
 from outer_loop.paired_tasks import PairedTask
 from update_rules.contract import Rule
 
+Fields = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""First-layer weights [N, H, W] before and after training."""
 
-def receptive_fields(
-    rule: Rule, task: PairedTask, inner: InnerTraining
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+
+def receptive_fields(rule: Rule, task: PairedTask, inner: InnerTraining) -> Fields | None:
     """The first layer's weights before and after ``inner.steps`` inner steps, [N_1, H, W] each; None if not images.
 
     The task's input permutation is undone, so that pixels lie where they are seen. Colours are averaged.

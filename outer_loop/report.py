@@ -7,26 +7,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from outer_loop import plots
-from outer_loop.evaluation import METHODS
-from outer_loop.results import Results, caption, cells, sources_of, write_results
+from outer_loop.methods import MEANING, METHODS
+from outer_loop.receptive_fields import Fields
+from outer_loop.results import Results, write_results
+from outer_loop.results_table import caption, cells, sources_of
 from outer_loop.statistics import Mean
 from update_rules.atomic_file import atomic_write
-
-Fields = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""First-layer weights [N, H, W] before and after training."""
-
-MEANING = {
-    "rule": "the meta-trained rule",
-    "untrained_rule": "the same rule at its initial weights",
-    "random_network": "the base network before the first inner step",
-    "raw": "the inputs themselves",
-    "pca": "principal components of the inputs, as many as the network has outputs",
-}
 
 INTRODUCTION = (
     "An update rule changes the weights of a base network from unlabelled examples alone. This rule was learned: an "

@@ -1,21 +1,43 @@
-"""What an evaluation says, in one form for the table, the JSON file, the plot and the report."""
+"""What an evaluation says, in one form for the table, the JSON file, the plots, the report and the results page."""
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import torch
-from rich.table import Table
-from rich.text import Text
 
-from outer_loop.evaluation import METHODS, SourceEvaluation
-from outer_loop.few_shot_readout import READOUT
+from outer_loop.comparison import Measured
 from outer_loop.provenance import commit
 from outer_loop.statistics import mean_over_tasks, paired_difference
 from tasks.task import TaskSource
 from update_rules.atomic_file import atomic_write
+
+Setting = dict[str, Any]
+"""What a sweep varies: one name and its value, or empty outside sweeps."""
+
+
+class TaskAccuracies(TypedDict):
+    """The accuracy (0 to 1) of a method on each task, and all that identifies the tasks."""
+
+    method: str
+    source: str
+    seed: int
+    ways: int
+    shots: int
+    queries: int
+    size: int | None
+    permute: bool
+    data: list[str]
+    """Fingerprints of the data sets, shortened."""
+    drawn: str
+    """Fingerprint of the data and everything drawn for the tasks: equal for equal tasks alone."""
+    readout: str
+    setting: Setting
+    diverged: int
+    """Tasks whose features are not finite, which count as guesses."""
+    accuracies: list[float]
 
 
 class Row(TypedDict):
@@ -26,6 +48,7 @@ class Row(TypedDict):
     ways: int
     shots: int
     readout: str
+    setting: Setting
     accuracy: float
     ci95: float
     tasks: int
@@ -38,6 +61,9 @@ class Difference(TypedDict):
     method: str
     minus: str
     source: str
+    shots: int
+    readout: str
+    setting: Setting
     difference: float
     ci95: float
     tasks: int
@@ -49,54 +75,105 @@ class Results(TypedDict):
 
     rows: list[Row]
     differences: list[Difference]
+    per_task: list[TaskAccuracies]
     meta: dict[str, Any]
 
 
-def summarise(
-    evaluations: Mapping[str, SourceEvaluation],
-    sources: Mapping[str, TaskSource],
+class View(NamedTuple):
+    """What may be looked at in one table: all else being equal, methods and sources compare."""
+
+    shots: int
+    readout: str
+    setting: str
+    """As ``name=value``; empty outside sweeps."""
+    value: Any
+    """The value alone; None outside sweeps."""
+
+
+def task_accuracies(
+    measured: Iterable[Measured],
+    name: str,
+    source: TaskSource,
     *,
     seed: int,
-    meta: Mapping[str, Any],
-) -> Results:
-    """Means and paired differences of ``evaluations`` by source; ``meta`` must be fit for JSON.
+    size: int | None,
+    setting: Mapping[str, Any] | None = None,
+    by_step: bool = False,
+) -> list[TaskAccuracies]:
+    """``measured`` on the source called ``name``, ready for a file; ``by_step`` makes inner steps a setting."""
+    return [
+        {
+            "method": found.method,
+            "source": name,
+            "seed": seed,
+            "ways": source.ways,
+            "shots": found.shots,
+            "queries": source.queries,
+            "size": size,
+            "permute": source.permute,
+            "data": [dataset.fingerprint[:16] for dataset in source.datasets],
+            "drawn": found.drawn,
+            "readout": found.readout,
+            "setting": {**(setting or {}), **({"steps": found.steps} if by_step and found.steps is not None else {})},
+            "diverged": found.diverged,
+            "accuracies": found.accuracies,
+        }
+        for found in measured
+    ]
 
-    ``meta`` is completed by ``diverged``: by source and method, how many tasks' networks did not stay finite.
+
+def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any]) -> Results:
+    """Means of ``per_task``, and how far the rule leads on the same tasks; ``meta`` must be fit for JSON.
+
+    ``meta`` is completed by ``diverged``: by source and method, how many tasks' features did not stay finite.
     """
     rows: list[Row] = []
     differences: list[Difference] = []
-    for name, evaluation in evaluations.items():
-        source = sources[name]
-        for method, accuracies in evaluation.accuracies.items():
-            mean = mean_over_tasks(accuracies)
-            rows.append(
-                {
-                    "method": method,
-                    "source": name,
-                    "ways": source.ways,
-                    "shots": source.shots,
-                    "readout": READOUT,
-                    "accuracy": mean.value,
-                    "ci95": mean.ci95,
-                    "tasks": len(accuracies),
-                    "seed": seed,
-                }
-            )
-        for method in METHODS[1:]:
-            lead = paired_difference(evaluation.accuracies["rule"], evaluation.accuracies[method])
+    diverged: dict[str, dict[str, int]] = {}
+    for found in per_task:
+        mean = mean_over_tasks(found["accuracies"])
+        rows.append(
+            {
+                "method": found["method"],
+                "source": found["source"],
+                "ways": found["ways"],
+                "shots": found["shots"],
+                "readout": found["readout"],
+                "setting": found["setting"],
+                "accuracy": mean.value,
+                "ci95": mean.ci95,
+                "tasks": len(found["accuracies"]),
+                "seed": found["seed"],
+            }
+        )
+        by_method = diverged.setdefault(found["source"], {})
+        by_method[found["method"]] = by_method.get(found["method"], 0) + found["diverged"]
+    rules = [found for found in per_task if found["method"] == "rule"]
+    for found in per_task:
+        for rule in rules if found["method"] != "rule" else []:
+            if not comparable(rule, found):
+                continue
+            lead = paired_difference(rule["accuracies"], found["accuracies"])
             differences.append(
                 {
                     "method": "rule",
-                    "minus": method,
-                    "source": name,
+                    "minus": found["method"],
+                    "source": found["source"],
+                    "shots": found["shots"],
+                    "readout": found["readout"],
+                    "setting": rule["setting"],
                     "difference": lead.value,
                     "ci95": lead.ci95,
-                    "tasks": len(evaluation.accuracies["rule"]),
-                    "seed": seed,
+                    "tasks": len(found["accuracies"]),
+                    "seed": found["seed"],
                 }
             )
-    diverged = {name: evaluation.diverged for name, evaluation in evaluations.items()}
-    return {"rows": rows, "differences": differences, "meta": {**meta, "diverged": diverged}}
+    return {
+        "rows": rows,
+        "differences": differences,
+        "per_task": list(per_task),
+        "meta": {**meta, "diverged": diverged},
+    }
 
 
 def environment() -> dict[str, str | int]:
@@ -107,59 +184,33 @@ def environment() -> dict[str, str | int]:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
     }
+
+
+def processor() -> str:
+    """The name of the processor, or an empty string where the system does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def write_results(path: str | Path, results: Results) -> None:
     """Write ``results`` as JSON: whole or not at all. Raises OSError where that fails."""
     with atomic_write(path) as file:
-        file.write((json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
+        file.write((json.dumps(results, allow_nan=False, indent=None).replace("}, {", "},\n {") + "\n").encode())
 
 
-def percent(value: float, ci95: float, sign: str = "") -> str:
-    """A share and its half-interval in percent, such as ``61.3 ± 0.9``; ``sign="+"`` shows the sign of both kinds."""
-    return f"{100 * value:{sign}.1f} ± {100 * ci95:.1f}"
+def view(found: Mapping[str, Any]) -> View:
+    """The view that an entry of a results file belongs to."""
+    name, value = next(iter(found["setting"].items()), ("", None))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return View(found["shots"], found["readout"], f"{name}={text}" if name else "", value)
 
 
-def cells(results: Results) -> dict[tuple[str, str], tuple[str, str]]:
-    """By method and source: the accuracy and, for all but the rule, how far the rule leads; text in percent."""
-    leads = {
-        (lead["minus"], lead["source"]): percent(lead["difference"], lead["ci95"], "+")
-        for lead in results["differences"]
-    }
-    return {
-        (row["method"], row["source"]): (
-            percent(row["accuracy"], row["ci95"]),
-            leads.get((row["method"], row["source"]), ""),
-        )
-        for row in results["rows"]
-    }
-
-
-def sources_of(results: Results) -> list[str]:
-    """The names of the sources, in their order."""
-    return list(dict.fromkeys(row["source"] for row in results["rows"]))
-
-
-def caption(results: Results) -> str:
-    """What the numbers in the table are, and a warning where networks diverged."""
-    row = results["rows"][0]
-    lost = sum(count for methods in results["meta"]["diverged"].values() for count in methods.values())
-    return (
-        f"{row['ways']}-way {row['shots']}-shot accuracy in percent, mean ± 95 % interval over {row['tasks']} tasks; "
-        "beside or below it, how far the rule leads on the same tasks"
-        + (f"; {lost} networks did not stay finite and count as guesses, see diverged in the results" if lost else "")
-    )
-
-
-def results_table(results: Results) -> Table:
-    """A table to print: rows = methods, columns = sources."""
-    table = Table(caption=caption(results), caption_justify="left")
-    table.add_column("method", no_wrap=True)
-    for source in sources_of(results):
-        table.add_column(Text(source), justify="right")  # as it is: brackets would be markup
-        table.add_column("rule leads", justify="right", style="dim")
-    text = cells(results)
-    for method in METHODS:
-        table.add_row(method, *(part for source in sources_of(results) for part in text[method, source]))
-    return table
+def comparable(rule: TaskAccuracies, other: TaskAccuracies) -> bool:
+    """Whether the two are of the same tasks and readout, and of one setting unless ``other`` has none."""
+    places = [(found["source"], found["seed"], found["shots"], found["readout"]) for found in (rule, other)]
+    return places[0] == places[1] and other["setting"] in (rule["setting"], {})

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from outer_loop.comparison import Progress
 from outer_loop.config import Config
-from outer_loop.evaluation import InnerTraining, Progress, SourceEvaluation, evaluate
+from outer_loop.evaluation import InnerTraining
+from outer_loop.methods import METHODS
 from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
 from outer_loop.report import read_metrics, write_report
-from outer_loop.results import Results, environment, summarise
+from outer_loop.results import Results, environment, summarise, task_accuracies
+from outer_loop.source_evaluation import evaluate
 from outer_loop.task_sources import evaluation_tasks, load_datasets
 from tasks.task import TaskSource
 from update_rules.rule_file import load_rule
@@ -27,14 +30,14 @@ def report_sources(config: Config) -> dict[str, TaskSource]:
 
 
 def networks_in_report(config: Config) -> int:
-    """How many base networks ``report_on_run`` trains: one for each task, by the rule and by the untrained rule."""
-    return 2 * config.report.tasks * len(config.report.sources)
+    """How many networks and other features ``report_on_run`` judges: one for each task and method."""
+    return len(METHODS) * config.report.tasks * len(config.report.sources)
 
 
 def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: Progress) -> tuple[Path, Results]:
     """Evaluate ``rule.safetensors`` of the run on ``sources`` and write the report: its page, and the results.
 
-    ``progress`` is called with how many of ``networks_in_report`` were trained since. Raises ValueError or OSError
+    ``progress`` is called with how many of ``networks_in_report`` were done since. Raises ValueError or OSError
     where the run's files cannot be read.
     """
     run_dir, settings, network = Path(config.run_dir), config.report, config.network
@@ -42,7 +45,7 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: P
     inner = InnerTraining(
         network.hidden[0], network.outputs, network.activations[0], settings.steps, config.tasks.batch[1]
     )
-    found: dict[str, SourceEvaluation] = evaluate(
+    found = evaluate(
         rule,
         sources,
         inner,
@@ -63,7 +66,14 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: P
         "inner_steps": inner.steps,
         **environment(),
     }
-    results = summarise(found, sources, seed=config.seed, meta=meta)
+    per_task = [
+        one
+        for name, evaluation in found.items()
+        for one in task_accuracies(
+            evaluation.final.values(), name, sources[name], seed=config.seed, size=config.tasks.size
+        )
+    ]
+    results = summarise(per_task, meta)
     page = write_report(
         run_dir / "report",
         title=f"{rule.name}: {run_dir.name}",

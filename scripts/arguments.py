@@ -2,7 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Callable
+import shlex
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -56,3 +58,8 @@ def writable(path: Path | None) -> None:
         raise IsADirectoryError(f"cannot write {path}: it is a folder, expected the name of a file")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"cannot write {path}: no permission to write in {path.parent}")
+
+
+def command(script: str, argv: Sequence[str] | None) -> str:
+    """The command line that ran ``scripts/{script}.py`` with ``argv`` (None: this process's own), to be run again."""
+    return shlex.join(["python", f"scripts/{script}.py", *(sys.argv[1:] if argv is None else argv)])

@@ -1,6 +1,8 @@
 # python scripts/evaluate.py --rule runs/quickstart/rule.safetensors --data digits mnist5k
-# python scripts/evaluate.py --rule FILE --data npz:FILE@test --ways 5 --shots 1 --json results.json --plot results.png
-"""Compare an update rule with its untrained self, a random network, the raw inputs and PCA by few-shot accuracy.
+# python scripts/evaluate.py --rule FILE --data npz:FILE@test --ways 5 --shots 1 5 --baselines all --seeds 0 1 2
+# python scripts/evaluate.py --data digits --baselines raw pca kmeans vae --readout ridge logistic --json results.json
+# python scripts/evaluate.py --rule FILE --data digits --baselines random_network --sweep width --plot width.png
+"""Compare an update rule with other ways to features by few-shot accuracy, or these ways alone.
 
 Every method sees the same tasks, and a table of means with 95 % intervals is printed. Parts of data such as @test are
 those that the rule's own training seed gives, so that what it was trained on stays out.
@@ -16,26 +18,46 @@ import torch
 from rich.console import Console
 
 from inner_loop.activations import ACTIVATIONS
-from outer_loop.evaluation import InnerTraining, evaluate
+from outer_loop.baseline_settings import SETTINGS_FILE, read_settings
+from outer_loop.comparison import Progress, compare
+from outer_loop.evaluation import InnerTraining
+from outer_loop.few_shot_readout import READOUT, READOUTS
+from outer_loop.methods import BASELINES, MEANING, METHODS, make_methods
 from outer_loop.plots import accuracy_bars, save_png
-from outer_loop.results import environment, results_table, summarise, write_results
-from scripts.arguments import Parser, at_least, different, threads, writable
+from outer_loop.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
+from outer_loop.results_table import results_table
+from outer_loop.sweep_plot import sweep_curves
+from outer_loop.sweeps import SWEEPS, Variation, vary
+from scripts.arguments import Parser, at_least, command, different, threads, writable
 from scripts.entry import run
 from scripts.progress import progress
 from tasks.sources import load_source
 from tasks.task import TaskSource
+from update_rules.contract import Rule
 from update_rules.rule_file import RuleHeader, load_rule, read_header
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The checked arguments."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rule", required=True, metavar="FILE", help="rule file, or the name of a pretrained rule")
+    parser.add_argument("--rule", metavar="FILE", help="rule file, or the name of a pretrained rule")
     parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="such as digits mnist5k npz:FILE")
+    parser.add_argument(
+        "--baselines",
+        nargs="+",
+        default=list(METHODS[1:]),
+        metavar="NAME",
+        help=f"of {', '.join(BASELINES)}; or all, or none (default {' '.join(METHODS[1:])}; "
+        "without --rule, untrained_rule is left out)",
+    )
+    parser.add_argument("--baseline-settings", type=Path, default=SETTINGS_FILE, metavar="FILE", help="YAML file")
+    parser.add_argument("--readout", nargs="+", choices=list(READOUTS), default=[READOUT], help=f"default {READOUT}")
     parser.add_argument("--ways", type=at_least(2), default=10, help="classes in a task (default 10)")
-    parser.add_argument("--shots", type=at_least(1), default=10, help="labelled examples of each class (default 10)")
+    parser.add_argument(
+        "--shots", type=at_least(1), nargs="+", default=[10], help="labelled examples of each class (default 10)"
+    )
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
-    parser.add_argument("--tasks", type=at_least(2), default=100, help="tasks from each source (default 100)")
+    parser.add_argument("--tasks", type=at_least(2), default=100, help="tasks from each source and seed (default 100)")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
     parser.add_argument("--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help="hidden units")
     parser.add_argument("--outputs", type=at_least(1), default=32, metavar="N", help="features (default 32)")
@@ -45,33 +67,95 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--permute", action=argparse.BooleanOptionalAction, default=True, help="inputs in another order in each task"
     )
-    parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks and the starting networks")
+    parser.add_argument("--sweep", choices=list(SWEEPS), help="compare over a range of this setting")
+    parser.add_argument("--values", nargs="+", default=[], metavar="V", help="the range, where not the usual one")
+    parser.add_argument(
+        "--seeds", type=at_least(0), nargs="+", default=[0], help="decide the tasks and the starting networks"
+    )
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write rows, paired differences and settings here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
     arguments = parser.parse_args(argv)
-    twice = {source for source in arguments.data if arguments.data.count(source) > 1}
-    if twice:
-        parser.error(f"got --data {' '.join(sorted(twice))} more than once, expected different sources")
+    for option in ("data", "readout", "shots", "seeds", "values"):
+        given = getattr(arguments, option)
+        twice = {str(one) for one in given if given.count(one) > 1}
+        if twice:
+            parser.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
+    if arguments.values and arguments.sweep is None:
+        parser.error("got --values without --sweep, expected a sweep whose values they are")
+    arguments.methods = chosen_methods(parser, arguments)
     return arguments
 
 
-def split_seed(header: RuleHeader) -> int:
+def chosen_methods(parser: Parser, arguments: argparse.Namespace) -> list[str]:
+    """The rule, if any, and the baselines, in the order of MEANING."""
+    names, has_rule = arguments.baselines, arguments.rule is not None
+    if names in (["all"], ["none"]):
+        chosen = set(BASELINES if names == ["all"] else ())
+    else:
+        unknown = [name for name in names if name not in BASELINES]
+        if unknown:
+            parser.error(f"unknown baseline {unknown[0]!r}, expected all, none or names from {', '.join(BASELINES)}")
+        chosen = set(names)
+    if not has_rule and names in (["all"], list(METHODS[1:])):
+        chosen.discard("untrained_rule")
+    if not has_rule and not chosen:
+        parser.error("got no --rule and no --baselines, expected something to evaluate")
+    if not has_rule and "untrained_rule" in chosen:
+        parser.error("got untrained_rule without --rule, expected the rule whose untrained self it is")
+    return [name for name in MEANING if name in chosen or (name == "rule" and has_rule)]
+
+
+def split_seed(header: RuleHeader | None) -> int:
     """The seed that told training data from test data where the rule was trained; 0 if its file does not say."""
-    seed = header.provenance.get("seed", "0")
+    seed = "0" if header is None else header.provenance.get("seed", "0")
     return int(seed) if seed.isdecimal() else 0
 
 
-def settings(arguments: argparse.Namespace, header: RuleHeader) -> dict[str, Any]:
+def settings(arguments: argparse.Namespace, header: RuleHeader | None) -> dict[str, Any]:
     """What else a reader of the results may ask for, beside the environment."""
-    names = ("queries", "size", "hidden", "outputs", "activation", "steps", "batch", "permute")
+    names = ("queries", "size", "hidden", "outputs", "activation", "steps", "batch", "permute", "sweep", "seeds")
+    about_rule: dict[str, Any] = {}
+    if header is not None:
+        about_rule = {"rule_file": arguments.rule, "rule": header.rule, "rule_provenance": header.provenance}
     return {
-        "rule_file": arguments.rule,
-        "rule": header.rule,
-        "rule_provenance": header.provenance,
+        **about_rule,
         **{name: getattr(arguments, name) for name in names},
         "split_seed": split_seed(header),
     }
+
+
+def measure(
+    arguments: argparse.Namespace, variations: Sequence[Variation], rule: Rule | None, seed: int, advance: Progress
+) -> list[TaskAccuracies]:
+    """All accuracies; ``seed`` splits the data."""
+    baselines = read_settings(arguments.baseline_settings)
+    found = []
+    for one in variations:
+        methods = make_methods(arguments.methods, one.inner, baselines, rule, one.points)
+        for name in arguments.data:
+            data = tuple(load_source(name, size=one.size, seed=seed))
+            source = TaskSource(data, arguments.ways, max(arguments.shots), arguments.queries, one.permute)
+            for task_seed in arguments.seeds:
+                measured = compare(
+                    methods,
+                    source,
+                    shots=arguments.shots,
+                    readouts=arguments.readout,
+                    tasks=arguments.tasks,
+                    seed=task_seed,
+                    progress=advance,
+                )
+                found += task_accuracies(
+                    measured,
+                    name,
+                    source,
+                    seed=task_seed,
+                    size=one.size,
+                    setting=one.setting,
+                    by_step=one.points is not None,
+                )
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,34 +165,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     writable(arguments.plot)
     different(json=arguments.json, plot=arguments.plot)
     torch.set_num_threads(arguments.threads)
-    rule, header = load_rule(arguments.rule), read_header(arguments.rule)
-    sources = {
-        name: TaskSource(
-            tuple(load_source(name, size=arguments.size, seed=split_seed(header))),
-            arguments.ways,
-            arguments.shots,
-            arguments.queries,
-            arguments.permute,
-        )
-        for name in arguments.data
-    }
+    rule = header = None
+    if arguments.rule is not None:
+        rule, header = load_rule(arguments.rule), read_header(arguments.rule)
     inner = InnerTraining(
         tuple(arguments.hidden), arguments.outputs, arguments.activation, arguments.steps, arguments.batch
     )
+    variations = [Variation({}, inner, arguments.size, arguments.permute)]
+    if arguments.sweep is not None:
+        variations = vary(arguments.sweep, arguments.values, inner, arguments.size, arguments.permute)
+    made: dict[str, Any] = {"command": command("evaluate", argv), **environment()}  # of the code that is about to run
     started = time.perf_counter()
-    with progress("networks trained", 2 * arguments.tasks * len(sources)) as advance:
-        found = evaluate(rule, sources, inner, tasks=arguments.tasks, seed=arguments.seed, progress=advance)
-    seconds = round(time.perf_counter() - started, 1)
-    meta = {**settings(arguments, header), **environment(), "seconds": seconds}
-    results = summarise(found, sources, seed=arguments.seed, meta=meta)
+    every = len(arguments.methods) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
+    with progress("tasks done by a method", every) as advance:
+        found = measure(arguments, variations, rule, split_seed(header), advance)
+    made["seconds"] = round(time.perf_counter() - started, 1)
+    results = summarise(found, {**settings(arguments, header), **made})
     console = Console()
     if not console.is_terminal:  # a file has room for every column
-        console = Console(width=60 + sum(max(len(source), 10) + 20 for source in sources))
+        console = Console(width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
     console.print(results_table(results))
     if arguments.json is not None:
         write_results(arguments.json, results)
     if arguments.plot is not None:
-        save_png(accuracy_bars(results), arguments.plot)
+        save_png(accuracy_bars(results) if arguments.sweep is None else sweep_curves(results), arguments.plot)
     return 0
 
 

@@ -19,7 +19,7 @@ from outer_loop.interruption import Interruption
 from outer_loop.plan import plan_run
 from outer_loop.process_group import OtherRankFailedError, Ranks, open_ranks
 from outer_loop.progress import Progress
-from outer_loop.results import results_table
+from outer_loop.results_table import results_table
 from outer_loop.run_report import networks_in_report, report_on_run, report_sources
 from outer_loop.tracking import Tracker, open_trackers
 from outer_loop.trainer import Trainer

@@ -16,6 +16,7 @@ from tasks.npz_source import read_npz
 from tasks.openml_source import read_openml
 from tasks.packaged import digits, mnist5k
 from tasks.raw import RawData, to_dataset, to_inputs
+from tasks.sklearn_source import read_sklearn
 from tasks.splits import SPLITS, pick_split
 
 BUILT_IN: dict[str, Callable[[], RawData]] = {"digits": digits, "glyphs": glyphs, "mnist5k": mnist5k}
@@ -30,6 +31,7 @@ WITH_ARGUMENT: dict[str, tuple[str, Reader]] = {
     "folder": ("FOLDER", lambda argument, size, labelled: read_folder(argument, size)),
     "csv": ("FILE", lambda argument, size, labelled: read_csv(argument, labelled)),
     "openml": ("NAME", lambda argument, size, labelled: read_openml(argument)),
+    "sklearn": ("NAME", lambda argument, size, labelled: read_sklearn(argument)),
 }
 """Sources that read what their argument names: scheme -> (what the argument is, reader)."""
 
@@ -37,10 +39,10 @@ WITH_ARGUMENT: dict[str, tuple[str, Reader]] = {
 def load_source(source: str, *, size: int | None = None, seed: int = 0) -> list[Dataset]:
     """The data sets of ``source``: one, or several for an npz of many tables.
 
-    ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``, ``csv:FILE`` or
-    ``openml:NAME``, with ``@train``, ``@valid`` or ``@test`` behind it for one part (see ``splits.pick_split``, which
-    alone uses ``seed``). Images are resized to ``size`` × ``size``; tables are left alone. Raises ValueError or OSError
-    with one line that names what is wrong.
+    ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``, ``csv:FILE``,
+    ``openml:NAME`` or ``sklearn:NAME``, with ``@train``, ``@valid`` or ``@test`` behind it for one part (see
+    ``splits.pick_split``, which alone uses ``seed``). Images are resized to ``size`` × ``size``; tables are left alone.
+    Raises ValueError or OSError with one line that names what is wrong.
     """
     return [to_dataset(raw, size) for raw in _read(source, size, seed, labelled=True)]
 

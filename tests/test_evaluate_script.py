@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from outer_loop.evaluation import METHODS
+from outer_loop.methods import METHODS
 from scripts import evaluate
 from update_rules.hebbian import Hebbian
 from update_rules.rule_file import save_rule
@@ -33,7 +33,9 @@ def test_table_json_and_plot(tmp_path: Path, rule: str, capsys: pytest.CaptureFi
     results = json.loads(json_file.read_text())
     assert [(row["source"], row["method"]) for row in results["rows"]] == [(s, m) for s in sources for m in METHODS]
     for row in results["rows"]:
-        assert set(row) == {"method", "source", "ways", "shots", "readout", "accuracy", "ci95", "tasks", "seed"}
+        assert set(row) == {
+            *("method", "source", "ways", "shots", "readout", "setting", "accuracy", "ci95", "tasks", "seed")
+        }
         assert (row["ways"], row["shots"], row["tasks"], row["seed"]) == (2, 2, 4, 9)
         assert f"{100 * row['accuracy']:.1f} ± {100 * row['ci95']:.1f}" in table
     assert results["meta"]["split_seed"] == 5
@@ -52,6 +54,49 @@ def test_table_json_and_plot(tmp_path: Path, rule: str, capsys: pytest.CaptureFi
     assert (again["rows"], again["differences"]) == (results["rows"], results["differences"])
 
 
+def test_baselines_alone_with_several_shots_readouts_and_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    json_file = tmp_path / "results.json"
+    argv = ["--data", "digits", *SMALL, "--baselines", "kmeans", "raw", "--json", str(json_file), "--seeds", "1", "2"]
+    assert evaluate.main([*argv, "--shots", "1", "3", "--readout", "prototype", "ridge"]) == 0
+    table = capsys.readouterr().out
+    results = json.loads(json_file.read_text())
+    assert results["differences"] == []
+    assert len(results["rows"]) == len(results["per_task"]) == 2 * 2 * 2 * 2
+    tasks = {}
+    for one in results["per_task"]:
+        assert len(one["accuracies"]) == 4
+        assert (one["source"], one["ways"], one["queries"], one["size"], one["permute"]) == ("digits", 3, 3, 5, True)
+        tasks.setdefault((one["seed"], one["shots"]), set()).add(one["drawn"])
+    assert len(tasks) == 4
+    assert all(len(drawn) == 1 for drawn in tasks.values())
+    assert len(set.union(*tasks.values())) == 4
+    assert "rule leads" not in table
+    assert len([line for line in table.splitlines() if "raw" in line]) == 4
+    assert results["meta"]["command"].startswith("python scripts/evaluate.py --data digits --ways 3")
+
+
+@pytest.mark.parametrize("sweep", ["steps", "width"])
+def test_a_sweep_has_a_row_a_setting(tmp_path: Path, rule: str, sweep: str) -> None:
+    json_file, plot = tmp_path / "results.json", tmp_path / "sweep.png"
+    argv = ["--rule", rule, "--data", "digits", *SMALL, "--sweep", sweep, "--values", "0.5", "2"]
+    argv += ["--baselines", "random_network", "--json", str(json_file), "--plot", str(plot)]
+    assert evaluate.main(argv) == 0
+    results = json.loads(json_file.read_text())
+    settings = {method: [r["setting"] for r in results["rows"] if r["method"] == method] for method in METHODS[::2]}
+    if sweep == "steps":
+        assert settings["rule"] == [{"steps": 0}, {"steps": 1}, {"steps": 4}]
+        assert settings["random_network"] == [{}]
+        first, *_ = results["differences"]
+        assert (first["setting"], first["difference"]) == ({"steps": 0}, 0.0)  # before the first step
+        assert len(results["differences"]) == 3
+    else:
+        assert settings["rule"] == settings["random_network"] == [{"width": 0.5}, {"width": 2.0}]
+        assert [lead["setting"] for lead in results["differences"]] == settings["rule"]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
@@ -63,15 +108,30 @@ def test_table_json_and_plot(tmp_path: Path, rule: str, capsys: pytest.CaptureFi
         (["--rule", "none"], "not found"),
         (["--json", "no/such/results.json"], "cannot write no/such/results.json: there is no folder"),
         (["--plot", "/"], "cannot write /: it is a folder"),
+        (["--shots", "5", "5"], "got --shots 5 more than once"),
+        (["--baselines", "kmean"], "unknown baseline 'kmean', expected all, none or names from"),
+        (["--readout", "tree"], "invalid choice: 'tree'"),
+        (["--values", "1"], "got --values without --sweep"),
+        (["--sweep", "depth", "--values", "-"], "got values - for a sweep of depth"),
+        (["--baseline-settings", "none.yaml"], "none.yaml"),
         (["--hidden", "0"], "argument --hidden: got '0'"),
         (["--activation", "sin"], "invalid choice: 'sin'"),
-        (["--sweep"], "unrecognized arguments: --sweep"),
+        (["--sweep", "colour"], "invalid choice: 'colour'"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path: Path, rule: str, extra: list[str], message: str) -> None:
     with pytest.raises((ValueError, OSError), match=message) as caught:
         evaluate.main(["--rule", rule, "--data", "digits", *SMALL, *extra])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("baselines", "message"),
+    [(["none"], "got no --rule and no --baselines"), (["raw", "untrained_rule"], "untrained_rule without --rule")],
+)
+def test_without_a_rule_there_must_be_something_else(baselines: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate.main(["--data", "digits", *SMALL, "--baselines", *baselines])
 
 
 def test_the_script_exits_with_2_and_one_line(tmp_path: Path) -> None:

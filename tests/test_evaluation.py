@@ -5,22 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from inner_loop.apply import apply_rule, apply_rule_to_tasks
 from inner_loop.mlp import MLP
 from inner_loop.states import stack_states
-from outer_loop import baselines, evaluation
-from outer_loop.evaluation import (
-    METHODS,
-    InnerTraining,
-    evaluate_rule,
-    evaluate_source,
-    measure_rule,
-    train_task,
-)
-from outer_loop.few_shot_readout import few_shot_accuracy
+from outer_loop import evaluation
+from outer_loop.baselines import PrincipalComponents, Raw
+from outer_loop.comparison import compare
+from outer_loop.evaluation import InnerTraining, evaluate_rule, measure_rule, train_task
+from outer_loop.few_shot_readout import READOUTS, few_shot_accuracy
+from outer_loop.methods import METHODS
 from outer_loop.paired_tasks import NETWORK, PairedTask, paired_tasks
+from outer_loop.source_evaluation import evaluate_source
 from outer_loop.statistics import mean_over_tasks, paired_difference
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
@@ -74,6 +70,8 @@ def test_every_method_is_measured_on_the_same_tasks_and_twice_the_same() -> None
     assert first == evaluate_source(rule, blob_source(), INNER, tasks=6, seed=3)
     fewer = evaluate_source(rule, blob_source(), INNER, tasks=2, seed=3)
     assert fewer.accuracies == {method: values[:2] for method, values in first.accuracies.items()}
+    assert len({found.drawn for found in first.measured}) == 1
+    assert fewer.measured[0].drawn != first.measured[0].drawn
     other = evaluate_source(rule, blob_source(), INNER, tasks=6, seed=4)
     assert all(other.accuracies[method] != first.accuracies[method] for method in ("rule", "random_network", "raw"))
     assert first.accuracies["rule"] != first.accuracies["untrained_rule"]
@@ -181,13 +179,12 @@ def test_paired_tasks_draw_the_stream_and_the_episode_apart() -> None:
 
 
 def test_all_principal_components_do_what_the_raw_inputs_do() -> None:
-    shared = list(paired_tasks(blob_source(), 4, seed=0))
-
-    def all_components(task: PairedTask, x: Tensor) -> Tensor:
-        return baselines.pca(task, x, outputs=99)
-
-    assert all_components(shared[0], shared[0].episode.query_x).shape == (40, 20)
-    assert baselines.accuracies(all_components, shared) == baselines.accuracies(baselines.raw, shared)
+    shared = list(paired_tasks(blob_source(), 1, seed=0))
+    ((embed,),) = PrincipalComponents(outputs=99).fit(shared, [shared[0].episode])
+    assert embed(shared[0].episode.query_x).shape == (40, 20)
+    methods = {"pca": PrincipalComponents(outputs=99), "raw": Raw()}
+    pca, raw = compare(methods, blob_source(), shots=[5], tasks=4, seed=0)
+    assert pca.accuracies == raw.accuracies
 
 
 def test_the_readout_knows_easy_answers_and_ignores_shift_and_scale() -> None:
@@ -205,6 +202,23 @@ def test_the_readout_knows_easy_answers_and_ignores_shift_and_scale() -> None:
     assert few_shot_accuracy(one_hot, y, torch.eye(3), torch.arange(3)) == 1.0
     assert few_shot_accuracy(x * math.nan, y, query, query_y) == pytest.approx(1 / 3)
     assert few_shot_accuracy(torch.ones(24, 2), y, torch.ones(150, 2), query_y) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("readout", list(READOUTS))
+def test_every_readout_tells_easy_classes_apart_from_one_label_each_and_more(readout: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shots in (1, 2, 6):
+        y = torch.arange(4).repeat(shots)
+        x, query = (torch.eye(4)[y] + 0.05 * torch.randn(len(y), 4, generator=generator) for _ in range(2))
+        assert few_shot_accuracy(x, y, query, y, readout) == 1.0
+        assert few_shot_accuracy(100 * x - 7, y, 100 * query - 7, y, readout) == 1.0
+        assert few_shot_accuracy(x * math.nan, y, query, y, readout) == 0.25
+        assert few_shot_accuracy(torch.ones_like(x), y, query, y, readout) <= 0.5
+
+
+def test_prototypes_are_class_means() -> None:
+    x, y = torch.tensor([[0.0], [2.0], [4.0], [10.0]]), torch.tensor([0, 0, 1, 1])  # means 1 and 7, half-way 4
+    assert few_shot_accuracy(x, y, torch.tensor([[3.9], [4.1]]), torch.tensor([0, 1]), "prototype") == 1.0
 
 
 def test_means_and_paired_differences_have_student_intervals() -> None:

@@ -13,9 +13,11 @@ import torch
 from rich.console import Console
 
 from outer_loop import plots
-from outer_loop.evaluation import METHODS, SourceEvaluation
+from outer_loop.comparison import Measured
+from outer_loop.methods import METHODS
 from outer_loop.report import read_metrics, write_report
-from outer_loop.results import Results, results_table, summarise, write_results
+from outer_loop.results import Results, summarise, task_accuracies, write_results
+from outer_loop.results_table import results_table
 from outer_loop.statistics import Mean
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
@@ -35,10 +37,12 @@ def results() -> Results:
     data = Dataset("d", x, torch.arange(4).repeat_interleave(10), None, tuple("abcd"))
     source = TaskSource((data,), ways=4, shots=3, queries=5, permute=False)
     accuracies = {method: [0.5 - 0.1 * place, 0.7 - 0.1 * place] for place, method in enumerate(METHODS)}
-    evaluation = SourceEvaluation(accuracies, {}, {"rule": 0, "untrained_rule": 1})
-    return summarise(
-        {NAME: evaluation, "digits": evaluation}, dict.fromkeys((NAME, "digits"), source), seed=7, meta={"k": "<i>"}
-    )
+    measured = [
+        Measured(method, 3, "ridge", None, "", values, diverged=int(method == "untrained_rule"))
+        for method, values in accuracies.items()
+    ]
+    per_task = [one for name in (NAME, "digits") for one in task_accuracies(measured, name, source, seed=7, size=None)]
+    return summarise(per_task, {"k": "<i>"})
 
 
 class References(HTMLParser):
@@ -74,7 +78,7 @@ def report(folder: Path, **changes: object) -> str:
 def test_results_have_the_fixed_names_and_the_right_numbers(tmp_path: Path) -> None:
     write_results(tmp_path / "results.json", results())
     written = json.loads((tmp_path / "results.json").read_text())
-    assert set(written) == {"rows", "differences", "meta"}
+    assert set(written) == {"rows", "differences", "per_task", "meta"}
     assert [row["method"] for row in written["rows"]] == [*METHODS, *METHODS]
     first = written["rows"][0]
     assert first["accuracy"] == pytest.approx(0.6)
@@ -85,7 +89,7 @@ def test_results_have_the_fixed_names_and_the_right_numbers(tmp_path: Path) -> N
     assert (lead["method"], lead["minus"], lead["tasks"]) == ("rule", "pca", 2)
     assert lead["difference"] == pytest.approx(0.4)
     assert lead["ci95"] == pytest.approx(0, abs=1e-9)
-    assert written["meta"]["diverged"]["digits"] == {"rule": 0, "untrained_rule": 1}
+    assert written["meta"]["diverged"]["digits"] == {**dict.fromkeys(METHODS, 0), "untrained_rule": 1}
 
 
 def test_the_table_has_a_row_a_method_and_a_column_a_source() -> None:

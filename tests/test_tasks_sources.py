@@ -53,6 +53,16 @@ def test_mnist5k_and_size():
 # -- npz --------------------------------------------------------------------------------------------------------------
 
 
+def test_tables_of_scikit_learn():
+    (wine,) = load_source("sklearn:wine")
+    assert (len(wine), wine.inputs, wine.classes, wine.image_shape) == (178, 13, 3, None)
+    np.testing.assert_allclose(wine.x.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(wine.x.std(0, correction=0), 1, rtol=1e-4)
+    assert load_source("sklearn:iris")[0].class_names == ("setosa", "versicolor", "virginica")
+    with pytest.raises(ValueError, match=r"unknown table sklearn:wines, expected .*; did you mean sklearn:wine"):
+        load_source("sklearn:wines")
+
+
 def test_npz_images(labelled):
     (data,) = load_source(labelled)
     assert data.name == "npz:toy.npz"

@@ -1,0 +1,294 @@
+"""``docs/results.md``: what stored results say, section by section; a section without data is left out."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from outer_loop.markdown import table
+from outer_loop.methods import MEANING
+from outer_loop.plots import receptive_field_pair, save_png
+from outer_loop.receptive_fields import Fields
+from outer_loop.results_table import percent
+from outer_loop.statistics import Mean
+from outer_loop.stored_results import Place, StoredResults
+from outer_loop.sweep_plot import line_figure
+from outer_loop.sweeps import SWEEPS
+from update_rules.atomic_file import atomic_write
+from update_rules.hebbian import Hebbian
+
+WAYS, SHOTS, READOUT = 10, 10, "ridge"
+"""The main table's."""
+
+SWEPT = {
+    "width": "width of the hidden layers, as a factor",
+    "depth": "layers with weights",
+    "activation": "activation",
+    "permute": "inputs permuted anew in every task",
+    "steps": "inner steps",
+    "batch": "examples in an inner step",
+    "size": "pixels of a side",
+}
+"""What each sweep varies, in words."""
+
+
+def write_page(
+    page: Path,
+    stored: StoredResults,
+    *,
+    command: str,
+    equations: Mapping[str, Hebbian],
+    fields: Mapping[str, Fields],
+) -> None:
+    """Write ``page``, and its figures to the folder beside it that has its name.
+
+    ``command`` is what made it, ``equations`` are hebbian rules by name and ``fields`` first-layer weights by rule.
+    Raises OSError where they cannot be written.
+    """
+    folder = page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = [
+        _main(stored),
+        _other_ways(stored),
+        _shots(stored, folder),
+        _readouts(stored),
+        *(_sweep(stored, name, folder) for name in SWEEPS),
+        _fields(fields, folder),
+        _losses(stored),
+        _equations(equations),
+        _ablations(stored),
+        _made(stored),
+    ]
+    text = f"# Results\n\nWritten by `{command}` from the files in the last table; do not edit.\n\n"
+    text += (
+        "Accuracy in percent on few-shot tasks, mean ± 95 % interval over all tasks of all seeds. Every method gives "
+        "as many features and gets the same tasks and readout. Differences are taken task by task.\n\n"
+    )
+    with atomic_write(page) as file:
+        file.write((text + "\n\n".join(section for section in sections if section) + "\n").encode())
+
+
+def _main(stored: StoredResults) -> str:
+    places = _main_places(stored)
+    if not places:
+        return ""
+    return "\n\n".join(
+        [
+            f"## Few-shot accuracy\n\n{_says(places[0])}. Methods: "
+            + "; ".join(f"`{name}`, {MEANING[name]}" for name in stored.methods if name in MEANING)
+            + ".",
+            _accuracy_table(stored, places, _short),
+            *(_lead_table(stored, rule, places, _short) for rule in stored.rules),
+            _sources(stored, places),
+        ]
+    )
+
+
+def _other_ways(stored: StoredResults) -> str:
+    places = [p for p in stored.places() if p.ways != WAYS and (p.shots, p.readout) == (SHOTS, READOUT)]
+    if not places:
+        return ""
+
+    def name(place: Place) -> str:
+        return f"{_short(place)}, {place.ways} ways"
+
+    return "\n\n".join(
+        [
+            f"## Text and tables\n\n{SHOTS} labelled examples of each class, {READOUT} readout.",
+            _accuracy_table(stored, places, name),
+            *(_lead_table(stored, rule, places, name) for rule in stored.rules),
+            _sources(stored, places),
+        ]
+    )
+
+
+def _shots(stored: StoredResults, folder: Path) -> str:
+    main = _main_places(stored)
+    by_shots = [p for p in stored.places() if p.readout == READOUT and any(p._replace(shots=SHOTS) == m for m in main)]
+    if len({place.shots for place in by_shots}) < 2:
+        return ""
+    lines = _lines(stored, by_shots, lambda place: place.shots)
+    save_png(line_figure("shots", lines), folder / "shots.png")
+    return "\n\n".join(
+        [
+            "## Against labels\n\nLabelled examples of each class.",
+            f"![accuracy against labelled examples]({folder.name}/shots.png)",
+            _accuracy_table(stored, by_shots, lambda place: f"{_short(place)}, {place.shots}"),
+            _sources(stored, by_shots),
+        ]
+    )
+
+
+def _readouts(stored: StoredResults) -> str:
+    main = _main_places(stored)
+    places = [p for p in stored.places() if p.shots == SHOTS and any(p._replace(readout=READOUT) == m for m in main)]
+    if len({place.readout for place in places}) < 2:
+        return ""
+    return "\n\n".join(
+        [
+            f"## Other readouts\n\n{SHOTS} labelled examples of each class.",
+            _accuracy_table(stored, places, lambda place: f"{_short(place)}, {place.readout}"),
+            _sources(stored, places),
+        ]
+    )
+
+
+def _sweep(stored: StoredResults, name: str, folder: Path) -> str:
+    places = stored.places(name)
+    if not places:
+        return ""
+    first = places[0]
+    lines = _lines(
+        stored,
+        [place for place in places if (place.shots, place.readout) == (first.shots, first.readout)],
+        lambda place: place.value,
+    )
+    save_png(line_figure(name, lines), folder / f"{name}.png")
+    rows = []
+    for rule in stored.rules:
+        for other in ("random_network", "pca", "raw"):
+            for place in places:
+                lead = stored.lead(rule, other, place) if place.value is not None else None
+                if lead is not None:
+                    value = f"{place.value:g}" if isinstance(place.value, float) else str(place.value)
+                    rows.append([rule, other, _short(place), value, percent(*lead.mean, "+")])
+    return "\n\n".join(
+        [
+            f"## {name.capitalize()}\n\nVaried: {SWEPT[name]}. {_says(first)}.",
+            f"![accuracy against {SWEPT[name]}]({folder.name}/{name}.png)",
+            table(["rule", "ahead of", "data", name, "by"], rows) if rows else "",
+            _sources(stored, places),
+        ]
+    )
+
+
+def _fields(fields: Mapping[str, Fields], folder: Path) -> str:
+    parts = []
+    for rule, (before, after) in fields.items():
+        save_png(receptive_field_pair(before, after), folder / f"fields_{rule}.png")
+        parts.append(f"`{rule}`:\n\n![first-layer weights before and after]({folder.name}/fields_{rule}.png)")
+    head = "## Receptive fields\n\nFirst-layer weights as they are seen, before and after the rule; grey is 0."
+    return "\n\n".join([head, *parts]) if parts else ""
+
+
+def _losses(stored: StoredResults) -> str:
+    leads = stored.leads()
+    if not leads:
+        return ""
+    lost = sorted((lead for lead in leads if lead.mean.value < 0), key=lambda lead: lead.mean.value)
+    text = f"## Where the rules lose\n\n{len(lost)} of {len(leads)} comparisons are below 0"
+    if not lost:
+        return text + "."
+    rows = [
+        [
+            lead.method,
+            lead.other,
+            _short(lead.place),
+            f"{lead.place.ways}-way {lead.place.shots}-shot {lead.place.readout}",
+            f"{lead.place.sweep} {lead.place.value}" if lead.place.sweep else "",
+            percent(*lead.mean, "+"),
+        ]
+        for lead in lost
+    ]
+    return f"{text}, worst first:\n\n" + table(["rule", "behind", "data", "tasks", "setting", "by"], rows)
+
+
+def _equations(equations: Mapping[str, Hebbian]) -> str:
+    head = (
+        "## What the hebbian rule learned\n\nEvery term with its coefficient, largest first. A term has columns of rms "
+        "1 at most before it is multiplied, so coefficients compare. The notation is that of `update_rules/hebbian.py`."
+    )
+    parts = [f"`{name}`:\n\n```\n{rule.equation()}\n```" for name, rule in equations.items()]
+    return "\n\n".join([head, *parts]) if parts else ""
+
+
+def _ablations(stored: StoredResults) -> str:
+    if not stored.ablations:
+        return ""
+    sources = list(dict.fromkeys(source for one in stored.ablations for source in one["accuracy"]))
+    rows = [
+        [one["name"], " ".join(one["overrides"]), *(_share(one["accuracy"].get(s)) for s in sources), one["command"]]
+        for one in stored.ablations
+    ]
+    return "## What matters\n\nOne change to the training of a rule at a time.\n\n" + table(
+        ["run", "changed", *sources, "command"], rows
+    )
+
+
+def _made(stored: StoredResults) -> str:
+    rows = [
+        [
+            name,
+            f"`{meta.get('command', '')}`",
+            meta["commit"][:10] + ("+changes" if meta["commit"].endswith("+changes") else ""),
+            ", ".join(str(seed) for seed in meta.get("seeds", [])),
+            f"{meta.get('processor') or meta['machine']}, {meta['threads']} thread{'s' * (meta['threads'] > 1)}",
+            f"{meta['seconds']:.0f}",
+        ]
+        for name, meta in sorted(stored.meta.items())
+    ]
+    return "## How it was made\n\n" + table(["file", "command", "commit", "seeds", "hardware", "seconds"], rows)
+
+
+def _main_places(stored: StoredResults) -> list[Place]:
+    return [p for p in stored.places() if (p.ways, p.shots, p.readout) == (WAYS, SHOTS, READOUT)]
+
+
+def _says(place: Place) -> str:
+    permuted = "inputs permuted anew in every task" if place.permute else "inputs in their order"
+    return (
+        f"{place.ways} ways, {place.shots} labelled examples of each class, {place.outputs} features, "
+        f"images of {place.size} × {place.size} pixels, {permuted}, {place.readout} readout"
+    )
+
+
+def _accuracy_table(stored: StoredResults, places: Iterable[Place], name: Callable[[Place], str]) -> str:
+    places = list(places)
+    rows = [[method, *(_mean(stored.mean(method, place)) for place in places)] for method in stored.methods]
+    return table(["method", *(name(place) for place in places)], [row for row in rows if any(row[1:])])
+
+
+def _lead_table(stored: StoredResults, rule: str, places: Iterable[Place], name: Callable[[Place], str]) -> str:
+    places = list(places)
+    rows = []
+    for other in stored.methods:
+        leads = [stored.lead(rule, other, place) if other != rule else None for place in places]
+        if any(leads):
+            rows.append([other, *("" if lead is None else percent(*lead.mean, "+") for lead in leads)])
+    return table([f"{rule} is ahead of", *(name(place) for place in places)], rows) if rows else ""
+
+
+def _lines(
+    stored: StoredResults, places: Iterable[Place], value: Callable[[Place], object]
+) -> dict[str, dict[str, dict[object, Mean]]]:
+    """By source and method the accuracies by ``value``, for ``line_figure``."""
+    lines: dict[str, dict[str, dict[object, Mean]]] = {}
+    for place in places:
+        for method in stored.methods:
+            mean = stored.mean(method, place) if (method, place) in stored.found else None
+            if mean is not None:
+                lines.setdefault(_short(place), {}).setdefault(method, {})[value(place)] = mean
+    return lines
+
+
+def _sources(stored: StoredResults, places: Iterable[Place]) -> str:
+    """Which files a table came from, and how many tasks it is of."""
+    files, tasks = set(), set()
+    for place in places:
+        for method in stored.methods:
+            by_seed = stored.found.get((method, place), {})
+            files |= stored.files.get((method, place), set())
+            tasks |= {sum(len(values) for values in by_seed.values())} - {0}
+    return f"Over {' or '.join(str(count) for count in sorted(tasks))} tasks; from {', '.join(sorted(files))}."
+
+
+def _short(place: Place) -> str:
+    """The name of the data without its folder."""
+    scheme, colon, rest = place.source.partition(":")
+    return rest.rpartition("/")[2] if colon else scheme
+
+
+def _mean(mean: Mean | None) -> str:
+    return "" if mean is None else percent(*mean)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

@@ -1,0 +1,180 @@
+"""Results files put together: accuracies of many evaluations, paired by the identity of their tasks."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from outer_loop.methods import MEANING
+from outer_loop.statistics import Mean, mean_over_tasks, paired_difference
+
+ROUNDING = 0.005
+"""Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
+
+
+class Place(NamedTuple):
+    """Where accuracies of several methods compare: all that is the same for them but the seeds."""
+
+    source: str
+    ways: int
+    shots: int
+    queries: int
+    size: int | None
+    permute: bool
+    outputs: int
+    readout: str
+    sweep: str
+    """The name of what is varied, or an empty string."""
+    value: Any
+    """What it is here; None outside sweeps and for methods that it leaves as they are."""
+
+
+class Lead(NamedTuple):
+    """How far ``method`` is ahead of ``other`` on the same tasks."""
+
+    method: str
+    other: str
+    place: Place
+    mean: Mean
+    tasks: int
+
+
+@dataclass
+class StoredResults:
+    """What a folder of results files says."""
+
+    meta: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By file name."""
+    rules: list[str] = field(default_factory=list)
+    """Names of the evaluated rules."""
+    ablations: list[dict[str, Any]] = field(default_factory=list)
+    """Runs with ``name``, ``overrides``, ``command`` and ``accuracy`` by source."""
+    found: dict[tuple[str, Place], dict[int, list[float]]] = field(default_factory=dict)
+    """Accuracies of each task by method, place and seed."""
+    files: dict[tuple[str, Place], set[str]] = field(default_factory=dict)
+    """The names of the files that these came from."""
+    _drawn: dict[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> list[str]:
+        """Rules first, then their untrained selves, then the others in the order of MEANING."""
+        names = [*self.rules, *(untrained_name(rule) for rule in self.rules), *MEANING]
+        there = {method for method, _ in self.found}
+        return [name for name in names if name in there]
+
+    def places(self, sweep: str = "") -> list[Place]:
+        """The places of one sweep, or those outside sweeps."""
+        return list(dict.fromkeys(place for _, place in self.found if place.sweep == sweep))
+
+    def accuracies(self, method: str, place: Place) -> dict[int, list[float]]:
+        """By seed; of the one place a method has in a sweep that leaves it as it is. Empty where nothing is stored."""
+        alone = place._replace(value=None)
+        return self.found.get((method, place)) or self.found.get((method, alone)) or {}
+
+    def mean(self, method: str, place: Place) -> Mean | None:
+        """Over all tasks of all seeds, or None where nothing is stored."""
+        by_seed = self.accuracies(method, place)
+        return mean_over_tasks([one for values in by_seed.values() for one in values]) if by_seed else None
+
+    def lead(self, method: str, other: str, place: Place) -> Lead | None:
+        """``method`` less ``other`` on the seeds that both have, or None where there are none."""
+        mine, theirs = self.accuracies(method, place), self.accuracies(other, place)
+        seeds = [seed for seed in mine if seed in theirs and len(mine[seed]) == len(theirs[seed])]
+        if not seeds:
+            return None
+        pair = [[one for seed in seeds for one in values[seed]] for values in (mine, theirs)]
+        return Lead(method, other, place, paired_difference(*pair), len(pair[0]))
+
+    def leads(self) -> list[Lead]:
+        """Every rule against every other method wherever both are stored."""
+        return [
+            lead
+            for rule, place in self.found
+            if rule in self.rules
+            for other in self.methods
+            if other not in self.rules
+            for lead in [self.lead(rule, other, place)]
+            if lead is not None
+        ]
+
+    def add(self, name: str, content: dict[str, Any]) -> None:
+        """The results of the file ``name``. Raises ValueError, naming the files, where they contradict others."""
+        meta = content["meta"]
+        self.meta[name] = meta
+        rule = rule_name(meta)
+        if rule and rule not in self.rules:
+            self.rules.append(rule)
+        for one in content["per_task"]:
+            method = {"rule": rule, "untrained_rule": untrained_name(rule)}.get(one["method"], one["method"])
+            place = Place(
+                one["source"],
+                one["ways"],
+                one["shots"],
+                one["queries"],
+                one["size"],
+                one["permute"],
+                meta["outputs"],
+                one["readout"],
+                meta.get("sweep") or "",
+                next(iter(one["setting"].values()), None),
+            )
+            self._check_drawn(name, (*place[:6], one["seed"]), one["drawn"])
+            by_seed = self.found.setdefault((method, place), {})
+            files = self.files.setdefault((method, place), set())
+            before = by_seed.setdefault(one["seed"], one["accuracies"])
+            if not _alike(before, one["accuracies"]):
+                raise ValueError(
+                    f"{name} and {', '.join(sorted(files))}: other accuracies of {method} on {one['source']}, "
+                    f"seed {one['seed']}; keep the file that counts"
+                )
+            files.add(name)
+
+    def _check_drawn(self, name: str, tasks: tuple[Any, ...], drawn: str) -> None:
+        before, file = self._drawn.setdefault(tasks, (drawn, name))
+        if before != drawn:
+            source, ways, shots, *_, seed = tasks
+            raise ValueError(
+                f"{name} and {file}: other tasks of {source}, {ways} ways, {shots} shots, seed {seed}, so they cannot "
+                "be paired; evaluate both on the same data with the same code"
+            )
+
+
+def read_stored(paths: Iterable[Path]) -> StoredResults:
+    """The results and ablations in the JSON files at ``paths``.
+
+    An ablation file holds ``ablations``, a list of objects with ``name``, ``overrides``, ``command`` and ``accuracy``,
+    an object with a share by source. Raises OSError, and ValueError for files of another kind or that contradict each
+    other.
+    """
+    stored = StoredResults()
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if "ablations" in content:
+                wanted = ("name", "overrides", "command", "accuracy")
+                stored.ablations += [{key: one[key] for key in wanted} for one in content["ablations"]]
+            else:
+                stored.add(path.name, content)
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path}: neither results of scripts/evaluate.py nor ablations ({type(error).__name__}: {error})"
+            ) from None
+    return stored
+
+
+def _alike(first: list[float], second: list[float]) -> bool:
+    return len(first) == len(second) and abs(sum(first) - sum(second)) <= ROUNDING * len(first)
+
+
+def rule_name(meta: dict[str, Any]) -> str:
+    """A short name of the rule that was evaluated: its file's, or its folder's where that is plain ``rule``."""
+    if "rule_file" not in meta:
+        return ""
+    path = Path(meta["rule_file"])
+    return path.parent.name if path.stem == "rule" and path.parent.name else path.stem
+
+
+def untrained_name(rule: str) -> str:
+    """The name of the rule called ``rule`` before its training."""
+    return f"{rule}, untrained"

@@ -1,0 +1,70 @@
+# python scripts/results_page.py
+# python scripts/results_page.py --results docs/results --rules pretrained/hebbian.safetensors --page docs/results.md
+"""Write the page of results, with its tables and plots, from the JSON files that scripts/evaluate.py stored."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from outer_loop.evaluation import InnerTraining
+from outer_loop.paired_tasks import PairedTask
+from outer_loop.receptive_fields import receptive_fields
+from outer_loop.results_page import write_page
+from outer_loop.stored_results import read_stored
+from scripts.arguments import Parser, at_least, command, threads, writable
+from scripts.entry import run
+from tasks.sources import load_source
+from tasks.task import TaskSource
+from update_rules.hebbian import Hebbian
+from update_rules.rule_file import PRETRAINED, load_rule
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=DOCS / "results", metavar="FOLDER", help="JSON files")
+    parser.add_argument("--page", type=Path, default=DOCS / "results.md", metavar="FILE.md", help="page to write")
+    parser.add_argument(
+        "--rules",
+        nargs="*",
+        default=sorted(str(file) for file in PRETRAINED.glob("*.safetensors")),
+        metavar="FILE",
+        help="rules whose receptive fields and equation are shown (default: those in pretrained/)",
+    )
+    parser.add_argument("--data", default="digits", metavar="SOURCE", help="images for receptive fields")
+    parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
+    parser.add_argument("--steps", type=at_least(1), default=100, metavar="K", help="inner steps there (default 100)")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read, pair and write."""
+    arguments = parse(argv)
+    writable(arguments.page)
+    torch.set_num_threads(arguments.threads)
+    files = sorted(arguments.results.glob("*.json"))
+    if not files:
+        raise ValueError(f"{arguments.results}: no JSON files, expected results of scripts/evaluate.py --json")
+    stored = read_stored(files)
+    rules = {Path(name).stem: load_rule(name) for name in arguments.rules}
+    fields = {}
+    if rules:
+        datasets = tuple(load_source(arguments.data, size=arguments.size))
+        task = PairedTask(TaskSource(datasets, 2, 1, 1, permute=True), 0, 0)
+        for name, rule in rules.items():
+            shown = receptive_fields(rule, task, InnerTraining(steps=arguments.steps))
+            if shown is not None:
+                fields[name] = shown
+    equations = {name: rule for name, rule in rules.items() if isinstance(rule, Hebbian)}
+    write_page(arguments.page, stored, command=command("results_page", argv), equations=equations, fields=fields)
+    print(f"page: {arguments.page}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

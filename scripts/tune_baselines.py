@@ -1,0 +1,165 @@
+# python scripts/tune_baselines.py --data npz:FILE@train npz:OTHER@train
+# python scripts/tune_baselines.py --data npz:FILE@train --methods vae contrastive --tasks 20
+"""Choose the settings of the hand-written methods by their few-shot accuracy on data that rules are trained on.
+
+From its defaults, one setting of a method after the other takes the value that does best. All tries see the same
+tasks. What was tried goes to configs/baselines.yaml; methods that were not named keep their entries.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from outer_loop.baseline_settings import SETTINGS_FILE, TUNED, BaselineSettings, read_settings
+from outer_loop.comparison import compare
+from outer_loop.evaluation import InnerTraining
+from outer_loop.methods import make_methods
+from outer_loop.provenance import commit
+from outer_loop.yaml_dialect import parse_yaml, yaml_lines
+from scripts.arguments import Parser, at_least, command, threads, writable
+from scripts.entry import run
+from tasks.sources import load_source
+from tasks.task import TaskSource
+from update_rules.atomic_file import atomic_write
+
+GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "pca_whitened": {"floor": (0.0, 0.01, 0.1, 1.0)},
+    "kmeans": {"features": ("triangle", "distance", "square"), "examples": (1000, 4000)},
+    "autoencoder": {
+        "learning_rate": (3e-3, 1e-2, 3e-2),
+        "code": ("activation", "linear"),
+        "dropped": (0.0, 0.2, 0.4),
+        "likelihood": ("bernoulli", "squared"),
+        "steps": (400, 800),
+    },
+    "vae": {
+        "learning_rate": (3e-3, 1e-2, 3e-2),
+        "beta": (0.01, 0.03, 0.1, 0.3, 1.0),
+        "likelihood": ("bernoulli", "squared"),
+        "steps": (400, 800),
+    },
+    "contrastive": {
+        "learning_rate": (3e-3, 1e-2, 3e-2),
+        "temperature": (0.1, 0.3, 1.0),
+        "corrupted": (0.1, 0.3, 0.5, 0.7),
+        "code": ("activation", "linear"),
+        "steps": (400, 800),
+    },
+    "supervised": {
+        "steps": (100, 300),
+        "learning_rate": (3e-3, 1e-2, 3e-2),
+        "dropped": (0.0, 0.2, 0.5, 0.7),
+        "weight_decay": (0.0, 0.1, 1.0),
+        "code": ("activation", "linear"),
+    },
+}
+"""What is tried for each setting, in the order of search."""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="meta-training data")
+    parser.add_argument("--methods", nargs="+", choices=TUNED, default=list(TUNED), metavar="NAME")
+    parser.add_argument("--ways", type=at_least(2), default=10, help="classes in a task (default 10)")
+    parser.add_argument("--shots", type=at_least(1), default=10, help="labelled examples of each class (default 10)")
+    parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
+    parser.add_argument("--tasks", type=at_least(2), default=10, help="tasks from each source (default 10)")
+    parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
+    parser.add_argument("--out", type=Path, default=SETTINGS_FILE, metavar="FILE", help="settings file to write")
+    return parser.parse_args(argv)
+
+
+class Trials:
+    """Accuracies of one method by its settings, measured once each."""
+
+    def __init__(self, method: str, sources: Mapping[str, TaskSource], arguments: argparse.Namespace) -> None:
+        self.method, self.sources, self.arguments = method, sources, arguments
+        self.found: list[tuple[Any, dict[str, float]]] = []
+
+    def accuracy(self, settings: Any) -> float:
+        """Mean over sources of the mean accuracy on their tasks."""
+        for tried, by_source in self.found:
+            if tried == settings:
+                return _mean(by_source)
+        methods = make_methods([self.method], InnerTraining(), replace(BaselineSettings(), **{self.method: settings}))
+        by_source = {}
+        for name, source in self.sources.items():
+            shots, tasks, seed = self.arguments.shots, self.arguments.tasks, self.arguments.seed
+            (measured,) = compare(methods, source, shots=[shots], tasks=tasks, seed=seed)
+            by_source[name] = sum(measured.accuracies) / tasks
+        self.found.append((settings, by_source))
+        print(f"{self.method} {asdict(settings)}: {100 * _mean(by_source):.2f}", flush=True)
+        return _mean(by_source)
+
+    def search(self, start: Any) -> Any:
+        """The best settings found from ``start``, by one setting after the other."""
+        best = start
+        for key, values in GRIDS[self.method].items():
+            best = max((replace(best, **{key: value}) for value in values), key=self.accuracy)
+        return best
+
+    def entry(self, chosen: Any) -> dict[str, Any]:
+        """What the settings file says about the method: tries from best to worst."""
+        tried = sorted(self.found, key=lambda one: -_mean(one[1]))
+        by_source = next(found for settings, found in self.found if settings == chosen)
+        return {
+            "settings": asdict(chosen),
+            "accuracy": {"mean": round(_mean(by_source), 4), **{k: round(v, 4) for k, v in by_source.items()}},
+            "tried": [{"accuracy": round(_mean(found), 4), **asdict(settings)} for settings, found in tried],
+        }
+
+
+def _mean(by_source: Mapping[str, float]) -> float:
+    return sum(by_source.values()) / len(by_source)
+
+
+def tune(arguments: argparse.Namespace, sources: Mapping[str, TaskSource]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each method with its entry, as soon as it is found."""
+    for method in arguments.methods:
+        trials = Trials(method, sources, arguments)
+        yield method, trials.entry(trials.search(getattr(BaselineSettings(), method)))
+
+
+def write(path: Path, entries: Mapping[str, Any]) -> None:
+    """Write the settings file at ``path``: whole or not at all."""
+    ordered = {name: entries[name] for name in TUNED if name in entries}
+    text = "# Settings of the hand-written methods, chosen by scripts/tune_baselines.py on meta-training data alone.\n"
+    with atomic_write(path) as file:
+        file.write((text + yaml_lines({"methods": ordered})).encode())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Tune the methods one after the other; the file is written after each."""
+    arguments = parse(argv)
+    writable(arguments.out)
+    torch.set_num_threads(arguments.threads)
+    made = {"command": command("tune_baselines", argv), "commit": commit()}  # of the code that is about to run
+    entries: dict[str, Any] = {}
+    if arguments.out.exists():
+        read_settings(arguments.out)  # so that a file of another kind is not overwritten
+        entries = parse_yaml(arguments.out.read_text(encoding="utf-8"), str(arguments.out))["methods"]
+    sources = {
+        name: TaskSource(
+            tuple(load_source(name, size=arguments.size, seed=arguments.seed)),
+            arguments.ways,
+            arguments.shots,
+            arguments.queries,
+            permute=True,
+        )
+        for name in arguments.data
+    }
+    for method, entry in tune(arguments, sources):
+        entries[method] = {**entry, **made}
+        write(arguments.out, entries)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

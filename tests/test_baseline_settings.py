@@ -1,0 +1,79 @@
+"""The settings file of the baselines, and the script that writes it."""
+
+from pathlib import Path
+
+import pytest
+
+from outer_loop.baseline_settings import (
+    SETTINGS_FILE,
+    TUNED,
+    BaselineSettings,
+    KMeansSettings,
+    make_settings,
+    read_settings,
+)
+from outer_loop.yaml_dialect import parse_yaml
+from scripts import tune_baselines
+
+
+def test_the_settings_that_come_with_the_code_are_read_and_were_chosen_on_meta_training_data() -> None:
+    read_settings(SETTINGS_FILE)
+    for name, entry in parse_yaml(SETTINGS_FILE.read_text(), "")["methods"].items():
+        assert entry["tried"][0]["accuracy"] == entry["accuracy"]["mean"], name
+        for source in set(entry["accuracy"]) - {"mean"}:
+            assert source.endswith("@train"), source
+            assert "mnist" not in source
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kmeans: 1", "expected a key 'methods'"),
+        ("methods: {kmean: {settings: {}}}", r"unknown method 'kmean', expected .* \(did you mean kmeans\?\)"),
+        ("methods: {kmeans: 3}", "methods.kmeans: expected a key 'settings'"),
+        ("methods: {kmeans: {settings: {feature: square}}}", r"unknown key 'feature'.*\(did you mean features\?\)"),
+        ("methods: {kmeans: {settings: {features: cube}}}", "settings.features: got cube, expected one of triangle"),
+        ("methods: {kmeans: {settings: {examples: 1.5}}}", "settings.examples: got 1.5, expected a whole number of 0"),
+        ("methods: {vae: {settings: {beta: -1}}}", "settings.beta: got -1, expected a number of 0 or more"),
+        ("methods: {vae: {settings: {beta: true}}}", "settings.beta: got true, expected a number"),
+        ("methods: [", "broken YAML"),
+    ],
+)
+def test_wrong_settings_are_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "baselines.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_settings(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_tuning_tries_every_value_keeps_the_best_and_leaves_other_methods_alone(tmp_path: Path) -> None:
+    out = tmp_path / "baselines.yaml"
+    small = ["--ways", "3", "--shots", "2", "--queries", "3", "--tasks", "2", "--size", "4", "--out", str(out)]
+    assert tune_baselines.main(["--data", "digits@train", "--methods", "kmeans", *small]) == 0
+    entry = parse_yaml(out.read_text(), "")["methods"]["kmeans"]
+    assert {one["features"] for one in entry["tried"]} == {"triangle", "distance", "square"}
+    assert entry["accuracy"]["mean"] == entry["tried"][0]["accuracy"] == entry["accuracy"]["digits@train"]
+    assert entry["command"].startswith("python scripts/tune_baselines.py --data digits@train")
+    chosen = read_settings(out)
+    assert chosen == BaselineSettings(kmeans=KMeansSettings(**entry["settings"]))
+    assert tune_baselines.main(["--data", "digits@train", "--methods", "pca_whitened", *small]) == 0
+    both = parse_yaml(out.read_text(), "")["methods"]
+    assert list(both) == ["pca_whitened", "kmeans"]
+    assert both["kmeans"] == entry
+
+
+def test_every_method_with_settings_has_a_grid_of_values_it_accepts() -> None:
+    assert set(tune_baselines.GRIDS) == set(TUNED)
+    for method, grid in tune_baselines.GRIDS.items():
+        for key, values in grid.items():
+            for value in values:
+                assert hasattr(make_settings(method, {key: value}, ""), key)
+
+
+def test_a_file_of_another_kind_is_not_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "other.yaml"
+    out.write_text("seed: 1\n")
+    with pytest.raises(ValueError, match="expected a key 'methods'"):
+        tune_baselines.main(["--data", "digits", "--methods", "kmeans", "--out", str(out)])
+    assert out.read_text() == "seed: 1\n"

@@ -1,0 +1,130 @@
+"""The page of results: pairing over files, refusals, sections, and the script end to end."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from outer_loop.stored_results import Place, read_stored, untrained_name
+from scripts import evaluate, results_page
+from update_rules.hebbian import Hebbian
+from update_rules.rule_file import save_rule
+
+SIZES = {"tasks": 3, "steps": 2, "hidden": 6, "outputs": 4, "batch": 8, "size": 5, "queries": 2}
+SMALL = [word for name, size in SIZES.items() for word in (f"--{name}", str(size))]
+PLACE = Place("digits", 10, 10, 2, 5, True, 4, "ridge", "", None)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a rule and of baselines, evaluated apart, of two sweeps and of a table."""
+    folder = tmp_path_factory.mktemp("results")
+    rule = folder / "mine.safetensors"
+    save_rule(rule, Hebbian(), {"seed": 0})
+    by_name = {
+        "baselines": ["--baselines", "raw", "pca", "random_network", "--shots", "1", "10", "--seeds", "0", "1"],
+        "readouts": ["--baselines", "raw", "--readout", "prototype"],
+        "rule": ["--rule", str(rule), "--baselines", "untrained_rule", "random_network", "--shots", "1", "10"],
+        "steps": ["--rule", str(rule), "--baselines", "random_network", "--sweep", "steps", "--values", "0.5", "2"],
+        "activation": ["--rule", str(rule), "--baselines", "none", "--sweep", "activation", "--values", "tanh", "relu"],
+        "wine": ["--data", "sklearn:wine", "--ways", "3", "--baselines", "raw", "pca"],
+    }
+    for name, words in by_name.items():
+        data = [] if "--data" in words else ["--data", "digits"]
+        assert evaluate.main([*data, *SMALL, *words, "--json", str(folder / f"{name}.json")]) == 0
+    ablation = {
+        "name": "no errors",
+        "overrides": ["rule.errors=0"],
+        "command": "python x.py",
+        "accuracy": {"digits": 0.5},
+    }
+    (folder / "ablations.json").write_text(json.dumps({"ablations": [ablation]}))
+    return folder
+
+
+def test_a_rule_is_paired_with_what_was_evaluated_elsewhere(results: Path) -> None:
+    stored = read_stored(sorted(results.glob("*.json")))
+    assert stored.rules == ["mine"]
+    assert stored.methods[:2] == ["mine", untrained_name("mine")]
+    found = {name: json.loads((results / f"{name}.json").read_text()) for name in ("rule", "baselines")}
+
+    def accuracies(name: str, method: str) -> list[float]:
+        wanted = {"method": method, "seed": 0, "shots": 10}
+        (one,) = (o for o in found[name]["per_task"] if all(o[key] == value for key, value in wanted.items()))
+        return one["accuracies"]
+
+    expected = sum(accuracies("rule", "rule")) / 3 - sum(accuracies("baselines", "raw")) / 3
+    lead = stored.lead("mine", "raw", PLACE)
+    assert lead is not None
+    assert (lead.mean.value, lead.tasks) == (pytest.approx(expected), 3)  # one seed in common
+    assert len(stored.accuracies("raw", PLACE)) == 2
+    assert accuracies("rule", "random_network") == accuracies("baselines", "random_network")
+    steps = PLACE._replace(sweep="steps", value=4)
+    assert stored.accuracies("random_network", steps) == stored.accuracies("random_network", steps._replace(value=1))
+    assert stored.lead("mine", "pca", steps) is None
+
+
+def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    argv = ["--results", str(results), "--page", str(page), "--rules", str(results / "mine.safetensors")]
+    assert results_page.main([*argv, "--size", "5", "--steps", "2"]) == 0
+    text = page.read_text()
+    heads = re.findall("^## (.*)$", text, flags=re.MULTILINE)
+    assert heads == [
+        *("Few-shot accuracy", "Text and tables", "Against labels", "Other readouts", "Activation", "Steps"),
+        *("Receptive fields", "Where the rules lose", "What the hebbian rule learned", "What matters"),
+        "How it was made",
+    ]
+    for shown in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (tmp_path / shown).read_bytes().startswith(b"\x89PNG")
+    assert text.count("](results/") == 4
+    assert "| no errors | rule.errors=0 | 50.0 | python x.py |" in text
+    assert "decorrelate" in text
+    assert "| wine, 3 ways |" in text
+    assert "`python scripts/evaluate.py --data digits --tasks 3" in text
+    for line in text.splitlines():
+        assert line.count("|") == 0 or line.startswith("| ")
+
+
+def test_parts_may_be_missing(results: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    (folder / "readouts.json").write_bytes((results / "readouts.json").read_bytes())
+    assert results_page.main(["--results", str(folder), "--page", str(tmp_path / "p.md"), "--rules"]) == 0
+    assert re.findall("^## (.*)$", (tmp_path / "p.md").read_text(), flags=re.MULTILINE) == ["How it was made"]
+    (folder / "baselines.json").write_bytes((results / "baselines.json").read_bytes())
+    assert results_page.main(["--results", str(folder), "--page", str(tmp_path / "p.md"), "--rules"]) == 0
+    assert "## Few-shot accuracy" in (tmp_path / "p.md").read_text()
+    assert "ahead of" not in (tmp_path / "p.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda one: one.update(drawn="x"), r"b.json and a.json: other tasks of digits, 10 ways, 1 shots, seed 0"),
+        (
+            lambda one: one.update(accuracies=[0.0] * 3),
+            r"b.json and a.json: other accuracies of random_network on digits",
+        ),
+    ],
+)
+def test_files_that_contradict_each_other_are_one_clear_line(
+    results: Path, tmp_path: Path, change: object, message: str
+) -> None:
+    content = json.loads((results / "baselines.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    change(content["per_task"][0])  # type: ignore[operator]
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message) as caught:
+        read_stored(sorted(tmp_path.glob("*.json")))
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_and_empty_folders_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no JSON files"):
+        results_page.main(["--results", str(tmp_path), "--page", str(tmp_path / "p.md")])
+    for content in ("[1]", "{}", "{", '{"ablations": [{}]}'):
+        (tmp_path / "x.json").write_text(content)
+        with pytest.raises(ValueError, match=r"x.json: neither results of scripts/evaluate.py nor ablations"):
+            results_page.main(["--results", str(tmp_path), "--page", str(tmp_path / "p.md")])

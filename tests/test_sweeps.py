@@ -1,0 +1,74 @@
+"""Sweeps: what they vary, and how lines are drawn from their results."""
+
+import pytest
+
+from outer_loop.evaluation import InnerTraining
+from outer_loop.results import summarise
+from outer_loop.sweep_plot import line_figure, sweep_curves, sweep_lines
+from outer_loop.sweeps import SWEEPS, vary
+
+INNER = InnerTraining(hidden=(10, 7), outputs=4, steps=20, batch=8)
+
+
+def record(method: str, accuracies: list[float], setting: dict[str, object], shots: int = 5) -> dict[str, object]:
+    return {
+        "method": method,
+        "source": "d",
+        "seed": 0,
+        "ways": 3,
+        "shots": shots,
+        "queries": 2,
+        "size": 8,
+        "permute": True,
+        "data": ["f"],
+        "drawn": f"drawn {shots} {'' if 'steps' in setting else setting}",
+        "readout": "ridge",
+        "setting": setting,
+        "diverged": 0,
+        "accuracies": accuracies,
+    }
+
+
+@pytest.mark.parametrize("name", list(SWEEPS))
+def test_the_usual_range_of_every_sweep_can_be_read(name: str) -> None:
+    found = vary(name, [], INNER, 14, True)
+    assert len(found) == (1 if name == "steps" else len(SWEEPS[name][2].split()))
+    assert all(one.setting == {} if name == "steps" else list(one.setting) == [name] for one in found)
+
+
+def test_each_sweep_varies_what_it_says() -> None:
+    assert [one.inner.hidden for one in vary("width", ["0.5", "2"], INNER, 14, True)] == [(5, 4), (20, 14)]
+    assert [one.inner.hidden for one in vary("depth", ["1", "3"], INNER, 14, True)] == [(), (10, 10)]
+    assert vary("activation", ["step"], INNER, 14, True)[0].inner.activation == "step"
+    assert [one.permute for one in vary("permute", ["on", "off"], INNER, 14, True)] == [True, False]
+    assert vary("steps", ["0.5", "5"], INNER, 14, True)[0].points == (0, 10, 100)
+    assert vary("batch", ["16"], INNER, 14, True)[0].inner.batch == 16
+    assert vary("size", ["8"], INNER, 14, True)[0].size == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("width", "0"), ("width", "x"), ("depth", "0"), ("activation", "sin"), ("permute", "yes"), ("batch", "1.5")],
+)
+def test_wrong_values_are_one_clear_line(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"got values {value} for a sweep of {name}, expected"):
+        vary(name, [value], INNER, 14, True)
+    with pytest.raises(ValueError, match="got no hidden units for a sweep of depth"):
+        vary("depth", ["2"], InnerTraining(hidden=()), 14, True)
+
+
+def test_lines_hold_the_means_at_every_setting_and_constants_are_dashed() -> None:
+    per_task = [record("rule", [0.1 * k, 0.3 * k], {"steps": k}) for k in (1, 2)]
+    per_task += [record("raw", [0.4, 0.6], {}), record("rule", [0.9, 0.9], {"steps": 1}, shots=9)]
+    results = summarise(per_task, {})  # type: ignore[arg-type]
+    name, lines = sweep_lines(results)
+    assert name == "steps"
+    assert {key: round(mean.value, 9) for key, mean in lines["d"]["rule"].items()} == {1: 0.2, 2: 0.4}
+    assert lines["d"]["raw"][None].value == 0.5
+    axis = sweep_curves(results).axes[0]
+    assert axis.lines[-1].get_linestyle() == "--"
+    by_name = {"d": {"rule": {"relu": lines["d"]["raw"][None], "tanh": lines["d"]["raw"][None]}}}
+    ticks = line_figure("activation", by_name).axes[0].get_xticklabels()
+    assert [tick.get_text() for tick in ticks] == ["relu", "tanh"]
+    with pytest.raises(ValueError, match="got results that vary nothing"):
+        sweep_lines(summarise([record("raw", [0.4, 0.6], {})], {}))  # type: ignore[list-item]
