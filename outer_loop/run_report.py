@@ -70,7 +70,7 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: P
         one
         for name, evaluation in found.items()
         for one in task_accuracies(
-            evaluation.final.values(), name, sources[name], seed=config.seed, size=config.tasks.size
+            evaluation.final.values(), name, sources[name], seed=config.seed, size=config.tasks.size[0]
         )
     ]
     results = summarise(per_task, meta)
