@@ -102,7 +102,7 @@ def _other_ways(stored: StoredResults) -> str:
 
 def _shots(stored: StoredResults, folder: Path) -> str:
     main = _main_places(stored)
-    by_shots = [p for p in stored.places() if p.readout == READOUT and any(p._replace(shots=SHOTS) == m for m in main)]
+    by_shots = [p for m in main for p in _alike(stored, m._replace(shots=0), "shots")]
     if len({place.shots for place in by_shots}) < 2:
         return ""
     lines = _lines(stored, by_shots, lambda place: place.shots)
@@ -119,7 +119,7 @@ def _shots(stored: StoredResults, folder: Path) -> str:
 
 def _readouts(stored: StoredResults) -> str:
     main = _main_places(stored)
-    places = [p for p in stored.places() if p.shots == SHOTS and any(p._replace(readout=READOUT) == m for m in main)]
+    places = [p for m in main for p in _alike(stored, m._replace(readout=""), "readout")]
     if len({place.readout for place in places}) < 2:
         return ""
     return "\n\n".join(
@@ -230,6 +230,11 @@ def _made(stored: StoredResults) -> str:
 
 def _main_places(stored: StoredResults) -> list[Place]:
     return [p for p in stored.places() if (p.ways, p.shots, p.readout) == (WAYS, SHOTS, READOUT)]
+
+
+def _alike(stored: StoredResults, place: Place, name: str) -> list[Place]:
+    """The places that are ``place`` but for the field ``name``, sorted by it: few shots first."""
+    return sorted(p for p in stored.places() if p._replace(**{name: getattr(place, name)}) == place)
 
 
 def _says(place: Place) -> str:

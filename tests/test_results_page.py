@@ -82,6 +82,8 @@ def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_
     assert "| no errors | rule.errors=0 | 50.0 | python x.py |" in text
     assert "decorrelate" in text
     assert "| wine, 3 ways |" in text
+    assert "| method | digits, 1 | digits, 10 |" in text
+    assert "| method | digits, prototype | digits, ridge |" in text
     assert "`python scripts/evaluate.py --data digits --tasks 3" in text
     for line in text.splitlines():
         assert line.count("|") == 0 or line.startswith("| ")
