@@ -1,6 +1,6 @@
 """From SOURCE strings to few-shot tasks with the sizes that a config states."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from outer_loop.config import Config
 from tasks.dataset import Dataset
@@ -17,20 +17,20 @@ def load_datasets(config: Config, names: Iterable[str], size: int | None = None)
     return {name: load_source(name, size=size, seed=config.seed) for name in dict.fromkeys(names)}
 
 
-def training_tasks(config: Config) -> TaskSource:
+def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskSource:
     """What a rule is meta-trained on: tasks of every shape that the config allows, each SOURCE equally often.
 
-    Of a collection of tables, those in ``leave_out`` and those with too few examples are not used. Raises ValueError or
-    OSError as ``load_source`` and ``TaskSource`` do.
+    ``loaded`` holds the training SOURCEs by name, as ``load_datasets`` reads them; images are read again for each
+    further size. Of a collection of tables, those in ``leave_out`` and those with too few examples are not used. Raises
+    ValueError or OSError as ``load_source`` and ``TaskSource`` do.
     """
     tasks = config.tasks
-    by_size = [load_datasets(config, tasks.sources, size) for size in tasks.size]
+    images = [name for name in tasks.sources if any(dataset.image_shape is not None for dataset in loaded[name])]
+    resized = [load_datasets(config, images, size) for size in tasks.size[1:]]
     by_source: list[list[Dataset]] = []
     for name in tasks.sources:
-        found = [dataset for loaded in by_size for dataset in loaded[name]]
-        if all(dataset.image_shape is None for dataset in found):
-            found = by_size[0][name]  # a table has one size
-        if len(by_size[0][name]) > 1:
+        found = loaded[name] + [dataset for again in resized for dataset in again.get(name, [])]
+        if len(loaded[name]) > 1:
             found = [d for d in found if not _left_out(d, config) and suitable(d, 2, tasks.shots[0] + tasks.queries)]
             if not found:
                 raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")

@@ -87,9 +87,11 @@ class Trainer:
                 "more tasks or start fewer processes"
             )
         self.run_dir = Path(config.run_dir)
-        self.source = training_tasks(config)
+        loaded = load_datasets(
+            config, (*config.tasks.sources, *(config.evaluation.training or ()), *config.evaluation.sources)
+        )
+        self.source = training_tasks(config, loaded)
         training = config.tasks.sources if config.evaluation.training is None else config.evaluation.training
-        loaded = load_datasets(config, (*training, *config.evaluation.sources))
         self.evaluation_sources = {
             f"{kind}/{name}": evaluation_tasks(config, loaded[name])
             for kind, names in (("train", training), ("heldout", config.evaluation.sources))

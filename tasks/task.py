@@ -207,12 +207,18 @@ class TaskSource:
     def _rows(self) -> list[tuple[Tensor, ...]]:
         """For each data set, the rows of each class."""
         return [
-            torch.argsort(dataset.y, stable=True).split(torch.bincount(dataset.y).tolist()) for dataset in self.datasets
+            torch.argsort(dataset.y, stable=True).split(counts.tolist())
+            for dataset, counts in zip(self.datasets, self._counts, strict=True)
         ]
 
-    def _usable(self, index: int, shots: int) -> list[int]:
-        """The classes of a data set that have the examples for ``shots``."""
-        return [c for c, members in enumerate(self._rows[index]) if len(members) >= shots + self.queries]
+    @cached_property
+    def _counts(self) -> list[Tensor]:
+        """For each data set, the examples of each class."""
+        return [torch.bincount(dataset.y) for dataset in self.datasets]
+
+    def _usable(self, index: int, shots: int) -> Tensor:
+        """The classes of a data set that have the examples for ``shots``, int64."""
+        return (self._counts[index] >= shots + self.queries).nonzero().flatten()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -246,7 +252,7 @@ class TaskSource:
     def draw(self, generator: Generator, shape: TaskShape | None = None) -> Task:
         """A task of ``shape``, drawn first unless given: classes, then an input permutation, then labels."""
         index, ways, shots, inputs = self.draw_shape(generator) if shape is None else shape
-        usable = torch.tensor(self._usable(index, shots))
+        usable = self._usable(index, shots)
         classes = usable[torch.randperm(len(usable), generator=generator)[:ways]]
         width = self.datasets[index].inputs
         if self.permute or inputs < width:
@@ -265,7 +271,7 @@ class TaskSource:
         if not 0 <= index < len(self.datasets):
             raise ValueError(f"got a task of data set {index}, expected 0 to {len(self.datasets) - 1}: other data?")
         dataset = self.datasets[index]
-        usable = set(self._usable(index, shots))
+        usable = set(self._usable(index, shots).tolist())
         if not set(classes.tolist()) <= usable or not self._least_ways <= len(classes) <= self.ways:
             raise ValueError(
                 f"{dataset.name}: got a task of classes {classes.tolist()}, expected {self._least_ways} to {self.ways} "

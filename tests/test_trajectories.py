@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from outer_loop.config import Config
-from outer_loop.task_sources import training_tasks
+from outer_loop.task_sources import load_datasets, training_tasks
 from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule
 from tasks.dataset import Dataset
@@ -42,6 +42,11 @@ def trajectories(team: int = 3) -> Trajectories:
     networks = NetworkChoice(((4,), (6, 5), ()), 3, ("relu", "tanh"))
     schedule = TruncationSchedule((2, 4), (5, 40))
     return Trajectories(mixture(), networks, (8, 12), schedule, team, torch.device("cpu"))
+
+
+def training_source(settings: dict[str, object]) -> TaskSource:
+    config = Config.model_validate(settings)
+    return training_tasks(config, load_datasets(config, config.tasks.sources))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -163,7 +168,7 @@ def test_training_tasks_come_from_every_source_equally_often(tmp_path) -> None:
         "shots": [1, 3],
         "queries": 3,
     }
-    source = training_tasks(Config.model_validate({"tasks": settings}))
+    source = training_source({"tasks": settings})
     draw = generator()
     drawn = Counter(
         (task.dataset.name.rpartition("/")[2], task.inputs) for task in (source.draw(draw) for _ in range(400))
@@ -171,7 +176,7 @@ def test_training_tasks_come_from_every_source_equally_often(tmp_path) -> None:
     # images at two sizes; of the tables, the one with too few rows is not used
     assert set(drawn) == {("npz:images.npz", 36), ("npz:images.npz", 16), ("a", 3), ("b", 3)}
     assert all(60 < count < 140 for count in drawn.values())
-    source = training_tasks(Config.model_validate({"tasks": settings | {"leave_out": ["a"]}}))
+    source = training_source({"tasks": settings | {"leave_out": ["a"]}})
     assert "a" not in {dataset.name.rpartition("/")[2] for dataset in source.datasets}
     with pytest.raises(ValueError, match=r"tables.npz: every table is left out or has too few"):
-        training_tasks(Config.model_validate({"tasks": settings | {"leave_out": ["a", "b"]}}))
+        training_source({"tasks": settings | {"leave_out": ["a", "b"]}})
