@@ -39,7 +39,9 @@ def hebbian(seed: int = 0) -> Hebbian:
     rule = Hebbian(rate=0.2).double()
     draw = torch.Generator().manual_seed(seed + 200)
     with torch.no_grad():
-        for parameter in rule.parameters():
+        for name, parameter in rule.named_parameters():
+            if name == "power":
+                continue  # stays at its start, so that the rate is not lost in a power of the steps done
             noise = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
             parameter.add_(0.4 * noise + 0.2 * torch.sign(noise))
     return rule
