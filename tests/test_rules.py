@@ -187,7 +187,7 @@ def several(rule: Rule, network: MLP, tasks: int) -> tuple[State, torch.Tensor]:
 
 
 @pytest.mark.parametrize("options", [{}, {"identical_updates": False, "h_layers": 0, "top_layers": 1}])
-@pytest.mark.parametrize("sizes", [(9, 7, 6, 5), (9, 5)])
+@pytest.mark.parametrize("sizes", [(9, 7, 6, 5), (9, 5), (60, 3, 5)])
 def test_a_batched_step_is_the_step_of_every_task(rule: Rule, options: dict[str, bool], sizes: tuple[int, ...]) -> None:
     if options and rule.name != "metz":
         pytest.skip("options of the metz rule")

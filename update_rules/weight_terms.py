@@ -43,6 +43,42 @@ def _symmetric(squares: Tensor) -> Tensor:
     return both
 
 
+def _swapped(pair: Tensor) -> Tensor:
+    """``pair`` [T, 2·M, N] with its two halves exchanged."""
+    return pair.unflatten(1, (2, -1)).flip(1).flatten(1, 2)
+
+
+class _ThinProduct:
+    """``_symmetric(scale · aᵀc) @ w`` of a and c [T, M, P] and w [T, P, N] without an array [T, P, P].
+
+    As aᵀ(c w) + cᵀ(a w) less the diagonal. ``pair`` [T, 2·M, P] is a above c.
+    """
+
+    @staticmethod
+    def pays(w: Tensor, rows: int) -> bool:
+        """Whether it takes fewer multiply-adds than the way by the array, where ``rows`` is M."""
+        below, above = w.shape[1:]
+        return 4 * rows * above < below * (rows + above)
+
+    def __init__(self, pair: Tensor, w: Tensor, scale: float) -> None:
+        self.pair, self.w, self.scale = pair, w, scale / math.sqrt(2 * w.shape[1])
+        self.twice = pair.unflatten(1, (2, -1)).prod(1).sum(1).mul_(2)[:, :, None]
+        self.seen = _swapped(torch.bmm(pair, w))
+
+    def into(self, out: Tensor) -> Tensor:
+        """Write the product into ``out`` [T, P, N]."""
+        return torch.bmm(self.pair.mT, self.seen, out=out).addcmul_(self.twice, self.w, value=-1).mul_(self.scale)
+
+    def backward(self, grad: Tensor, grad_pair: Tensor) -> Tensor:
+        """Write the gradients of a and c into ``grad_pair`` [T, 2, M, P], for ``grad`` [T, P, N]. Returns that of w."""
+        grad = grad * self.scale
+        back = _swapped(torch.bmm(self.pair, grad))
+        along = (grad * self.w).sum(2).mul_(-2)[:, None]
+        both = torch.mul(_swapped(self.pair), along).baddbmm_(self.seen, grad.mT).baddbmm_(back, self.w.mT)
+        grad_pair.copy_(both.unflatten(1, (2, -1)))
+        return torch.bmm(self.pair.mT, back).addcmul_(self.twice, grad, value=-1)
+
+
 class MixedTerms(torch.autograd.Function):
     """Σ mixing · term / sqrt(1 + mean square of its column), [T, P, N], over the terms of ``MIXED``.
 
@@ -59,25 +95,33 @@ class MixedTerms(torch.autograd.Function):
         decay, magnitude = torch.exp(-square), torch.sqrt(1 + square).sub_(1)
         rbf, order_1 = _outer(a[1], c[1], scale), _outer(a[2], c[2], scale)
         linear_upper, square_upper = _symmetric(_outer(c[3], c[4], scale)), _symmetric(_outer(c[6], c[7], scale))
-        linear_lower, square_lower = _symmetric(_outer(a[3], a[4], scale)), _symmetric(_outer(a[5], a[6], scale))
         psd = _outer(c[5], c[5], scale / math.sqrt(w.shape[2]))
         terms = w.new_empty(len(MIXED), *w.shape)
         torch.bmm(a[0].mT, c[0], out=terms[0]).mul_(scale)
         torch.mul(w, order_1, out=terms[1])
         torch.bmm(v.mT, u, out=terms[2]).mul_(1 / u.shape[1])
         torch.mul(square, sign, out=terms[3]).neg_()
-        torch.bmm(linear_lower, w, out=terms[4])
+        thin: list[_ThinProduct] = []
+        lower_squares: list[Tensor] = []
+        for (index, first), factor in zip(((4, 3), (8, 5)), (w, magnitude), strict=True):
+            if _ThinProduct.pays(w, lower.shape[2]):
+                thin.append(_ThinProduct(lower[:, first : first + 2].flatten(1, 2), factor, scale))
+                thin[-1].into(terms[index])
+            else:
+                lower_squares.append(_symmetric(_outer(a[first], a[first + 1], scale)))
+                torch.bmm(lower_squares[-1], factor, out=terms[index])
+        terms[8].mul_(sign)
         torch.bmm(w, psd, out=terms[5])
         torch.bmm(w, linear_upper, out=terms[6])
         torch.mul(decay, rbf, out=terms[7])
-        torch.bmm(square_lower, magnitude, out=terms[8]).mul_(sign)
         torch.bmm(magnitude, square_upper, out=terms[9]).mul_(sign)
         bound = torch.rsqrt((terms * terms).mean(2, keepdim=True).add_(1))
         share = bound * mixing.T[:, :, None, None]
         mixed = terms[0] * share[0]
         for term, weight in zip(terms[1:], share[1:], strict=True):
             mixed.addcmul_(term, weight)
-        squares = (psd, linear_upper, square_upper, linear_lower, square_lower)
+        squares = (psd, linear_upper, square_upper, *lower_squares)
+        ctx.thin = thin
         ctx.save_for_backward(w, lower, upper, v, u, mixing, terms, bound, decay, magnitude, order_1, *squares)
         return mixed
 
@@ -86,7 +130,7 @@ class MixedTerms(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         """The gradients of the arguments, in their order."""
         w, lower, upper, v, u, mixing, terms, bound, decay, magnitude, order_1, *squares = ctx.saved_tensors
-        psd, linear_upper, square_upper, linear_lower, square_lower = squares
+        psd, linear_upper, square_upper, *lower_squares = squares
         scale = 1 / lower.shape[2]
         a, c = lower.unbind(1), upper.unbind(1)
         sign = torch.sign(w)
@@ -99,23 +143,27 @@ class MixedTerms(torch.autograd.Function):
         grad_w = torch.mul(w, sign).mul_(g[3]).mul_(-2)
         grad_w.addcmul_(g[7] * terms[7], w, value=-2).addcmul_(g[1], order_1)
         # The squares are their own transposes.
-        grad_w.baddbmm_(g[6], linear_upper).baddbmm_(g[5], psd).baddbmm_(linear_lower, g[4])
+        grad_w.baddbmm_(g[6], linear_upper).baddbmm_(g[5], psd)
         g[8:].mul_(sign)
-        grad_magnitude = torch.bmm(g[9], square_upper).baddbmm_(square_lower, g[8])
+        grad_magnitude = torch.bmm(g[9], square_upper)
+        grad_lower, grad_upper = torch.empty_like(lower), torch.empty_like(upper)
+        if ctx.thin:
+            grad_w.add_(ctx.thin[0].backward(g[4], grad_lower[:, 3:5]))
+            grad_magnitude.add_(ctx.thin[1].backward(g[8], grad_lower[:, 5:7]))
+        else:
+            grad_w.baddbmm_(lower_squares[0], g[4])
+            grad_magnitude.baddbmm_(lower_squares[1], g[8])
         grad_w.addcmul_(grad_magnitude, w / (magnitude + 1))
 
-        grad_lower, grad_upper = torch.empty_like(lower), torch.empty_like(upper)
         da, dc = grad_lower.unbind(1), grad_upper.unbind(1)
         for index, product in enumerate((g[0], g[7].mul_(decay), g[1].mul_(w))):
             product.mul_(scale)
             torch.bmm(c[index], product.mT, out=da[index])
             torch.bmm(a[index], product, out=dc[index])
-        for first, second, side, out, change in (
-            (3, 4, c, dc, torch.bmm(w.mT, g[6])),
-            (6, 7, c, dc, torch.bmm(magnitude.mT, g[9])),
-            (3, 4, a, da, torch.bmm(g[4], w.mT)),
-            (5, 6, a, da, torch.bmm(g[8], magnitude.mT)),
-        ):
+        changes = [(3, 4, c, dc, torch.bmm(w.mT, g[6])), (6, 7, c, dc, torch.bmm(magnitude.mT, g[9]))]
+        if not ctx.thin:
+            changes += [(3, 4, a, da, torch.bmm(g[4], w.mT)), (5, 6, a, da, torch.bmm(g[8], magnitude.mT))]
+        for first, second, side, out, change in changes:
             square = _symmetric(change).mul_(scale)
             torch.bmm(side[second], square, out=out[first])
             torch.bmm(side[first], square, out=out[second])
