@@ -15,7 +15,7 @@ from jax.lax import rsqrt
 
 from benchmarks.jax_mlp import forward
 from update_rules.local_terms import MIDDLE
-from update_rules.neuron_local import QUICK
+from update_rules.neuron_local import QUICK, REACH, SHARE
 from update_rules.weight_terms import LOWER, UPPER
 
 Theta = Mapping[str, Array]
@@ -27,6 +27,21 @@ def standardised(x: Array) -> Array:
     """``x`` [B, N] with mean 0 and variance 1 over the batch."""
     centred = x - x.mean(0)
     return centred * rsqrt((centred**2).mean(0) + EPS)
+
+
+def levels(x: Array) -> Array:
+    """``x`` [B, N] with mean 0 over the batch, over one deviation for the layer."""
+    centred = x - x.mean(0)
+    return centred * rsqrt((centred**2).mean() + EPS)
+
+
+def own_inputs(theta: Theta, x: Array, z: Array, layer: int) -> Array:
+    """What neurons see of themselves per example, [4, B, N]; inputs do not compete."""
+    if layer == 0:
+        return jnp.stack([levels(x), z, jnp.zeros_like(z), jnp.zeros_like(z)])
+    sharpness = jnp.exp(theta["log_sharpness"])
+    lead = z - jax.nn.logsumexp(sharpness * z, 1, b=1 / z.shape[1], keepdims=True) / sharpness
+    return jnp.stack([levels(x), z, lead, jnp.exp(sharpness * lead) / SHARE])
 
 
 def unit_rms_columns(w: Array) -> Array:
@@ -122,7 +137,7 @@ def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: 
     for layer in range(top, -1, -1):
         context = layer_context(state, layer, top)
         unit = unit_inputs(state, xs[layer], layer, context)
-        seen = jnp.stack([xs[layer], zs[layer]])
+        seen = own_inputs(theta, xs[layer], zs[layer], layer)
         if error is None:
             error = channel_map(theta["top_error"], neuron(theta, "top", seen, unit))
         error = error * rsqrt((error**2).mean(0) + EPS)
@@ -140,7 +155,7 @@ def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: 
         if layer > 0:
             rate = jnp.exp(QUICK * (theta["log_rate"] + context @ theta["rate_slopes"]))
             mixing = QUICK * (theta["mixing"] + context @ theta["mixing_slopes"])
-            new[f"b{layer}"] = state[f"b{layer}"] * (1 - rate) + rate * jnp.tanh(push.mean(1)[0])
+            new[f"b{layer}"] = state[f"b{layer}"] * (1 - rate) + rate * REACH * jnp.tanh(push.mean(1)[0])
             local = error * jax.nn.sigmoid(zs[layer]) + sent
             error = jnp.einsum("pn,cbn->cbp", state[f"v{layer}"], local)
         upper = given

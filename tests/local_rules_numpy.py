@@ -33,6 +33,18 @@ def standardised(t: Array) -> Array:
     return out
 
 
+def levels(t: Array) -> Array:
+    """Mean 0 over the examples, and over the deviation of the whole layer."""
+    centred = np.stack([column - sum(column) / len(column) for column in t.T], axis=1)
+    return centred / np.sqrt(np.sum(centred**2) / centred.size + 1e-6)
+
+
+def shares(row: Array, sharpness: float) -> Array:
+    """The softmax of one example's responses, as multiples of an equal share."""
+    powers = np.array([np.exp(sharpness * value) for value in row])
+    return len(row) * powers / sum(powers)
+
+
 def mean_square(column: Array) -> float:
     return sum(value**2 for value in column) / len(column)
 
@@ -120,6 +132,13 @@ class NeuronLocal:
         average = sum(first) / len(first)
         return np.stack([relu(mix @ f + pooled @ average + offset) for f in first])
 
+    def rivalry(self, z: Array) -> tuple[Array, Array]:
+        """How far each unit leads its layer in each example, and its share of the layer's response."""
+        sharpness = float(np.exp(self.theta["log_sharpness"]))
+        share = np.stack([shares(row, sharpness) for row in z])
+        mean = [np.log(np.mean(np.exp(sharpness * row))) / sharpness for row in z]
+        return np.stack([row - average for row, average in zip(z, mean, strict=True)]), share
+
     def knows(self, base: Arrays, xs: list[Array], layer: int, n: int) -> Array:
         """What neuron n of a layer knows of itself, apart from the examples."""
         column = base[f"w{layer}"][:, n] if layer > 0 else np.zeros(1)
@@ -193,6 +212,7 @@ class NeuronLocal:
         top = layers_of(base)
         xs, zs = forward(base, x, activation)
         standard = [standardised(t) for t in xs]
+        level = [levels(t) for t in xs]
         zs[0] = standard[0]
         given: dict[int, Array] = {}
         new: Arrays = {"t": base["t"] + 1}
@@ -200,18 +220,20 @@ class NeuronLocal:
         for layer in range(top, -1, -1):
             neurons = range(xs[layer].shape[1])
             unit = [self.knows(base, xs, layer, n) for n in neurons]
-            pair = [np.stack([xs[layer][:, n], zs[layer][:, n]], axis=1) for n in neurons]
+            lead, share = self.rivalry(zs[layer]) if layer > 0 else np.zeros((2, *xs[0].shape))
+            sides = (level[layer], zs[layer], lead, share / 4)
+            own = [np.stack([side[:, n] for side in sides], axis=1) for n in neurons]
             if layer == top:
-                error = np.stack([self.top_error(pair[n], unit[n]) for n in neurons], axis=1)  # [B, N, C]
+                error = np.stack([self.top_error(own[n], unit[n]) for n in neurons], axis=1)  # [B, N, C]
             for b in range(len(x)):
                 for n in neurons:
                     error[b, n] = error[b, n] / np.sqrt(np.mean(error[b, n] ** 2) + 1e-6)
-            seen = [np.concatenate([pair[n], error[:, n]], axis=1) for n in neurons]
+            seen = [np.concatenate([own[n], error[:, n]], axis=1) for n in neurons]
             given[layer] = np.stack([self.readouts(seen[n], unit[n]) for n in neurons], axis=1)  # [B, N, rows]
             if layer > 0:
                 push = np.mean(self.of(given[layer], "bias", "", 0), axis=0)
                 rate = self.rate(base, layer)
-                new[f"b{layer}"] = (1 - rate) * base[f"b{layer}"] + rate * np.tanh(push)
+                new[f"b{layer}"] = (1 - rate) * base[f"b{layer}"] + rate * 3 * np.tanh(push)
                 below = np.zeros((*xs[layer - 1].shape, len(self.errors)))
                 for c in self.errors:
                     e = error[:, :, c] * sigmoid(zs[layer]) + self.of(given[layer], "error", "", c)
@@ -231,7 +253,7 @@ class Hebbian:
 
     TERMS = ("hebb", "gated_hebb", "cubic_hebb", "bcm", "compete", "feedback", "decorrelate", "inhibit", "sparsify",
              "grow_small", "share_inputs", "balance")  # fmt: skip
-    BIAS_TERMS = ("activity", "skew", "decay")
+    BIAS_TERMS = ("activity", "skew", "decay", "lift")
 
     def __init__(self, theta: Arrays) -> None:
         self.constant = dict(zip(self.TERMS, theta["constant"], strict=True))
@@ -239,13 +261,13 @@ class Hebbian:
         self.bias = dict(zip(self.BIAS_TERMS, theta["bias"], strict=True))
         self.rate = float(np.exp(theta["log_rate"]))
         self.power = float(theta["power"])
+        self.sharpness = float(np.exp(theta["log_sharpness"]))
 
-    @staticmethod
-    def terms(w: Array, v: Array, u: Array, x: Array, e: Array) -> Arrays:
-        """The terms of the change of w; v, u standardised pre-activations, x and e activation and error above."""
+    def terms(self, w: Array, v: Array, u: Array, x: Array, e: Array) -> Arrays:
+        """The terms of the change of w; v centred activations below, u standardised pre-activations, x and e."""
         n_low, n_up = w.shape
         y = np.stack([column / np.sqrt(mean_square(column) + 1e-6) for column in x.T], axis=1)
-        share = np.stack([np.exp(row) / np.sum(np.exp(row)) for row in u])
+        share = np.stack([shares(row, self.sharpness) for row in u])
 
         def against(t: Array) -> Array:
             """What each unit shares with every other: -w · offdiag⟨t t⟩ / sqrt(N)."""
@@ -261,7 +283,7 @@ class Hebbian:
             "gated_hebb": mean_product(v, y),
             "cubic_hebb": mean_product(v, u**3),
             "bcm": mean_product(v, y * (y - 1)),
-            "compete": n_up * mean_product(v, share),
+            "compete": mean_product(v, share),
             "feedback": mean_product(v, e),
             "decorrelate": against(u),
             "inhibit": against(y),
@@ -285,9 +307,14 @@ class Hebbian:
             position = np.linspace(-1, 1, top)[layer - 1] if top > 1 else 0.0
             weights = {name: self.constant[name] + self.slope[name] * position for name in self.TERMS}
             u = standard[layer]
-            change = merged(w, self.terms(w, standard[layer - 1], u, xs[layer], error[layer]), weights)
+            change = merged(w, self.terms(w, levels(xs[layer - 1]), u, xs[layer], error[layer]), weights)
             new[f"w{layer}"] = unit_rms(w + rate * change)
             new[f"v{layer}"] = unit_rms(v + rate * change)
-            push = {"activity": -np.mean(xs[layer], axis=0), "skew": np.mean(u**3, axis=0), "decay": -b}
+            push = {
+                "activity": -np.mean(xs[layer], axis=0),
+                "skew": np.mean(u**3, axis=0),
+                "decay": -b,
+                "lift": np.ones(len(b)),
+            }
             new[f"b{layer}"] = b + rate * sum(self.bias[name] * push[name] for name in push)
         return new

@@ -14,7 +14,8 @@ from inner_loop.mlp import MLP
 from update_rules.contract import Rule
 from update_rules.hebbian import BIAS_TERMS, Hebbian
 from update_rules.hebbian import TERMS as HEBBIAN_TERMS
-from update_rules.neuron_local import TERMS, NeuronLocal
+from update_rules.neuron_change import TERMS
+from update_rules.neuron_local import NeuronLocal
 from update_rules.registry import make_rule
 
 SIZES = [(5, 3), (5, 4, 3), (6, 5, 3, 4)]
@@ -156,7 +157,7 @@ def test_each_bias_term_of_hebbian_alone_equals_the_transcription(term: str) -> 
 def test_described_numbers_are_those_that_act() -> None:
     rule = hebbian()
     reference = transcribed(rule)
-    expected = {"rate": reference.rate, "power": reference.power}
+    expected = {"rate": reference.rate, "power": reference.power, "sharpness": reference.sharpness}
     for kind in ("constant", "slope", "bias"):
         expected |= {f"{kind}/{name}": value for name, value in getattr(reference, kind).items()}
     assert rule.describe() == pytest.approx(expected, rel=1e-12)
@@ -182,11 +183,11 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
     with torch.no_grad():
         rule.constant[:] = torch.tensor([-3.0, 2.5, 2, 1.5, -12, 11, 10, 9, 8, 7, 6, 5])
         rule.slope[:] = torch.arange(12) / 10
-        rule.bias[:] = torch.tensor([0.25, -0.5, 0.125])
+        rule.bias[:] = torch.tensor([0.25, -0.5, 0.125, 0.75])
         rule.power.fill_(-0.25)
     assert rule.equation().splitlines() == [
-        "Δw = 0.0500 (1 + t)^-0.250 · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1",
-        "  (-12.000 +0.400 z) N[⟨v softmax(u)⟩ · N]   compete",
+        "Δw = 0.0500 (1 + t)^-0.250 · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = 4.000",
+        "  (-12.000 +0.400 z) N[⟨v softmax(β u)⟩ · N]   compete",
         "  (+11.000 +0.500 z) N[⟨v e⟩]   feedback",
         "  (+10.000 +0.600 z) N[-w · offdiag⟨u u⟩ / √N]   decorrelate",
         "  (+9.000 +0.700 z) N[-w · offdiag⟨y y⟩ / √N]   inhibit",
@@ -198,7 +199,7 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
         "  (+2.500 +0.100 z) N[⟨v y⟩]   gated_hebb",
         "  (+2.000 +0.200 z) N[⟨v u³⟩]   cubic_hebb",
         "  (+1.500 +0.300 z) N[⟨v y (y - 1)⟩]   bcm",
-        "Δb = 0.0500 (1 + t)^-0.250 · (+0.250 (-⟨x⟩) -0.500 (⟨u³⟩) +0.125 (-b))",
+        "Δb = 0.0500 (1 + t)^-0.250 · (+0.250 (-⟨x⟩) -0.500 (⟨u³⟩) +0.125 (-b) +0.750 (1))",
     ]
 
 
@@ -219,30 +220,35 @@ def test_states_start_normal_with_columns_of_unit_rms(rule: Rule) -> None:
         assert float((b**4).mean() / (b**2).mean() ** 2) == pytest.approx(3, rel=0.3)
 
 
-def test_neuron_local_starts_hebbian_and_normal_by_fan_in() -> None:
+def test_neuron_local_starts_competitive_and_normal_by_fan_in() -> None:
     rule = NeuronLocal(hidden=200, error_channels=8, readout_channels=3)
     described = {name: value for name, value in rule.describe().items() if value}
     assert described.pop("rate_slope/time") == pytest.approx(-0.3 * 3.5)
-    assert described == pytest.approx({"rate": 0.1} | {f"mixing/{k}": value for k, value in TERMS.items() if value})
+    mixing = {f"mixing/{k}": value for k, value in TERMS.items() if value}
+    assert described == pytest.approx({"rate": 0.1, "sharpness": 4} | mixing)
     assert TERMS["order_0"] == TERMS["decorrelate"] == 1
     theta = {name: parameter.detach() for name, parameter in rule.named_parameters()}
-    from_hidden, from_inputs = theta.pop("from_hidden"), theta.pop("from_inputs")
+    from_hidden, from_inputs, offset = (theta.pop(name) for name in ("from_hidden", "from_inputs", "offset"))
     for name, value in theta.items():
         if name.endswith("offset"):
             assert not value.any(), name
         elif value.dim() == 2 and not name.endswith("slopes"):
             assert float(value.std()) == pytest.approx(value.shape[1] ** -0.5, rel=0.1), name
     assert from_hidden.shape == (8 * 3 + 1 + 8 + 7 * 3, 200)
-    assert from_inputs.shape == (8 * 3 + 1 + 8 + 7 * 3, 2 + 8)
-    # order_0 sees x, z, z in its three channels for the weights below and z in all three for those above; inputs: x, z.
-    bias_row, sees = 24, {0: 0, 1: 1, 2: 1, 33: 1, 34: 1, 35: 1}
-    for row, column in sees.items():
-        assert from_inputs[row, column] == 1
+    assert from_inputs.shape == (8 * 3 + 1 + 8 + 7 * 3, 4 + 8)
+    # order_0 has rows 0 to 2 for the weights below, of which one reads the share, and 33 to 35 for those above, which
+    # read the levels; row 24 is the bias, that tends to 1.
+    bias_row, sees = 24, {0: (3, 4.0 * 3), 33: (0, 1.0), 34: (0, 1.0), 35: (0, 1.0)}
+    assert 3 * math.tanh(offset[bias_row]) == pytest.approx(1)
+    assert int(offset.count_nonzero()) == 1
+    for row, (column, weight) in sees.items():
+        assert from_inputs[row, column] == weight
         from_inputs[row, column] = 0
+    still = [0, 1, 2, bias_row, 33, 34, 35]
     for weights in (from_hidden, from_inputs):
-        others = [row for row in range(len(weights)) if row not in sees and row != bias_row]
+        others = [row for row in range(len(weights)) if row not in still]
         assert float(weights[others].std()) == pytest.approx(weights.shape[1] ** -0.5, rel=0.1)
-        assert not weights[[bias_row, *sees]].any()
+        assert not weights[still].any()
 
 
 def test_theta_of_neuron_local_comes_from_the_seed_alone() -> None:
@@ -254,13 +260,14 @@ def test_theta_of_neuron_local_comes_from_the_seed_alone() -> None:
     assert not torch.equal(first.top_error, other.top_error)
 
 
-def test_hebbian_starts_as_hebb_against_decorrelation() -> None:
+def test_hebbian_starts_as_competition_against_decorrelation() -> None:
     described = Hebbian().describe()
-    ones = {"constant/hebb", "constant/decorrelate"}
+    ones = {"constant/compete", "constant/decorrelate", "bias/decay", "bias/lift"}
     assert described.pop("rate") == pytest.approx(0.1)
     assert described.pop("power") == pytest.approx(-0.3)
+    assert described.pop("sharpness") == pytest.approx(4)
     assert described == {name: float(name in ones) for name in described}
-    assert len(described) == 2 * 12 + 3
+    assert len(described) == 2 * 12 + 4
 
 
 @pytest.mark.parametrize(("option", "least"), [("hidden", 1), ("error_channels", 2), ("readout_channels", 1)])

@@ -292,5 +292,5 @@ def test_impossible_options_are_named(name: str, option: str, value: float) -> N
 def test_the_hebbian_rule_prints_as_an_equation() -> None:
     lines = make_rule("hebbian").equation().splitlines()
     assert len(lines) == 14
-    assert lines[1] == "  (+1.000 +0.000 z) N[⟨v u⟩]   hebb"
+    assert lines[1] == "  (+1.000 +0.000 z) N[⟨v softmax(β u)⟩ · N]   compete"
     assert lines[-1].startswith("Δb = 0.1000 (1 + t)^-0.300 ·")

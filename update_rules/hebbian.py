@@ -1,10 +1,10 @@
 """A printable rule: a learned mix of twelve named plasticity terms, some thirty weights in all.
 
-Notation: v and u are the lower and upper pre-activations standardised over the batch (the input for v at the bottom), y
-is the upper activation over its rms over the batch, w a weight of a unit-rms column, N the number of upper units, ⟨·⟩ a
-mean over the batch. The feedback e is u in the top layer, and below it e · sigmoid(z) of the layer above, sent down
-through its backward weights and standardised. A term t enters as N(t) = t / sqrt(1 + mean of t² over its column), so
-that coefficients compare.
+Notation: v is the lower activation (or input) centred over the batch, over one deviation for its layer, u the upper
+pre-activation standardised over the batch, y the upper activation over its rms over the batch, w a weight of a unit-rms
+column, N the number of upper units, β a learned sharpness, ⟨·⟩ a mean over the batch. The feedback e is u in the top
+layer, and below it e · sigmoid(z) of the layer above, sent down through its backward weights and standardised. A term t
+enters as N(t) = t / sqrt(1 + mean of t² over its column), so that coefficients compare.
 """
 
 import math
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from update_rules.contract import Network, Rule, State, Views
-from update_rules.local_terms import EPS, bounded_columns, standardised, turn, unit_rms_columns, unit_rms_state
+from update_rules.local_terms import EPS, bounded_columns, spread, standardised, turn, unit_rms_columns, unit_rms_state
 
 TERMS = {
     "hebb": "⟨v u⟩",
     "gated_hebb": "⟨v y⟩",
     "cubic_hebb": "⟨v u³⟩",
     "bcm": "⟨v y (y - 1)⟩",
-    "compete": "⟨v softmax(u)⟩ · N",
+    "compete": "⟨v softmax(β u)⟩ · N",
     "feedback": "⟨v e⟩",
     "decorrelate": "-w · offdiag⟨u u⟩ / √N",
     "inhibit": "-w · offdiag⟨y y⟩ / √N",
@@ -31,7 +31,7 @@ TERMS = {
 }
 """Name and formula of each term of the change that is added to w."""
 
-BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b"}
+BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift": "1"}
 """Name and formula of each term of the change that is added to b."""
 
 
@@ -41,7 +41,8 @@ class Hebbian(Rule):
     Each coefficient is a constant plus a slope times the relative depth of the layer, which runs from -1 (first) to 1
     (last), and is 0 where there is only one. ``rate`` is the starting value of the learned inner rate, which falls or
     grows as a learned power of 1 + t, the inner steps done: at first as (1 + t)^-0.3. All coefficients start at 0 but
-    those of ``hebb`` and ``decorrelate``: Oja's subspace rule in its simplest form.
+    those of ``compete`` and ``decorrelate``, online k-means on a sphere whose units keep apart, and of ``lift`` and
+    ``decay``, which bring every bias to 1.
     """
 
     name = "hebbian"
@@ -52,10 +53,10 @@ class Hebbian(Rule):
         self.config = {"rate": rate}
         if not 0 < rate < 1:
             raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
-        start = torch.tensor([1.0 if name in ("hebb", "decorrelate") else 0.0 for name in TERMS])
-        self.constant = nn.Parameter(start)
+        self.constant = nn.Parameter(torch.tensor([float(name in ("compete", "decorrelate")) for name in TERMS]))
         self.slope = nn.Parameter(torch.zeros(len(TERMS)))
-        self.bias = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
+        self.bias = nn.Parameter(torch.tensor([float(name in ("decay", "lift")) for name in BIAS_TERMS]))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
         self.power = nn.Parameter(torch.tensor(-0.3))
 
@@ -67,13 +68,15 @@ class Hebbian(Rule):
         """One inner step on ``views["unlabelled"]`` [B, D]."""
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
+        levels = [spread(x).levels for x in activations.x]
         standard = [standardised(z) for z in activations.z]
+        sharpness = self.log_sharpness.exp()
         rate = (self.log_rate + self.power * torch.log1p(state["t"])).exp()
         new: State = {"t": state["t"] + 1}
         error = standard[-1]
         for layer in range(depth, 0, -1):
             w, v = state[f"w{layer}"], state[f"v{layer}"]
-            terms = weight_terms(w, standard[layer - 1], standard[layer], activations.x[layer], error)
+            terms = weight_terms(w, levels[layer - 1], standard[layer], activations.x[layer], error, sharpness)
             change = torch.tensordot(self._coefficients(layer, depth), bounded_columns(torch.stack(terms)), dims=1)
             change = bounded_columns(turn(w, change))
             new[f"w{layer}"] = unit_rms_columns(w + rate * change)
@@ -93,7 +96,8 @@ class Hebbian(Rule):
         order = sorted(range(len(TERMS)), key=lambda k: -abs(float(self.constant[k].detach())))
         names = list(TERMS)
         rate = f"{float(self.log_rate.detach().exp()):.4f} (1 + t)^{float(self.power.detach()):+.3f}"
-        lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1"]
+        beta = float(self.log_sharpness.detach().exp())
+        lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta:.3f}"]
         for k in order:
             constant, slope = float(self.constant[k].detach()), float(self.slope[k].detach())
             lines.append(f"  ({constant:+.3f} {slope:+.3f} z) N[{TERMS[names[k]]}]   {names[k]}")
@@ -105,16 +109,18 @@ class Hebbian(Rule):
     def describe(self) -> dict[str, float]:
         """The learned rate and every coefficient."""
         scalars = {"rate": float(self.log_rate.detach().exp()), "power": float(self.power.detach())}
+        scalars["sharpness"] = float(self.log_sharpness.detach().exp())
         for k, name in enumerate(TERMS):
             scalars[f"constant/{name}"] = float(self.constant[k].detach())
             scalars[f"slope/{name}"] = float(self.slope[k].detach())
         return scalars | {f"bias/{name}": float(self.bias[k].detach()) for k, name in enumerate(BIAS_TERMS)}
 
 
-def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor) -> list[Tensor]:
+def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, sharpness: Tensor) -> list[Tensor]:
     """The terms [N_low, N_up] of the change of ``w``, in the order of TERMS.
 
-    ``v`` [B, N_low] and ``u`` [B, N_up] standardised pre-activations, ``x`` and ``error`` [B, N_up] of the upper layer.
+    ``v`` [B, N_low] centred lower activations, and of the upper layer standardised pre-activations ``u``, activations
+    ``x`` and ``error``, all [B, N_up].
     """
     b, n_up = u.shape
     y = x * torch.rsqrt((x * x).mean(0) + EPS)
@@ -126,7 +132,7 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor) -> l
         outer @ y,
         outer @ (u * u * u),
         outer @ (y * (y - 1)),
-        outer @ torch.softmax(u, 1) * n_up,
+        outer @ torch.softmax(sharpness * u, 1) * n_up,
         outer @ error,
         -w @ ((u.mT @ u) * off_diagonal),
         -w @ ((y.mT @ y) * off_diagonal),
@@ -138,5 +144,5 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor) -> l
 
 
 def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
-    """The terms [3, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
-    return torch.stack([-x.mean(0), (u * u * u).mean(0), -b])
+    """The terms [4, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
+    return torch.stack([-x.mean(0), (u * u * u).mean(0), -b, torch.ones_like(b)])

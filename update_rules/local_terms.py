@@ -1,5 +1,8 @@
 """Small pieces of maths that the local rules share."""
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -28,6 +31,39 @@ def standardised(x: Tensor) -> Tensor:
     """``x`` [..., B, N] with mean 0 and variance 1 over the batch (a constant unit gives 0)."""
     centred = x - x.mean(-2, keepdim=True)
     return centred * torch.rsqrt((centred * centred).mean(-2, keepdim=True) + EPS)
+
+
+class Spread(NamedTuple):
+    """How activations [..., B, N] of a layer lie over the batch."""
+
+    mean: Tensor
+    """[..., N]"""
+    deviation: Tensor
+    """[..., N]"""
+    standardised: Tensor
+    """[..., B, N] with mean 0 and variance 1 in every unit; a constant unit gives 0."""
+    levels: Tensor
+    """[..., B, N] with mean 0 in every unit, over one deviation for the whole layer."""
+
+
+def spread(x: Tensor) -> Spread:
+    """The Spread of ``x`` [..., B, N]."""
+    mean = x.mean(-2)
+    centred = x - mean[..., None, :]
+    variance = (centred * centred).mean(-2)
+    deviation = torch.sqrt(variance + EPS)
+    whole = torch.rsqrt(variance.mean(-1) + EPS)
+    return Spread(mean, deviation, centred / deviation[..., None, :], centred * whole[..., None, None])
+
+
+def rivalry(z: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each unit of ``z`` [..., B, N] leads its layer, and its share of the layer's response; both [..., B, N].
+
+    The lead is z less the layer's smooth mean log(mean exp(sharpness · z)) / sharpness; the share is N · softmax.
+    """
+    total = torch.logsumexp(sharpness * z, -1, keepdim=True) - math.log(z.shape[-1])
+    lead = z - total / sharpness
+    return lead, torch.exp(sharpness * lead)
 
 
 def turn(w: Tensor, change: Tensor) -> Tensor:

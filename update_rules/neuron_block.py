@@ -101,28 +101,30 @@ class NeuronBlock(torch.autograd.Function):
 
 
 class SeenByNeurons(torch.autograd.Function):
-    """What neurons see per example, [T, 2+C, B, N]: x, z and the error signal scaled to unit rms over its C channels.
+    """What neurons see per example, [T, O+C, B, N]: O inputs of their own and the error, at unit rms over C channels.
 
-    ``SeenByNeurons.apply(x, z, error, eps)`` with x and z [T, B, N] and the unscaled error [T, C, B, N].
+    ``SeenByNeurons.apply(error, eps, *own)`` with the unscaled error [T, C, B, N] and O tensors [T, B, N].
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, z: Tensor, error: Tensor, eps: float) -> Tensor:
-        """The three in one array."""
+    def forward(ctx: Any, error: Tensor, eps: float, *own: Tensor) -> Tensor:
+        """All in one array."""
         tasks, channels, examples, units = error.shape
-        seen = error.new_empty(tasks, 2 + channels, examples, units)
-        seen[:, 0], seen[:, 1] = x, z
-        scaled = seen[:, 2:]
+        seen = error.new_empty(tasks, len(own) + channels, examples, units)
+        for place, values in enumerate(own):
+            seen[:, place] = values
+        scaled = seen[:, len(own) :]
         scale = torch.mul(error, error, out=scaled).mean(1, keepdim=True).add_(eps).rsqrt_()
         torch.mul(error, scale, out=scaled)
         ctx.save_for_backward(seen, scale)
+        ctx.own = len(own)
         return seen
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of x, z and error."""
+        """The gradients of the error and of the neurons' own inputs."""
         seen, scale = ctx.saved_tensors
-        scaled, grad_scaled = seen[:, 2:], grad[:, 2:]
+        scaled, grad_scaled = seen[:, ctx.own :], grad[:, ctx.own :]
         along = (scaled * grad_scaled).mean(1, keepdim=True)
-        return grad[:, 0], grad[:, 1], torch.addcmul(grad_scaled, scaled, along, value=-1).mul_(scale), None
+        return torch.addcmul(grad_scaled, scaled, along, value=-1).mul_(scale), None, *grad[:, : ctx.own].unbind(1)

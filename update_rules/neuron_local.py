@@ -1,9 +1,10 @@
 """The default rule: a small network in every neuron, which sees nothing but that neuron.
 
 A neuron sees its pre- and post-activation, its error channels, its bias, statistics of its own weights, averages of its
-own history over the batch, and what its whole layer shares: inner time and relative depth. There are no unit ids and no
-mixing over neighbouring units or examples, so the rule commutes with permutations of units, inputs and examples, and
-fits any width, depth, activation and output size. The weight change is made of the terms of Metz et al. (2019),
+own history over the batch, and what its whole layer shares: inner time, relative depth and, for each example, how
+strongly the layer responds altogether (lateral inhibition: a neuron can tell whether it leads). There are no unit ids
+and no mixing over neighbouring units or examples, so the rule commutes with permutations of units, inputs and examples,
+and fits any width, depth, activation and output size. The weight change is made of the terms of Metz et al. (2019),
 appendix D, all but w itself, which could only stretch weights whose columns are kept at unit rms.
 
 Layout: channels first, [channels, B, N]. Every linear map of the neurons and every outer product over examples is then
@@ -11,7 +12,6 @@ one matrix product on memory as it lies.
 """
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,50 +21,35 @@ from update_rules.local_terms import (
     CONTEXT,
     EPS,
     MIDDLE,
-    bounded_columns,
+    Spread,
     inner_time,
     layer_context,
-    standardised,
-    turn,
+    rivalry,
+    spread,
     unit_rms_columns,
     unit_rms_state,
 )
 from update_rules.neuron_block import SeenByNeurons
+from update_rules.neuron_change import TERMS, batched_change, weight_change
 from update_rules.neuron_network import NeuronMLP, channel_map, scaled_normal
-from update_rules.weight_terms import LOWER, UPPER, MixedTerms
+from update_rules.weight_terms import LOWER, UPPER
 
-TERMS = {
-    "decorrelate": 1.0,
-    "order_0": 1.0,
-    "order_1": 0.0,
-    "hebb": 0.0,
-    "large_decay": 0.0,
-    "linear_lower": 0.0,
-    "linear_upper_psd": 0.0,
-    "linear_upper": 0.0,
-    "rbf": 0.0,
-    "square_lower": 0.0,
-    "square_upper": 0.0,
-}
-"""The terms of a weight change, each with the mixing weight it starts from: Hebbian growth against decorrelation."""
+OWN = ("levels", "z", "lead", "share")
+"""What a neuron sees of itself in each example: its activation (centred, over the deviation of the whole layer), its
+pre-activation (of an input, the standardised activation), how far it leads its layer, and its share of the layer's
+response, over SHARE. Inputs do not compete: they see 0 for both of the latter."""
+
+SHARE = 4.0
+"""Shares of mean 1 reach the size of the layer; over this they suit a network."""
+
+REACH = 3.0
+"""The largest bias: with it a relu is linear in nearly all examples."""
 
 POWER = -0.3
 """The inner rate starts proportional to (1 + t)^POWER, with t the inner steps done."""
 
 QUICK = 10.0
 """Adam moves every number by about the same amount; those stored divided by this move so many times faster."""
-
-
-def symmetric(u: Tensor) -> Tensor:
-    """(u + uᵀ)/√2 with a zero diagonal, over sqrt(N): ``u`` [N, N]."""
-    n = u.shape[-1]
-    off_diagonal = 1 - torch.eye(n, dtype=u.dtype, device=u.device)
-    return (u + u.mT) * off_diagonal / math.sqrt(2 * n)
-
-
-def decorrelation(w: Tensor, u: Tensor) -> Tensor:
-    """−w uᵀu / (B √N) [..., N_low, N_up]: away from what the other units above already see in ``u`` [..., B, N_up]."""
-    return w @ (u.mT @ u) / (-u.shape[-2] * math.sqrt(u.shape[-1]))
 
 
 class NeuronLocal(Rule):
@@ -105,8 +90,8 @@ class NeuronLocal(Rule):
             raise ValueError(f"got rate {rate} for the neuron_local rule, expected a number between 0 and 1")
         generator = torch.Generator().manual_seed(seed)
         self.error_channels, self.readout_channels = error_channels, readout_channels
-        inputs = 2 + error_channels
-        self.top = NeuronMLP(2, hidden, generator)
+        inputs = len(OWN) + error_channels
+        self.top = NeuronMLP(len(OWN), hidden, generator)
         self.top_error = scaled_normal(error_channels, hidden, generator)
         self.neuron = NeuronMLP(inputs, hidden, generator)
         # Rows: what the weights below read, the bias change, the error sent down, what the weights above read.
@@ -119,21 +104,20 @@ class NeuronLocal(Rule):
         self.mixing_slopes = nn.Parameter(torch.zeros(len(CONTEXT), len(TERMS)))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate) / QUICK))
         self.rate_slopes = nn.Parameter(torch.tensor([POWER * MIDDLE / QUICK, 0.0, 0.0]))
-        self._start_hebbian()
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
+        self._start_competitive()
 
     @torch.no_grad()
-    def _start_hebbian(self) -> None:
-        """Let ``order_0`` start as ⟨z_low x_up⟩ and ⟨z_low z_up⟩ and the biases at rest: Hebb's rule."""
-        x, z = 0, 1
+    def _start_competitive(self) -> None:
+        """Let ``order_0`` start as ⟨levels_low share_up⟩, online k-means on a sphere, and all biases tend to 1."""
         push = self.rows_below
         above = push + 1 + self.error_channels
-        self.from_hidden[push] = 0.0
-        self.from_inputs[push] = 0.0
-        for channel in range(self.readout_channels):
-            for row, seen in ((channel, x if channel == 0 else z), (above + channel, z)):
-                self.from_hidden[row] = 0.0
-                self.from_inputs[row] = 0.0
-                self.from_inputs[row, seen] = 1.0
+        for row in (push, *range(self.readout_channels), *range(above, above + self.readout_channels)):
+            self.from_hidden[row] = 0.0
+            self.from_inputs[row] = 0.0
+        self.from_inputs[above : above + self.readout_channels, OWN.index("levels")] = 1.0
+        self.from_inputs[0, OWN.index("share")] = SHARE * self.readout_channels
+        self.offset[push] = math.atanh(1 / REACH)
 
     def rate(self, context: Tensor) -> Tensor:
         """The learned inner rate [...] of a layer, for its ``context`` [..., 3]."""
@@ -151,18 +135,18 @@ class NeuronLocal(Rule):
         """One inner step on ``views["unlabelled"]`` [B, D]."""
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
-        centred = [standardised(x) for x in activations.x]
+        spreads = [spread(x) for x in activations.x]
         time = inner_time(state)
         new: State = {"t": state["t"] + 1}
         error: Tensor | None = None
         upper: Tensor | None = None
         rate = above = time  # of the layer above, once there is one
         for layer in range(depth, -1, -1):
-            x = activations.x[layer]
-            z = activations.z[layer] if layer > 0 else centred[0]
             context = layer_context(time, layer, depth)
-            unit = self._unit_inputs(activations, state, layer, depth, context)
-            seen = torch.stack([x, z])
+            unit = self._unit_inputs(spreads[layer], state, layer, depth, context)
+            own = self._own(activations, spreads, layer)
+            z = own[OWN.index("z")]
+            seen = torch.stack(own)
             if error is None:
                 error = channel_map(self.top_error, self.top(seen, unit))
             error = error * torch.rsqrt((error * error).mean(0) + EPS)
@@ -172,69 +156,65 @@ class NeuronLocal(Rule):
             )
             if upper is not None:
                 w = state[f"w{layer + 1}"]
-                change = rate * self._weight_change(
-                    w, lower, upper, centred[layer], centred[layer + 1], self.mixing_weights(above)
-                )
+                v, u = spreads[layer].standardised, spreads[layer + 1].standardised
+                change = rate * weight_change(w, lower, upper, v, u, self.mixing_weights(above))
                 new[f"w{layer + 1}"] = unit_rms_columns(w + change)
                 new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
                 b, rate, above = state[f"b{layer}"], self.rate(context), context
-                new[f"b{layer}"] = b * (1 - rate) + rate * torch.tanh(push.mean(1))[0]
+                new[f"b{layer}"] = b * (1 - rate) + rate * REACH * torch.tanh(push.mean(1))[0]
                 local = error * torch.sigmoid(z) + sent
                 error = (local.flatten(0, 1) @ state[f"v{layer}"].mT).unflatten(0, local.shape[:2])
                 upper = given
         return new
 
     def batched_step(self, network: Network, state: State, views: Views) -> State:
-        """The same for T tasks at once, faster, by ``NeuronBlock`` and ``MixedTerms``."""
+        """The same for T tasks at once, faster, by ``NeuronBlock`` and ``batched_change``."""
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
-        centred = [standardised(x) for x in activations.x]
+        spreads = [spread(x) for x in activations.x]
         time = inner_time(state)
         new: State = {"t": state["t"] + 1}
         error: Tensor | None = None
         upper: Tensor | None = None
         rate = above = time  # of the layer above, once there is one
         for layer in range(depth, -1, -1):
-            x = activations.x[layer]
-            z = activations.z[layer] if layer > 0 else centred[0]
             context = layer_context(time, layer, depth)
-            unit = self._unit_inputs(activations, state, layer, depth, context)
+            unit = self._unit_inputs(spreads[layer], state, layer, depth, context)
+            own = self._own(activations, spreads, layer)
+            z = own[OWN.index("z")]
             if error is None:
-                error = self.top.batched(torch.stack([x, z], 1), unit, self.top_error, None, None)
-            seen = SeenByNeurons.apply(x, z, error, EPS)
+                error = self.top.batched(torch.stack(own, 1), unit, self.top_error, None, None)
+            seen = SeenByNeurons.apply(error, EPS, *own)
             rows, kept = self._rows(first=layer == 0, last=upper is None)
             read = self.neuron.batched(seen, unit, self.from_hidden[rows], self.from_inputs[rows], self.offset[rows])
             given, push, sent, lower = read.split(kept, 1)
             if upper is not None:
                 w = state[f"w{layer + 1}"]
-                change = rate[:, None, None] * self._batched_change(
-                    w, lower, upper, centred[layer], centred[layer + 1], self.mixing_weights(above)
-                )
+                v, u = spreads[layer].standardised, spreads[layer + 1].standardised
+                change = rate[:, None, None] * batched_change(w, lower, upper, v, u, self.mixing_weights(above))
                 new[f"w{layer + 1}"] = unit_rms_columns(w + change)
                 new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
                 b, rate, above = state[f"b{layer}"], self.rate(context), context
-                new[f"b{layer}"] = b + rate[:, None] * (torch.tanh(push.mean(2))[:, 0] - b)
-                local = seen[:, 2:] * torch.sigmoid(z)[:, None] + sent
+                new[f"b{layer}"] = b + rate[:, None] * (REACH * torch.tanh(push.mean(2))[:, 0] - b)
+                local = seen[:, len(OWN) :] * torch.sigmoid(z)[:, None] + sent
                 error = (local.flatten(1, 2) @ state[f"v{layer}"].mT).unflatten(1, local.shape[1:3])
                 upper = given
         return new
 
-    def _batched_change(self, w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor, mixing: Tensor) -> Tensor:
-        """The change of ``w`` [T, N_low, N_up] from the readouts and standardised activations on both sides."""
-        tasks, _, examples, _ = lower.shape
-        rows = self.readout_channels * examples
-        sides = (lower.reshape(tasks, len(LOWER), rows, -1), upper.reshape(tasks, len(UPPER), rows, -1))
-        # The order of ``mixing`` [T, 11] is that of TERMS: decorrelate, then those of MIXED.
-        mixed = MixedTerms.apply(w, *sides, v, u, mixing[:, 1:])
-        return bounded_columns(turn(w, mixed + mixing[:, :1, None] * bounded_columns(decorrelation(w, u))))
+    def _own(self, activations: Activations, spreads: list[Spread], layer: int) -> list[Tensor]:
+        """What the neurons of ``layer`` see of themselves [..., B, N], in the order of OWN."""
+        if layer == 0:
+            none = torch.zeros_like(activations.x[0])
+            return [spreads[0].levels, spreads[0].standardised, none, none]
+        z = activations.z[layer]
+        lead, share = rivalry(z, self.log_sharpness.exp())
+        return [spreads[layer].levels, z, lead, share / SHARE]
 
-    def _unit_inputs(self, activations: Activations, state: State, layer: int, depth: int, context: Tensor) -> Tensor:
+    def _unit_inputs(self, spread: Spread, state: State, layer: int, depth: int, context: Tensor) -> Tensor:
         """Per-unit inputs of a neuron, [..., UNIT_INPUTS, N]; statistics of weights that do not exist are 0."""
-        x = activations.x[layer]
-        zero = torch.zeros_like(x[..., 0, :])
-        mean, deviation = x.mean(-2), torch.sqrt(x.var(-2, correction=0) + EPS)
+        zero = torch.zeros_like(spread.mean)
         incoming, outgoing, bias = [zero, zero], [zero, zero, zero], zero
         if layer > 0:
             w = state[f"w{layer}"]
@@ -242,7 +222,7 @@ class NeuronLocal(Rule):
         if layer < depth:
             w = state[f"w{layer + 1}"]
             outgoing = [w.abs().mean(-1), torch.sqrt((w * w).mean(-1) + EPS), w.mean(-1)]
-        own = torch.stack([*incoming, *outgoing, mean, deviation, bias, torch.ones_like(zero)], -2)
+        own = torch.stack([*incoming, *outgoing, spread.mean, spread.deviation, bias, torch.ones_like(zero)], -2)
         return torch.cat([own, context[..., None].expand(*context.shape, zero.shape[-1])], -2)
 
     def _readouts(self, seen: Tensor, hidden: Tensor, *, first: bool, last: bool) -> tuple[Tensor, ...]:
@@ -264,46 +244,11 @@ class NeuronLocal(Rule):
         start, end = (sum(sizes[:3]) if first else 0), (sum(sizes[:3]) if last else sum(sizes))
         return slice(start, end), [0, 0, 0, sizes[3]] if first else [*sizes[:3], 0] if last else sizes
 
-    def _weight_change(self, w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor, mixing: Tensor) -> Tensor:
-        """The change of ``w`` [N_low, N_up] from the readouts and standardised activations on both sides."""
-        terms = self._terms(w, self._by_name(LOWER, lower), self._by_name(UPPER, upper), v, u)
-        change = torch.tensordot(mixing, bounded_columns(torch.stack(terms)), dims=1)
-        return bounded_columns(turn(w, change))
-
-    def _by_name(self, names: tuple[str, ...], readouts: Tensor) -> Mapping[str, Tensor]:
-        """``readouts`` [names · channels, B, N] as one matrix [channels · B, N] for each name."""
-        return dict(zip(names, readouts.reshape(len(names), -1, readouts.shape[-1]).unbind(0), strict=True))
-
-    def _terms(
-        self, w: Tensor, lower: Mapping[str, Tensor], upper: Mapping[str, Tensor], v: Tensor, u: Tensor
-    ) -> list[Tensor]:
-        """The terms of the change of ``w`` [N_low, N_up], in the order of TERMS."""
-        b, n_up = u.shape
-        scale = 1 / (self.readout_channels * b)
-        magnitude = torch.sqrt(1 + w * w) - 1
-        sign = torch.sign(w)
-
-        def outer(a: Tensor, c: Tensor) -> Tensor:
-            return a.mT @ c * scale
-
-        return [
-            decorrelation(w, u),
-            outer(lower["order_0"], upper["order_0"]),
-            w * outer(lower["order_1"], upper["order_1"]),
-            v.mT @ u / b,
-            -w * w * sign,
-            symmetric(outer(lower["linear_lower_a"], lower["linear_lower_b"])) @ w,
-            w @ outer(upper["psd"], upper["psd"]) / math.sqrt(n_up),
-            w @ symmetric(outer(upper["linear_upper_a"], upper["linear_upper_b"])),
-            torch.exp(-w * w) * outer(lower["rbf"], upper["rbf"]),
-            symmetric(outer(lower["square_lower_a"], lower["square_lower_b"])) @ magnitude * sign,
-            magnitude @ symmetric(outer(upper["square_upper_a"], upper["square_upper_b"])) * sign,
-        ]
-
     @torch.no_grad()
     def describe(self) -> dict[str, float]:
         """The learned rate and the mixing weight of every term in the middle of time and depth, and their slopes."""
         numbers = {"rate": float(self.rate(torch.zeros(len(CONTEXT)).to(self.rate_slopes)))}
+        numbers["sharpness"] = float(self.log_sharpness.exp())
         numbers |= {
             f"rate_slope/{name}": QUICK * value for name, value in zip(CONTEXT, self.rate_slopes.tolist(), strict=True)
         }
