@@ -289,7 +289,7 @@ class Trainer:
             "seed": self.config.seed,
             "heldout_accuracy": self.state.best_accuracy,
             "commit": commit(),
-        }
+        } | ({"started_from": self.config.rule.start} if self.config.rule.start else {})
 
     def _payload(self) -> dict[str, Any]:
         """A checkpoint: the whole state, and what it takes to check that a resumed run is the same experiment."""

@@ -161,6 +161,9 @@ def test_a_run_can_start_from_a_rule_file(tiny_config: Arguments, tmp_path: Path
     begun, best = Trainer(load_config(path, overrides)).state.rule, load_rule(tmp_path / "run" / "rule.safetensors")
     assert begun.config == best.config
     assert all(torch.equal(value, best.state_dict()[name]) for name, value in begun.state_dict().items())
+    assert meta_train.main(["--config", path, *overrides]) == 0
+    files = [tmp_path / run / "rule.safetensors" for run in ("run", "next")]
+    assert [read_header(file).provenance.get("started_from") for file in files] == [None, str(files[0])]
     with pytest.raises(ValueError, match=r"with rule neuron_local .*, expected hebbian"):
         Trainer(load_config(path, [*overrides, "rule.name=hebbian", "rule.options={}"]))
 

@@ -1,0 +1,105 @@
+"""Augmentations: shapes and ranges for every one, and what each does to images whose answer is known."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.augmentations import AUGMENTATIONS, cut_out, parse_augmentation, rotate, shift, zero_pixels
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@settings(deadline=None, max_examples=15)
+@given(
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)),
+    colour=st.booleans(),
+    strength=st.floats(0.01, 0.5),
+    seed=st.integers(0, 99),
+)
+def test_images_stay_images_and_the_seed_decides(
+    name: str, shape: tuple[int, ...], colour: bool, strength: float, seed: int
+) -> None:
+    images = torch.rand(*shape, *((3,) if colour else ()), generator=seeded(seed))
+    before = images.clone()
+    augment = parse_augmentation(f"{name}={strength}")
+    first, again = augment(images, seeded(seed)), augment(images, seeded(seed))
+    assert torch.equal(first, again)
+    assert torch.equal(images, before)
+    assert first.shape == images.shape
+    assert first.dtype == images.dtype
+    assert float(first.min()) >= 0
+    assert float(first.max()) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_each_image_has_its_own_draw_and_a_weak_one_changes_little(name: str) -> None:
+    smooth = torch.linspace(0.2, 0.8, 28).expand(200, 28, 28)
+    changed = AUGMENTATIONS[name](smooth, seeded(), 0.4)
+    assert len(changed.flatten(1).unique(dim=0)) > 50
+    weak = AUGMENTATIONS[name](smooth, seeded(), 0.001)
+    assert float((weak - smooth)[:, 2:-2, 2:-2].abs().mean()) < 0.01
+
+
+def test_pixels_are_zeroed_at_the_rate_asked_in_all_colours() -> None:
+    zeroed = zero_pixels(torch.ones(50, 20, 20, 3), seeded(), 0.3)
+    assert float((zeroed == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert torch.equal(zeroed.amin(3), zeroed.amax(3))
+
+
+def test_shifts_are_whole_pixels_of_every_size_up_to_the_most() -> None:
+    image = torch.zeros(400, 9, 9)
+    image[:, 4, 4] = 1
+    moved = shift(image, seeded(), 2 / 9)
+    assert torch.equal(moved.sum((1, 2)), torch.ones(400))
+    places = {divmod(place, 9) for place in moved.flatten(1).argmax(1).tolist()}
+    assert places == {(row, column) for row in range(2, 7) for column in range(2, 7)}
+
+
+def test_what_leaves_by_a_shift_does_not_come_back() -> None:
+    edge = torch.zeros(100, 5, 5)
+    edge[:, 0] = 1
+    moved = shift(edge, seeded(), 0.4)
+    assert float(moved[:, 3:].abs().max()) == 0
+    assert float(moved.sum((1, 2)).min()) == 0
+
+
+@pytest.mark.parametrize("shape", [(21, 21), (15, 31)])
+def test_a_rotation_keeps_the_centre_and_the_distance_from_it_in_pixels(shape: tuple[int, int]) -> None:
+    height, width = shape
+    image = torch.zeros(60, height, width)
+    image[:, height // 2, width // 2 + 5] = 1
+    turned = rotate(image, seeded(), 0.5)
+    rows = torch.arange(height)[:, None] - height // 2
+    columns = torch.arange(width)[None, :] - width // 2
+    mass = turned.sum((1, 2))
+    assert float(mass.min()) > 0.7
+    places = torch.stack([(turned * rows).sum((1, 2)), (turned * columns).sum((1, 2))]) / mass
+    torch.testing.assert_close(torch.linalg.vector_norm(places, dim=0), torch.full((60,), 5.0), rtol=0, atol=0.3)
+    assert float(places.std(1).min()) > 2  # all around
+
+
+def test_cut_out_removes_a_square_of_the_side_asked() -> None:
+    cut = cut_out(torch.ones(300, 20, 20), seeded(), 0.3)
+    removed = (cut == 0).sum((1, 2))
+    assert int(removed.max()) == 36
+    assert int(removed.min()) >= 9  # a centre in a corner leaves a quarter
+
+
+def test_identity_changes_nothing_and_steps_follow_each_other() -> None:
+    images = torch.rand(3, 6, 6, generator=seeded())
+    assert torch.equal(parse_augmentation("identity")(images, seeded()), images)
+    both = parse_augmentation("zero_pixels=0.5, shift=0.2")(images, seeded(1))
+    generator = seeded(1)
+    assert torch.equal(both, shift(zero_pixels(images, generator, 0.5), generator, 0.2))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "shift", "shift=0", "shift=1", "shift=x", "shift=nan", "blur=0.2", "rotate=0.7", "shift=0.1,,crop=0.1"]
+)
+def test_what_is_no_augmentation_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"got augmentation .*expected identity, or NAME=STRENGTH"):
+        parse_augmentation(text)
