@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from outer_loop.markdown import table
 from outer_loop.methods import MEANING
@@ -205,12 +206,26 @@ def _ablations(stored: StoredResults) -> str:
         return ""
     sources = list(dict.fromkeys(source for one in stored.ablations for source in one["accuracy"]))
     rows = [
-        [one["name"], " ".join(one["overrides"]), *(_share(one["accuracy"].get(s)) for s in sources), one["command"]]
+        [one["name"], " ".join(one["overrides"]), *(_share_and_change(one, s) for s in sources)]
         for one in stored.ablations
     ]
-    return "## What matters\n\nOne change to the training of a rule at a time.\n\n" + table(
-        ["run", "changed", *sources, "command"], rows
+    commands = dict.fromkeys(one["command"] for one in stored.ablations)
+    return (
+        "## What matters\n\nOne thing changed at a time: in the training of a rule, where a setting is named, else a "
+        "part of a trained rule switched off (in brackets the change on the same tasks, with its 95 % interval).\n\n"
+        + table(["run", "setting", *sources], rows)
+        + "\n\n"
+        + "\n".join(f"`{command}`" for command in commands)
     )
+
+
+def _share_and_change(ablation: Mapping[str, Any], source: str) -> str:
+    """The accuracy on ``source``, and by how much it differs where that was measured task by task."""
+    share = _share(ablation["accuracy"].get(source))
+    if source not in ablation.get("change", {}):
+        return share
+    value, ci95 = ablation["change"][source]
+    return f"{share} ({100 * value:+.1f} ± {100 * ci95:.1f})"
 
 
 def _made(stored: StoredResults) -> str:

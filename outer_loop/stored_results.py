@@ -49,7 +49,7 @@ class StoredResults:
     rules: list[str] = field(default_factory=list)
     """Names of the evaluated rules."""
     ablations: list[dict[str, Any]] = field(default_factory=list)
-    """Runs with ``name``, ``overrides``, ``command`` and ``accuracy`` by source."""
+    """Runs with ``name``, ``overrides``, ``command``, and ``accuracy`` and ``change`` by source."""
     found: dict[tuple[str, Place], dict[int, list[float]]] = field(default_factory=dict)
     """Accuracies of each task by method, place and seed."""
     files: dict[tuple[str, Place], set[str]] = field(default_factory=dict)
@@ -144,8 +144,8 @@ def read_stored(paths: Iterable[Path]) -> StoredResults:
     """The results and ablations in the JSON files at ``paths``.
 
     An ablation file holds ``ablations``, a list of objects with ``name``, ``overrides``, ``command`` and ``accuracy``,
-    an object with a share by source. Raises OSError, and ValueError for files of another kind or that contradict each
-    other.
+    an object with a share by source, and maybe ``change``, an object with a difference and its 95 % interval by source.
+    Raises OSError, and ValueError for files of another kind or that contradict each other.
     """
     stored = StoredResults()
     for path in paths:
@@ -153,7 +153,10 @@ def read_stored(paths: Iterable[Path]) -> StoredResults:
             content = json.loads(path.read_text(encoding="utf-8"))
             if "ablations" in content:
                 wanted = ("name", "overrides", "command", "accuracy")
-                stored.ablations += [{key: one[key] for key in wanted} for one in content["ablations"]]
+                stored.ablations += [
+                    {key: one[key] for key in wanted} | {"change": one.get("change", {})}
+                    for one in content["ablations"]
+                ]
             else:
                 stored.add(path.name, content)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
