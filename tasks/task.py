@@ -254,16 +254,19 @@ class TaskSource:
         index, ways, shots, inputs = self.draw_shape(generator) if shape is None else shape
         usable = self._usable(index, shots)
         classes = usable[torch.randperm(len(usable), generator=generator)[:ways]]
-        width = self.datasets[index].inputs
-        if self.permute or inputs < width:
-            permutation = torch.randperm(width, generator=generator)[:inputs]
-            permutation = permutation if self.permute else permutation.sort().values
-        else:
-            permutation = torch.arange(width)
+        permutation = self._permutation(index, inputs, generator)
         rows = [self._rows[index][c] for c in classes.tolist()]
         true_labels = torch.repeat_interleave(torch.tensor([len(r) for r in rows]))
         labels = LABELLERS[self.labeller](true_labels, generator)
         return self._task(index, classes, permutation, shots, labels)
+
+    def _permutation(self, index: int, inputs: int, generator: Generator) -> Tensor:
+        """Which inputs of a data set a task has, in its order, int64 [inputs]."""
+        width = self.datasets[index].inputs
+        if not self.permute and inputs == width:
+            return torch.arange(width)
+        drawn = torch.randperm(width, generator=generator)[:inputs]
+        return drawn if self.permute else drawn.sort().values
 
     def restore(self, state: dict[str, Tensor]) -> Task:
         """The task whose ``state()`` this is. Raises ValueError for a state that another source made."""

@@ -1,0 +1,127 @@
+"""Tasks without labels: images drawn at random are the classes, and the queries are augmentations of them.
+
+UMTRA (Khodadadeh et al., 2019) draws N images, one a class. AAL (Antoniou and Storkey, 2019) gives a class K different
+images, whose shared label says nothing: those are tasks of K shots. Labels of the data set are never looked at.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Generator, Tensor
+
+from tasks.augmentations import parse_augmentation
+from tasks.dataset import Dataset
+from tasks.task import Episode, Task, TaskShape, TaskSource
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceTask(Task):
+    """A task whose episodes have new random examples as classes each time; ``labels`` are all 0 and say nothing."""
+
+    augmentation: str = "identity"
+    """What ``parse_augmentation`` reads."""
+
+    @property
+    def ways(self) -> int:
+        """The number of classes in an episode."""
+        return len(self.classes)
+
+    def episode(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Episode:
+        """Support: ``shots`` different random examples a class. Query: augmentations of these, ``queries`` a class.
+
+        Where there are fewer shots than queries, each example is augmented about equally often. Raises ValueError if
+        the data set has fewer examples than the support takes.
+        """
+        shots = self.shots if shots is None else shots
+        queries = self.queries if queries is None else queries
+        if min(shots, queries) < 1 or self.ways * shots > len(self.pool):
+            raise ValueError(
+                f"{self.dataset.name}: got {shots} shots and {queries} queries, expected 1 or more of each and at most "
+                f"{len(self.pool) // self.ways} shots of {self.ways} classes of {len(self.pool)} examples"
+            )
+        rows = self.pool[torch.randperm(len(self.pool), generator=generator)[: self.ways * shots]]
+        rows = rows.view(self.ways, shots)
+        order = torch.stack([torch.randperm(shots, generator=generator) for _ in range(self.ways)])
+        asked = rows.gather(1, order[:, torch.arange(queries) % shots])
+        support = torch.randperm(self.ways * shots, generator=generator)
+        query = torch.randperm(self.ways * queries, generator=generator)
+        labels = torch.arange(self.ways)
+        return Episode(
+            self._inputs(rows.reshape(-1)[support]),
+            labels.repeat_interleave(shots)[support],
+            self._augmented(asked.reshape(-1)[query], generator),
+            labels.repeat_interleave(queries)[query],
+        )
+
+    def _augmented(self, rows: Tensor, generator: Generator) -> Tensor:
+        """The task's inputs [n, D] of augmented rows [n]."""
+        shape = self.dataset.image_shape or (1, self.dataset.inputs)
+        images = self.dataset.x[rows].view(-1, *shape)
+        return parse_augmentation(self.augmentation)(images, generator).flatten(1)[:, self.permutation]
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceSource(TaskSource):
+    """Draws ``InstanceTask``s from ``datasets``, whose classes do not matter; queries go through ``augmentation``.
+
+    Raises ValueError also for data that are not images, unless the augmentation is the identity, for what
+    ``parse_augmentation`` refuses, and for fewer examples than the support of a task takes.
+    """
+
+    augmentation: str = "identity"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_augmentation(self.augmentation)
+        for dataset in self.datasets:
+            if dataset.image_shape is None and self.augmentation != "identity":
+                raise ValueError(f"{dataset.name}: a table or text, expected images for {self.augmentation}")
+
+    def _check_classes(self, dataset: Dataset, usable: int) -> None:
+        needed = self.ways * self.shots
+        if len(dataset) < needed:
+            raise ValueError(
+                f"{dataset.name}: {len(dataset)} examples, expected at least {needed}, for ways={self.ways} of "
+                f"shots={self.shots}"
+            )
+
+    def _usable(self, index: int, shots: int) -> Tensor:
+        """As many classes as a task may have: each is a draw of examples."""
+        return torch.arange(self.ways)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, over the inputs and every setting that decides what is drawn; not over labels."""
+        settings = (self.ways, self.shots, self.queries, self.permute, self.augmentation)
+        varying = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts)
+        digest = hashlib.sha256(repr((settings, varying)).encode())
+        for dataset in self.datasets:
+            digest.update(str(tuple(dataset.x.shape)).encode())
+            digest.update(dataset.x.contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def draw(self, generator: Generator, shape: TaskShape | None = None) -> InstanceTask:
+        """A task of ``shape``, drawn first unless given: an input permutation; examples are drawn by its episodes."""
+        index, ways, shots, inputs = self.draw_shape(generator) if shape is None else shape
+        permutation = self._permutation(index, inputs, generator)
+        return self._task(index, torch.arange(ways), permutation, shots, torch.empty(0))
+
+    def _task(self, index: int, classes: Tensor, permutation: Tensor, shots: int, labels: Tensor) -> InstanceTask:
+        dataset = self.datasets[index]
+        pool = torch.arange(len(dataset))
+        nothing = torch.zeros_like(pool)
+        return InstanceTask(
+            dataset, classes, permutation, shots, self.queries, nothing, pool, index, augmentation=self.augmentation
+        )
+
+
+def distinct_classes_chance(ways: int, classes: int, examples: int) -> float:
+    """The chance that ``ways`` random examples of ``classes`` classes with ``examples`` each are all of different ones.
+
+    Π m(C − i) / (Cm − i) over i < N.
+    """
+    total = classes * examples
+    return prod(examples * max(0, classes - i) / (total - i) for i in range(ways))
