@@ -18,9 +18,13 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from inner_loop.activations import ACTIVATIONS
 from outer_loop.yaml_dialect import parse_yaml, yaml_lines, yaml_value
+from tasks.augmentations import parse_augmentation
 from tasks.labellers import LABELLERS
 from update_rules.atomic_file import atomic_write
 from update_rules.registry import RULES, did_you_mean, fits, rule_options
+
+PSEUDO_LABELLERS = ("instances", "clusters", "hyperplanes")
+"""Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
 
 
 class _Problem(PydanticCustomError):
@@ -55,6 +59,15 @@ def _as_range(value: object) -> object:
 def _as_list(value: object) -> object:
     """A single number stands for a list of one."""
     return (value,) if type(value) is int else value
+
+
+def _augmentation(value: str) -> str:
+    """``value``, if it is what ``parse_augmentation`` reads."""
+    try:
+        parse_augmentation(value)
+    except ValueError as error:
+        raise _Problem(str(error).partition("expected ")[2]) from None
+    return value
 
 
 def _yaml_true(value: object) -> object:
@@ -140,8 +153,18 @@ class TasksConfig(Section):
         default=(64, 64), description="unlabelled examples in an inner step; a number or [fewest, most]"
     )
     permute: bool = Field(default=True, description="whether each task has a random order of the inputs")
-    labeller: Annotated[str, _one_of(*LABELLERS), BeforeValidator(_yaml_true)] = Field(
-        default="true", description=f"where labels come from: {' or '.join(LABELLERS)}"
+    labeller: Annotated[str, _one_of(*LABELLERS, *PSEUDO_LABELLERS), BeforeValidator(_yaml_true)] = Field(
+        default="true", description=f"where labels come from: {', '.join([*LABELLERS, *PSEUDO_LABELLERS])}"
+    )
+    augmentation: Annotated[Text, AfterValidator(_augmentation)] = Field(
+        default="zero_pixels=0.5,shift=0.21", description="of the queries of labeller=instances, or identity"
+    )
+    partitions: Count = Field(default=10, description="partitions of each data set by labeller=clusters or hyperplanes")
+    groups: Annotated[int, Field(ge=2)] = Field(
+        default=100, description="clusters in a partition; of hyperplanes, about as many cells"
+    )
+    encoder: Text = Field(
+        default="inputs", description="what is partitioned: inputs, or the features of a rule file or pretrained rule"
     )
 
     @model_validator(mode="after")

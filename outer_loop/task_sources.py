@@ -1,11 +1,22 @@
 """From SOURCE strings to few-shot tasks with the sizes that a config states."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import torch
+
+from inner_loop.feature_extractor import RuleFeatures
 from outer_loop.config import Config
 from tasks.dataset import Dataset
+from tasks.instances import InstanceSource
+from tasks.labellers import LABELLERS
+from tasks.partitions import PARTITIONS, partitions
 from tasks.sources import load_source
 from tasks.task import TaskSource, suitable
+from update_rules.rule_file import load_rule
+
+ENCODER_STEPS = 200
+"""Inner steps of a rule whose features are partitioned."""
 
 
 def load_datasets(config: Config, names: Iterable[str], size: int | None = None) -> dict[str, list[Dataset]]:
@@ -21,8 +32,9 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     """What a rule is meta-trained on: tasks of every shape that the config allows, each SOURCE equally often.
 
     ``loaded`` holds the training SOURCEs by name, as ``load_datasets`` reads them; images are read again for each
-    further size. Of a collection of tables, those in ``leave_out`` and those with too few examples are not used. Raises
-    ValueError or OSError as ``load_source`` and ``TaskSource`` do.
+    further size. Of a collection of tables, those in ``leave_out`` and those with too few examples are not used. A
+    labeller that needs no labels makes its own classes. Raises ValueError or OSError as ``load_source``,
+    ``TaskSource`` and ``partitions`` do.
     """
     tasks = config.tasks
     images = [name for name in tasks.sources if any(dataset.image_shape is not None for dataset in loaded[name])]
@@ -35,18 +47,33 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
             if not found:
                 raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")
         by_source.append(found)
-    return TaskSource(
-        tuple(dataset for found in by_source for dataset in found),
-        tasks.ways[1],
-        tasks.shots[1],
-        tasks.queries,
-        tasks.permute,
-        tasks.labeller,
-        fewest_ways=tasks.ways[0] if tasks.ways[0] < tasks.ways[1] else None,
-        fewest_shots=tasks.shots[0] if tasks.shots[0] < tasks.shots[1] else None,
-        inputs=tasks.inputs,
-        parts=tuple(len(found) for found in by_source),
-    )
+    if tasks.labeller in PARTITIONS:
+        by_source = [[part for dataset in found for part in _partitioned(dataset, config)] for found in by_source]
+    settings: dict[str, Any] = {
+        "datasets": tuple(dataset for found in by_source for dataset in found),
+        "ways": tasks.ways[1],
+        "shots": tasks.shots[1],
+        "queries": tasks.queries,
+        "permute": tasks.permute,
+        "fewest_ways": tasks.ways[0] if tasks.ways[0] < tasks.ways[1] else None,
+        "fewest_shots": tasks.shots[0] if tasks.shots[0] < tasks.shots[1] else None,
+        "inputs": tasks.inputs,
+        "parts": tuple(len(found) for found in by_source),
+    }
+    if tasks.labeller == "instances":
+        return InstanceSource(**settings, augmentation=tasks.augmentation)
+    return TaskSource(**settings, labeller=tasks.labeller if tasks.labeller in LABELLERS else "true")
+
+
+def _partitioned(dataset: Dataset, config: Config) -> Iterator[Dataset]:
+    """The partitions of ``dataset``, the same for the same seed."""
+    tasks, generator = config.tasks, torch.Generator().manual_seed(config.seed)
+    embedding = dataset.x
+    if tasks.encoder != "inputs":
+        encoder = RuleFeatures(load_rule(tasks.encoder), steps=ENCODER_STEPS, random_state=config.seed % 2**32)
+        embedding = torch.from_numpy(encoder.fit_transform(dataset.x.numpy()))
+    fewest = tasks.shots[1] + tasks.queries
+    return partitions(dataset, embedding, tasks.partitions, tasks.groups, fewest, tasks.labeller, generator)
 
 
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:

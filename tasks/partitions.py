@@ -15,8 +15,11 @@ from torch import Generator, Tensor
 
 from tasks.dataset import Dataset, of_classes
 
+PARTITIONS = ("clusters", "hyperplanes")
+"""The kinds there are."""
+
 LARGE_SHARE = 0.75
-"""k-means is repeated until more than this share of its clusters is large enough."""
+"""A partition is drawn again until more than this share of its groups is large enough."""
 
 ATTEMPTS = 20
 
@@ -32,24 +35,36 @@ def cluster_groups(embedding: Tensor, clusters: int, generator: Generator, fewes
         seed = int(torch.randint(2**31, (), generator=generator))
         found = KMeans(clusters, n_init=1, max_iter=3000, random_state=seed).fit(embedding.double().numpy())
         groups = torch.from_numpy(found.labels_).long()
-        if int((torch.bincount(groups, minlength=clusters) >= fewest).sum()) > LARGE_SHARE * clusters:
+        if _enough(groups, clusters, fewest):
             return groups
-    raise ValueError(
-        f"got {clusters} clusters of {len(embedding)} examples, of which {100 * (1 - LARGE_SHARE):.0f} % or more had "
-        f"fewer than {fewest} in {ATTEMPTS} attempts; lower clusters, or the shots and queries of a task"
-    )
+    raise ValueError(_too_small(len(embedding), clusters, "clusters", fewest))
 
 
-def hyperplane_groups(embedding: Tensor, ways: int, generator: Generator) -> Tensor:
-    """The cell int64 [n] of every example of ``embedding`` [n, E] between ceil(log2 ``ways``) random hyperplanes.
+def hyperplane_groups(embedding: Tensor, cells: int, generator: Generator, fewest: int) -> Tensor:
+    """The cell int64 [n] of every example of ``embedding`` [n, E] between ceil(log2 ``cells``) random hyperplanes.
 
-    Each has a normal of random direction and goes through an example of its own.
+    Their normals are of random directions and they meet in the mean. They are drawn again until most of ``cells`` have
+    ``fewest`` examples; raises ValueError where ATTEMPTS draws leave too few.
     """
-    planes = math.ceil(math.log2(ways))
-    normals = torch.randn(planes, embedding.shape[1], generator=generator).to(embedding)
-    through = embedding[torch.randint(len(embedding), (planes,), generator=generator)]
-    above = (embedding @ normals.T - (through * normals).sum(1)) > 0
-    return (above * 2 ** torch.arange(planes)).sum(1)
+    planes = math.ceil(math.log2(cells))
+    centred = embedding - embedding.mean(0)
+    for _ in range(ATTEMPTS):
+        normals = torch.randn(embedding.shape[1], planes, generator=generator).to(embedding)
+        groups = ((centred @ normals > 0) * 2 ** torch.arange(planes)).sum(1)
+        if _enough(groups, cells, fewest):
+            return groups
+    raise ValueError(_too_small(len(embedding), cells, "cells", fewest))
+
+
+def _enough(groups: Tensor, wanted: int, fewest: int) -> bool:
+    return int((torch.bincount(groups) >= fewest).sum()) > LARGE_SHARE * wanted
+
+
+def _too_small(examples: int, wanted: int, what: str, fewest: int) -> str:
+    return (
+        f"got {wanted} {what} of {examples} examples, of which {100 * (1 - LARGE_SHARE):.0f} % or more had fewer than "
+        f"{fewest} in {ATTEMPTS} attempts; lower their number, or the shots and queries of a task"
+    )
 
 
 def scaled_at_random(embedding: Tensor, generator: Generator) -> Tensor:
@@ -85,7 +100,7 @@ def partitions(
     ``kind`` is ``clusters`` (the first with all axes as they are, the others with axes scaled at random) or
     ``hyperplanes``. Raises ValueError for another kind, an embedding of other examples, or one that is not finite.
     """
-    if kind not in ("clusters", "hyperplanes"):
+    if kind not in PARTITIONS:
         raise ValueError(f"got partitions by {kind!r}, expected clusters or hyperplanes")
     if embedding.dim() != 2 or len(embedding) != len(dataset) or not torch.isfinite(embedding).all():
         raise ValueError(
@@ -96,5 +111,5 @@ def partitions(
             scaled = embedding if place == 0 else scaled_at_random(embedding, generator)
             found = cluster_groups(scaled, groups, generator, fewest)
         else:
-            found = hyperplane_groups(embedding, groups, generator)
+            found = hyperplane_groups(embedding, groups, generator, fewest)
         yield grouped(dataset, found, fewest, f"{dataset.name}, partition {place + 1}")

@@ -54,11 +54,13 @@ def test_the_true_labels_change_nothing(kind: str) -> None:
 
 
 def test_hyperplanes_cut_into_as_many_cells_as_a_power_of_two() -> None:
-    x = torch.randn(4000, 5, generator=seeded())
-    for ways, cells in ((2, 2), (3, 4), (4, 4), (5, 8)):
-        assert len(hyperplane_groups(x, ways, seeded(2)).unique()) == cells
-    # examples on one side of a plane through an example: a share that is anything, but never all
-    assert len(hyperplane_groups(x, 2, seeded(7)).unique()) == 2
+    x = 5 + torch.randn(4000, 5, generator=seeded())
+    for wanted, cells in ((2, 2), (3, 4), (4, 4), (5, 8)):
+        groups = hyperplane_groups(x, wanted, seeded(2), 20)
+        assert len(groups.unique()) == cells
+        assert sum(int(count) >= 20 for count in torch.bincount(groups)) > 0.75 * wanted
+    halves = torch.bincount(hyperplane_groups(x, 2, seeded(7), 20)) / 4000
+    assert float(halves[0]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_scaling_leaves_each_axis_to_itself() -> None:
@@ -81,8 +83,12 @@ def test_what_cannot_be_partitioned_is_one_line() -> None:
     data, which = blobs()
     with pytest.raises(ValueError, match="got 121 clusters of 120 examples, expected 2 to 120"):
         cluster_groups(data.x, 121, seeded(), 1)
-    with pytest.raises(ValueError, match="fewer than 60 in 20 attempts; lower clusters"):
+    with pytest.raises(
+        ValueError, match=r"got 4 clusters of 120 examples, .* fewer than 60 in 20 attempts; lower their number"
+    ):
         cluster_groups(data.x, 4, seeded(), 60)
+    with pytest.raises(ValueError, match="got 4 cells of 120 examples"):
+        hyperplane_groups(data.x, 4, seeded(), 60)
     with pytest.raises(ValueError, match="mine: 0 of 4 groups have 31 examples or more"):
         grouped(data, which, 31, "mine")
     with pytest.raises(ValueError, match="got partitions by 'planes'"):

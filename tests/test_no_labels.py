@@ -1,0 +1,71 @@
+"""Meta-training without labels: each labeller trains, and hidden labels change nothing, to the bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from outer_loop.config import load_config
+from outer_loop.task_sources import load_datasets, training_tasks
+from scripts import meta_train
+from tasks.instances import InstanceSource
+from update_rules.registry import make_rule
+from update_rules.rule_file import load_rule, save_rule
+
+Arguments = Callable[..., list[str]]
+LABELLERS = {
+    "instances": ("tasks.augmentation=shift=0.3",),
+    "clusters": ("tasks.partitions=3", "tasks.groups=6"),
+    "hyperplanes": ("tasks.partitions=3", "tasks.groups=4"),
+}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> tuple[str, str]:
+    """Two SOURCEs of the same images whose labels differ."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 255, (200, 4, 4), dtype=np.uint8), np.arange(200) % 5
+    for name, labels in (("a", y), ("b", rng.permutation(y))):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=labels)
+    return f"npz:{tmp_path / 'a.npz'}", f"npz:{tmp_path / 'b.npz'}"
+
+
+@pytest.mark.parametrize("labeller", LABELLERS)
+def test_hidden_labels_change_nothing(
+    labeller: str, tiny_config: Arguments, tmp_path: Path, images: tuple[str, str]
+) -> None:
+    settings = (f"tasks.labeller={labeller}", *LABELLERS[labeller], "evaluation.training=[]")
+    for run, source in zip(("first", "second"), images, strict=True):
+        assert meta_train.main(tiny_config(run, *settings, f"tasks.sources=['{source}']")) == 0
+    first, second = (load_rule(tmp_path / run / "rule.safetensors") for run in ("first", "second"))
+    start = make_rule("neuron_local", **first.config)
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), start.parameters(), strict=True))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_partitions_can_be_of_the_features_of_a_rule(
+    tiny_config: Arguments, tmp_path: Path, images: tuple[str, str]
+) -> None:
+    save_rule(tmp_path / "encoder.safetensors", make_rule("hebbian"), {"seed": 0})
+    settings = ["tasks.labeller=clusters", "tasks.groups=6", "tasks.partitions=2", f"tasks.sources=['{images[0]}']"]
+    path, *overrides = tiny_config("run", *settings)[1:]
+    made = []
+    for encoder in ("inputs", str(tmp_path / "encoder.safetensors")):
+        config = load_config(path, [*overrides, f"tasks.encoder={encoder}"])
+        made.append(training_tasks(config, load_datasets(config, config.tasks.sources)))
+    assert [len(source.datasets) for source in made] == [2, 2]
+    assert [source.parts for source in made] == [(2,), (2,)]
+    assert made[0].datasets[0].fingerprint != made[1].datasets[0].fingerprint
+
+
+def test_instances_are_tasks_of_their_own(tiny_config: Arguments, images: tuple[str, str]) -> None:
+    path, *overrides = tiny_config("run", "tasks.labeller=instances", f"tasks.sources=['{images[0]}']")[1:]
+    config = load_config(path, overrides)
+    source = training_tasks(config, load_datasets(config, config.tasks.sources))
+    assert isinstance(source, InstanceSource)
+    assert source.augmentation == "zero_pixels=0.5,shift=0.21"
+    with pytest.raises(ValueError, match=r"tasks.augmentation: got 'blur=2', expected identity, or NAME=STRENGTH"):
+        load_config(path, [*overrides, "tasks.augmentation=blur=2"])
