@@ -27,6 +27,10 @@ PSEUDO_LABELLERS = ("instances", "clusters", "hyperplanes")
 """Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
 
 
+DIFFERENTIABLE = tuple(name for name in ACTIVATIONS if name != "step")
+"""Activations that a rule can be meta-trained with: a step lets no meta-gradient through. It can be applied to one."""
+
+
 class _Problem(PydanticCustomError):
     """What a checked value should have been: ``expected`` completes the sentence "got ..., expected ..."."""
 
@@ -123,8 +127,8 @@ class NetworkConfig(Section):
         description="choices of hidden layer widths, bottom first; [] is a network of one layer",
     )
     outputs: Count = Field(default=32, description="units of the last layer, the features")
-    activations: Annotated[tuple[Annotated[str, _one_of(*ACTIVATIONS)], ...], Field(strict=False, min_length=1)] = (
-        Field(default=("relu",), description=f"choices of activation, of {', '.join(ACTIVATIONS)}")
+    activations: Annotated[tuple[Annotated[str, _one_of(*DIFFERENTIABLE)], ...], Field(strict=False, min_length=1)] = (
+        Field(default=("relu",), description=f"choices of activation, of {', '.join(DIFFERENTIABLE)}")
     )
 
 

@@ -100,6 +100,7 @@ def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
         ("network: {hidden: [64]}", ["network.hidden.0", "got 64", "expected a list"]),
         ("network: {hidden: [[0]]}", ["network.hidden.0.0", "got 0", "1 or more"]),
         ("network: {activations: [rleu]}", ["network.activations.0", "'rleu'", "did you mean relu?"]),
+        ("network: {activations: [step]}", ["network.activations.0", "'step'", "one of relu, leaky_relu"]),
         ("1: 2", ["config key 1", "expected a name"]),
         ("rule: {options: [3]}", ["rule.options", "[3]", "a mapping"]),
     ],

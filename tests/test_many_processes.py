@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from outer_loop.checkpoint import load_checkpoint
-from outer_loop.process_group import ALONE
+from outer_loop.process_group import ALONE, share_of_cores
 from scripts import meta_train
 
 ROOT = Path(__file__).parent.parent
@@ -108,3 +108,15 @@ def test_one_process_alone_has_the_whole() -> None:
     mean, weight = ALONE.mean(values, 4)
     assert torch.equal(mean, values)
     assert weight == 4
+
+
+@pytest.mark.parametrize(("cores", "ranks"), [({0, 1}, 2), ({3, 5, 8, 9, 11}, 2), (set(range(8)), 3), ({4}, 1)])
+def test_ranks_of_a_machine_share_its_cores(cores: set[int], ranks: int) -> None:
+    shares = [share_of_cores(cores, rank, ranks) for rank in range(ranks)]
+    assert {len(share) for share in shares} == {len(cores) // ranks}
+    assert len(set().union(*shares)) == ranks * (len(cores) // ranks)
+    assert set().union(*shares) <= cores
+
+
+def test_more_ranks_than_cores_go_where_they_like() -> None:
+    assert share_of_cores({2, 7}, 2, 3) == {2, 7}
