@@ -143,6 +143,9 @@ class TasksConfig(Section):
         default=(), description="tables of a collection never to train on, by name"
     )
     size: Counts = Field(default=(14,), description="images are resized to size × size pixels; a list of choices")
+    detail: Annotated[tuple[Count, ...], Lax, BeforeValidator(_as_list)] = Field(
+        default=(), description="also as images of so many pixels a side, enlarged again: smoother; a list of choices"
+    )
     inputs: CountOrRange | None = Field(
         default=None, description="[fewest, most] inputs a task keeps, chosen at random; null keeps all"
     )

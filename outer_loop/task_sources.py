@@ -1,13 +1,14 @@
 """From SOURCE strings to few-shot tasks with the sizes that a config states."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from inner_loop.feature_extractor import RuleFeatures
 from outer_loop.config import Config
-from tasks.dataset import Dataset
+from tasks.dataset import Dataset, resize
 from tasks.instances import InstanceSource
 from tasks.labellers import LABELLERS
 from tasks.partitions import PARTITIONS, partitions
@@ -32,13 +33,14 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     """What a rule is meta-trained on: tasks of every shape that the config allows, each SOURCE equally often.
 
     ``loaded`` holds the training SOURCEs by name, as ``load_datasets`` reads them; images are read again for each
-    further size. Of a collection of tables, those in ``leave_out`` and those with too few examples are not used. A
-    labeller that needs no labels makes its own classes. Raises ValueError or OSError as ``load_source``,
+    further size and each detail. Of a collection of tables, those in ``leave_out`` and those with too few examples are
+    not used. A labeller that needs no labels makes its own classes. Raises ValueError or OSError as ``load_source``,
     ``TaskSource`` and ``partitions`` do.
     """
     tasks = config.tasks
     images = [name for name in tasks.sources if any(dataset.image_shape is not None for dataset in loaded[name])]
     resized = [load_datasets(config, images, size) for size in tasks.size[1:]]
+    resized += [_with_detail(config, images, size, detail) for size in tasks.size for detail in tasks.detail]
     by_source: list[list[Dataset]] = []
     for name in tasks.sources:
         found = loaded[name] + [dataset for again in resized for dataset in again.get(name, [])]
@@ -63,6 +65,19 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     if tasks.labeller == "instances":
         return InstanceSource(**settings, augmentation=tasks.augmentation)
     return TaskSource(**settings, labeller=tasks.labeller if tasks.labeller in LABELLERS else "true")
+
+
+def _with_detail(config: Config, names: Iterable[str], size: int, detail: int) -> dict[str, list[Dataset]]:
+    """The images of each named SOURCE at ``size`` × ``size`` pixels that show what ``detail`` × ``detail`` can."""
+    loaded = load_datasets(config, names, detail)
+    return {name: [_enlarged(dataset, size) for dataset in found] for name, found in loaded.items()}
+
+
+def _enlarged(dataset: Dataset, size: int) -> Dataset:
+    if dataset.image_shape is None:
+        return dataset
+    x = resize(dataset.x.unflatten(1, dataset.image_shape), size)
+    return replace(dataset, x=x.flatten(1), image_shape=tuple(x.shape[1:]))
 
 
 def _partitioned(dataset: Dataset, config: Config) -> Iterator[Dataset]:
