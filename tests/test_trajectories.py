@@ -180,3 +180,19 @@ def test_training_tasks_come_from_every_source_equally_often(tmp_path) -> None:
     assert "a" not in {dataset.name.rpartition("/")[2] for dataset in source.datasets}
     with pytest.raises(ValueError, match=r"tables.npz: every table is left out or has too few"):
         training_source({"tasks": settings | {"leave_out": ["a", "b"]}})
+
+
+def test_images_of_less_detail_are_as_wide_and_smoother_and_tables_stay(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", x=rng.random((60, 8, 8), dtype=np.float32), y=np.arange(60) % 4)
+    np.savez(tmp_path / "table.npz", x=rng.random((60, 5), dtype=np.float32), y=np.arange(60) % 4)
+    sources = [f"npz:{tmp_path}/images.npz", f"npz:{tmp_path}/table.npz"]
+    settings = {"sources": sources, "size": 8, "detail": [4, 2], "ways": 3, "shots": 2, "queries": 2}
+    source = training_source({"tasks": settings})
+    assert source.parts == (3, 1)
+    assert [dataset.inputs for dataset in source.datasets] == [64, 64, 64, 5]
+    steps = [dataset.x.view(60, 8, 8).diff(dim=2).abs().mean() for dataset in source.datasets[:3]]
+    assert steps[0] > 2 * steps[1] > 2 * steps[2] > 0
+    for dataset in source.datasets[1:3]:
+        torch.testing.assert_close(dataset.x.mean(1), source.datasets[0].x.mean(1), rtol=0, atol=0.1)
+        assert torch.equal(dataset.y, source.datasets[0].y)
