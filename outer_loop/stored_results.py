@@ -119,7 +119,8 @@ class StoredResults:
                 meta.get("sweep") or "",
                 next(iter(one["setting"].values()), None),
             )
-            self._check_drawn(name, (*place[:6], one["seed"]), one["drawn"])
+            # What was drawn is told of all tasks together, so that a sweep of fewer tasks is judged by itself.
+            self._check_drawn(name, (*place[:6], one["seed"], len(one["accuracies"])), one["drawn"])
             by_seed = self.found.setdefault((method, place), {})
             files = self.files.setdefault((method, place), set())
             before = by_seed.setdefault(one["seed"], one["accuracies"])
@@ -133,7 +134,7 @@ class StoredResults:
     def _check_drawn(self, name: str, tasks: tuple[Any, ...], drawn: str) -> None:
         before, file = self._drawn.setdefault(tasks, (drawn, name))
         if before != drawn:
-            source, ways, shots, *_, seed = tasks
+            source, ways, shots, *_, seed, _ = tasks
             raise ValueError(
                 f"{name} and {file}: other tasks of {source}, {ways} ways, {shots} shots, seed {seed}, so they cannot "
                 "be paired; evaluate both on the same data with the same code"
