@@ -20,10 +20,11 @@ from inner_loop.activations import ACTIVATIONS
 from outer_loop.yaml_dialect import parse_yaml, yaml_lines, yaml_value
 from tasks.augmentations import parse_augmentation
 from tasks.labellers import LABELLERS
+from tasks.partitions import PARTITIONS
 from update_rules.atomic_file import atomic_write
 from update_rules.registry import RULES, did_you_mean, fits, rule_options
 
-PSEUDO_LABELLERS = ("instances", "clusters", "hyperplanes")
+PSEUDO_LABELLERS = ("instances", *PARTITIONS)
 """Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
 
 

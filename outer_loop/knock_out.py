@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from types import EllipsisType
 
 import torch
 
@@ -12,6 +13,12 @@ from update_rules.local_terms import CONTEXT
 from update_rules.neuron_change import TERMS
 from update_rules.neuron_local import OWN, NeuronLocal
 
+Index = int | EllipsisType | tuple[slice, int | list[int]]
+Part = list[tuple[str, Index]]
+"""Parameters by name, and where in them a part lies."""
+
+ALL = slice(None)
+
 
 def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
     """The name of each part of ``rule`` with a copy that lacks it: every term of the weight change, and more.
@@ -20,43 +27,33 @@ def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
     ``hebbian`` also that the rate does. What is off is 0 at every depth and time. Raises ValueError for other rules.
     """
     if isinstance(rule, NeuronLocal):
-        yield from _of_neuron_local(rule)
+        parts = _of_neuron_local(rule)
     elif isinstance(rule, Hebbian):
-        yield from _of_hebbian(rule)
+        parts = _of_hebbian()
     else:
         raise ValueError(f"got rule {rule.name}, expected neuron_local or hebbian, whose parts have names")
-
-
-def _of_neuron_local(rule: NeuronLocal) -> Iterator[tuple[str, Rule]]:
-    for place, term in enumerate(TERMS):
+    for name, part in parts.items():
         less = deepcopy(rule)
         with torch.no_grad():
-            less.mixing[place] = 0
-            less.mixing_slopes[:, place] = 0
-        yield f"term {term}", less
-    lateral = [OWN.index("lead"), OWN.index("share")]
-    errors = list(range(len(OWN), len(OWN) + rule.error_channels))
-    for name, inputs in (("error channels", errors), ("lateral inputs", lateral)):
-        less = deepcopy(rule)
-        with torch.no_grad():
-            for weights in (less.neuron.example, less.from_inputs):
-                weights[:, inputs] = 0
+            for parameter, index in part:
+                less.get_parameter(parameter)[index] = 0
         yield name, less
-    less = deepcopy(rule)
-    with torch.no_grad():
-        for slopes in (less.mixing_slopes, less.rate_slopes):
-            slopes[CONTEXT.index("time")] = 0
-    yield "inner time", less
 
 
-def _of_hebbian(rule: Hebbian) -> Iterator[tuple[str, Rule]]:
-    for place, term in enumerate(HEBBIAN_TERMS):
-        less = deepcopy(rule)
-        with torch.no_grad():
-            less.constant[place] = 0
-            less.slope[place] = 0
-        yield f"term {term}", less
-    less = deepcopy(rule)
-    with torch.no_grad():
-        less.power.zero_()
-    yield "inner time", less
+def _of_neuron_local(rule: NeuronLocal) -> dict[str, Part]:
+    parts: dict[str, Part] = {
+        f"term {term}": [("mixing", place), ("mixing_slopes", (ALL, place))] for place, term in enumerate(TERMS)
+    }
+    errors = list(range(len(OWN), len(OWN) + rule.error_channels))
+    lateral = [OWN.index("lead"), OWN.index("share")]
+    for name, inputs in (("error channels", errors), ("lateral inputs", lateral)):
+        parts[name] = [("neuron.example", (ALL, inputs)), ("from_inputs", (ALL, inputs))]
+    time = CONTEXT.index("time")
+    return parts | {"inner time": [("mixing_slopes", time), ("rate_slopes", time)]}
+
+
+def _of_hebbian() -> dict[str, Part]:
+    parts: dict[str, Part] = {
+        f"term {term}": [("constant", place), ("slope", place)] for place, term in enumerate(HEBBIAN_TERMS)
+    }
+    return parts | {"inner time": [("power", ...)]}

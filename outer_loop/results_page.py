@@ -225,7 +225,7 @@ def _share_and_change(ablation: Mapping[str, Any], source: str) -> str:
     if source not in ablation.get("change", {}):
         return share
     value, ci95 = ablation["change"][source]
-    return f"{share} ({100 * value:+.1f} ± {100 * ci95:.1f})"
+    return f"{share} ({percent(value, ci95, '+')})"
 
 
 def _made(stored: StoredResults) -> str:

@@ -40,17 +40,19 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     tasks = config.tasks
     images = [name for name in tasks.sources if any(dataset.image_shape is not None for dataset in loaded[name])]
     resized = [load_datasets(config, images, size) for size in tasks.size[1:]]
-    resized += [_with_detail(config, images, size, detail) for size in tasks.size for detail in tasks.detail]
-    by_source: list[list[Dataset]] = []
-    for name in tasks.sources:
+    coarse = [load_datasets(config, images, detail) for detail in tasks.detail]
+    resized += [_enlarged(loaded_coarse, size) for size in tasks.size for loaded_coarse in coarse]
+    made: dict[str, list[Dataset]] = {}
+    for name in dict.fromkeys(tasks.sources):
         found = loaded[name] + [dataset for again in resized for dataset in again.get(name, [])]
         if len(loaded[name]) > 1:
             found = [d for d in found if not _left_out(d, config) and suitable(d, 2, tasks.shots[0] + tasks.queries)]
             if not found:
                 raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")
-        by_source.append(found)
-    if tasks.labeller in PARTITIONS:
-        by_source = [[part for dataset in found for part in _partitioned(dataset, config)] for found in by_source]
+        if tasks.labeller in PARTITIONS:
+            found = [part for dataset in found for part in _partitioned(dataset, config)]
+        made[name] = found
+    by_source = [made[name] for name in tasks.sources]
     settings: dict[str, Any] = {
         "datasets": tuple(dataset for found in by_source for dataset in found),
         "ways": tasks.ways[1],
@@ -67,17 +69,16 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     return TaskSource(**settings, labeller=tasks.labeller if tasks.labeller in LABELLERS else "true")
 
 
-def _with_detail(config: Config, names: Iterable[str], size: int, detail: int) -> dict[str, list[Dataset]]:
-    """The images of each named SOURCE at ``size`` × ``size`` pixels that show what ``detail`` × ``detail`` can."""
-    loaded = load_datasets(config, names, detail)
-    return {name: [_enlarged(dataset, size) for dataset in found] for name, found in loaded.items()}
+def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[Dataset]]:
+    """The images of each named SOURCE at ``size`` × ``size`` pixels; data of other kinds stay as they are."""
 
+    def enlarged(dataset: Dataset) -> Dataset:
+        if dataset.image_shape is None:
+            return dataset
+        x = resize(dataset.x.unflatten(1, dataset.image_shape), size)
+        return replace(dataset, x=x.flatten(1), image_shape=tuple(x.shape[1:]))
 
-def _enlarged(dataset: Dataset, size: int) -> Dataset:
-    if dataset.image_shape is None:
-        return dataset
-    x = resize(dataset.x.unflatten(1, dataset.image_shape), size)
-    return replace(dataset, x=x.flatten(1), image_shape=tuple(x.shape[1:]))
+    return {name: [enlarged(dataset) for dataset in found] for name, found in loaded.items()}
 
 
 def _partitioned(dataset: Dataset, config: Config) -> Iterator[Dataset]:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from outer_loop.evaluation import InnerTraining, measure_rule
 from outer_loop.knock_out import knock_outs
+from outer_loop.results_table import percent
 from outer_loop.statistics import mean_over_tasks, paired_difference
 from scripts.arguments import Parser, at_least, command, threads, writable
 from scripts.entry import run
@@ -84,8 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = Table("part", *sources)
     for part in accuracies:
         cells = [
-            f"{100 * shares[part][source]:.1f} ({100 * change.value:+.1f} ± {100 * change.ci95:.1f})"
-            for source, change in changes[part].items()
+            f"{100 * shares[part][source]:.1f} ({percent(*change, '+')})" for source, change in changes[part].items()
         ]
         table.add_row(_title(name, part), *cells)
     console = Console()

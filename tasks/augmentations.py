@@ -23,6 +23,12 @@ def _uniform(n: int, low: float, high: float, images: Tensor, generator: Generat
     return torch.empty(n).uniform_(low, high, generator=generator).to(images)
 
 
+def _masked(images: Tensor, keep: Tensor) -> Tensor:
+    """``images`` with 0 where ``keep`` bool [n, H, W] is not set, in all colours."""
+    mask = keep.to(images)
+    return images * (mask[..., None] if images.dim() == 4 else mask)
+
+
 def _sampled(images: Tensor, grid: Tensor) -> Tensor:
     """``images`` read bilinearly at ``grid`` [n, H, W, 2], x before y, -1 to 1 from edge to edge."""
     colour = images.dim() == 4
@@ -39,8 +45,8 @@ def _affine(images: Tensor, matrices: Tensor) -> Tensor:
 
 def zero_pixels(images: Tensor, generator: Generator, share: float) -> Tensor:
     """Each pixel becomes 0 with probability ``share``, in all of its colours."""
-    keep = (torch.rand(images.shape[:3], generator=generator) >= share).to(images)
-    return images * (keep[..., None] if images.dim() == 4 else keep)
+    keep = torch.rand(images.shape[:3], generator=generator) >= share
+    return _masked(images, keep)
 
 
 def shift(images: Tensor, generator: Generator, most: float) -> Tensor:
@@ -53,8 +59,7 @@ def shift(images: Tensor, generator: Generator, most: float) -> Tensor:
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     which = torch.arange(len(images))[:, None, None]
     moved = images[which, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
-    mask = inside.to(images)
-    return moved * (mask[..., None] if images.dim() == 4 else mask)
+    return _masked(moved, inside)
 
 
 def rotate(images: Tensor, generator: Generator, most: float) -> Tensor:
@@ -92,8 +97,8 @@ def cut_out(images: Tensor, generator: Generator, side: float) -> Tensor:
     half = side * max(height, width) / 2
     rows = torch.arange(height) + 0.5 - torch.rand(len(images), 1, generator=generator) * height
     columns = torch.arange(width) + 0.5 - torch.rand(len(images), 1, generator=generator) * width
-    keep = ~((rows.abs() < half)[:, :, None] & (columns.abs() < half)[:, None, :]).to(images.device)
-    return images * (keep[..., None] if images.dim() == 4 else keep)
+    keep = ~((rows.abs() < half)[:, :, None] & (columns.abs() < half)[:, None, :])
+    return _masked(images, keep)
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, Generator, float], Tensor]] = {
@@ -106,13 +111,18 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, Generator, float], Tensor]] = {
 }
 
 
+def as_they_are(images: Tensor, generator: Generator) -> Tensor:
+    """The images themselves."""
+    return images
+
+
 def parse_augmentation(text: str) -> Augmentation:
     """The augmentation that ``text`` names: ``NAME=STRENGTH`` steps with commas between, or ``identity``.
 
     A strength lies above 0 and below 1, at most 0.5 for a rotation. Raises ValueError for anything else.
     """
     if text == "identity":
-        return lambda images, generator: images
+        return as_they_are
     steps = []
     for part in text.split(","):
         name, _, number = part.strip().partition("=")

@@ -66,11 +66,21 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the shapes and bytes of ``x`` and ``y``."""
-        digest = hashlib.sha256()
-        for tensor in (self.x, self.y):
-            digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy().data)
-        return digest.hexdigest()
+        return _digest(self.x, self.y)
+
+    @cached_property
+    def inputs_fingerprint(self) -> str:
+        """The same of ``x`` alone."""
+        return _digest(self.x)
+
+
+def _digest(*tensors: Tensor) -> str:
+    """SHA-256, in hex, of the shapes and bytes of ``tensors``."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def check_inputs(name: str, x: Tensor, image_shape: tuple[int, ...] | None) -> None:

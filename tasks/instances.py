@@ -4,7 +4,6 @@ UMTRA (Khodadadeh et al., 2019) draws N images, one a class. AAL (Antoniou and S
 images, whose shared label says nothing: those are tasks of K shots. Labels of the data set are never looked at.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -12,22 +11,17 @@ from math import prod
 import torch
 from torch import Generator, Tensor
 
-from tasks.augmentations import parse_augmentation
+from tasks.augmentations import Augmentation, as_they_are, parse_augmentation
 from tasks.dataset import Dataset
-from tasks.task import Episode, Task, TaskShape, TaskSource
+from tasks.task import Episode, Task, TaskShape, TaskSource, in_random_order
 
 
 @dataclass(frozen=True, eq=False)
 class InstanceTask(Task):
     """A task whose episodes have new random examples as classes each time; ``labels`` are all 0 and say nothing."""
 
-    augmentation: str = "identity"
-    """What ``parse_augmentation`` reads."""
-
-    @property
-    def ways(self) -> int:
-        """The number of classes in an episode."""
-        return len(self.classes)
+    augment: Augmentation = as_they_are
+    """What becomes of the images of queries."""
 
     def episode(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Episode:
         """Support: ``shots`` different random examples a class. Query: augmentations of these, ``queries`` a class.
@@ -46,21 +40,11 @@ class InstanceTask(Task):
         rows = rows.view(self.ways, shots)
         order = torch.stack([torch.randperm(shots, generator=generator) for _ in range(self.ways)])
         asked = rows.gather(1, order[:, torch.arange(queries) % shots])
-        support = torch.randperm(self.ways * shots, generator=generator)
-        query = torch.randperm(self.ways * queries, generator=generator)
-        labels = torch.arange(self.ways)
-        return Episode(
-            self._inputs(rows.reshape(-1)[support]),
-            labels.repeat_interleave(shots)[support],
-            self._augmented(asked.reshape(-1)[query], generator),
-            labels.repeat_interleave(queries)[query],
-        )
-
-    def _augmented(self, rows: Tensor, generator: Generator) -> Tensor:
-        """The task's inputs [n, D] of augmented rows [n]."""
+        support, support_y = in_random_order(rows, generator)
+        query, query_y = in_random_order(asked, generator)
         shape = self.dataset.image_shape or (1, self.dataset.inputs)
-        images = self.dataset.x[rows].view(-1, *shape)
-        return parse_augmentation(self.augmentation)(images, generator).flatten(1)[:, self.permutation]
+        images = self.augment(self.dataset.x[query].view(-1, *shape), generator)
+        return Episode(self._inputs(support), support_y, images.flatten(1)[:, self.permutation], query_y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +59,7 @@ class InstanceSource(TaskSource):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_augmentation(self.augmentation)
+        _ = self._augment  # refuse what it cannot read before anything is drawn
         for dataset in self.datasets:
             if dataset.image_shape is None and self.augmentation != "identity":
                 raise ValueError(f"{dataset.name}: a table or text, expected images for {self.augmentation}")
@@ -93,29 +77,27 @@ class InstanceSource(TaskSource):
         return torch.arange(self.ways)
 
     @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256, in hex, over the inputs and every setting that decides what is drawn; not over labels."""
-        settings = (self.ways, self.shots, self.queries, self.permute, self.augmentation)
-        varying = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts)
-        digest = hashlib.sha256(repr((settings, varying)).encode())
-        for dataset in self.datasets:
-            digest.update(str(tuple(dataset.x.shape)).encode())
-            digest.update(dataset.x.contiguous().numpy().data)
-        return digest.hexdigest()
+    def _augment(self) -> Augmentation:
+        return parse_augmentation(self.augmentation)
+
+    @property
+    def _labelling(self) -> str:
+        return self.augmentation
+
+    def _identity(self, dataset: Dataset) -> str:
+        return dataset.inputs_fingerprint
 
     def draw(self, generator: Generator, shape: TaskShape | None = None) -> InstanceTask:
         """A task of ``shape``, drawn first unless given: an input permutation; examples are drawn by its episodes."""
         index, ways, shots, inputs = self.draw_shape(generator) if shape is None else shape
         permutation = self._permutation(index, inputs, generator)
-        return self._task(index, torch.arange(ways), permutation, shots, torch.empty(0))
+        nothing = torch.zeros(len(self.datasets[index]), dtype=torch.int64)
+        return self._task(index, torch.arange(ways), permutation, shots, nothing)
 
     def _task(self, index: int, classes: Tensor, permutation: Tensor, shots: int, labels: Tensor) -> InstanceTask:
         dataset = self.datasets[index]
         pool = torch.arange(len(dataset))
-        nothing = torch.zeros_like(pool)
-        return InstanceTask(
-            dataset, classes, permutation, shots, self.queries, nothing, pool, index, augmentation=self.augmentation
-        )
+        return InstanceTask(dataset, classes, permutation, shots, self.queries, labels, pool, index, self._augment)
 
 
 def distinct_classes_chance(ways: int, classes: int, examples: int) -> float:

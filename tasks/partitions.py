@@ -77,19 +77,15 @@ def grouped(dataset: Dataset, groups: Tensor, fewest: int, name: str) -> Dataset
 
     Raises ValueError where fewer than two groups are left.
     """
-    counts = torch.bincount(groups)
+    present, y, counts = torch.unique(groups, return_inverse=True, return_counts=True)
     kept = (counts >= fewest).nonzero().flatten().tolist()
     if len(kept) < 2:
         raise ValueError(
-            f"{name}: {len(kept)} of {int((counts > 0).sum())} groups have {fewest} examples or more, expected at "
-            "least 2; take fewer groups, shots or queries"
+            f"{name}: {len(kept)} of {len(present)} groups have {fewest} examples or more, expected at least 2; take "
+            "fewer groups, shots or queries"
         )
-    present = counts.nonzero().flatten()
-    place = torch.full((len(counts),), -1)
-    place[present] = torch.arange(len(present))
     names = tuple(str(group) for group in present.tolist())
-    whole = Dataset(name, dataset.x, place[groups], dataset.image_shape, names, dataset.group)
-    return of_classes(whole, place[torch.tensor(kept)].tolist())
+    return of_classes(Dataset(name, dataset.x, y, dataset.image_shape, names, dataset.group), kept)
 
 
 def partitions(

@@ -35,6 +35,12 @@ class Episode(NamedTuple):
     """[Q] int64 in 0..ways-1."""
 
 
+def in_random_order(rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """The ``rows`` [ways, k] of each class and their classes, [ways · k] each: the place of one says nothing of it."""
+    order = torch.randperm(rows.numel(), generator=generator)
+    return rows.reshape(-1)[order], order // rows.shape[1]
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """One few-shot problem over one data set. Labels are in episodes only; unlabelled batches hold inputs alone."""
@@ -101,16 +107,9 @@ class Task:
         drawn = torch.stack(
             [rows[torch.randperm(len(rows), generator=generator)[: shots + queries]] for rows in self._members]
         )
-        labels = torch.arange(self.ways)[:, None].expand_as(drawn)
-        # Random order, so that the place of an example says nothing about its class.
-        support = torch.randperm(self.ways * shots, generator=generator)
-        query = torch.randperm(self.ways * queries, generator=generator)
-        return Episode(
-            self._inputs(drawn[:, :shots].reshape(-1)[support]),
-            labels[:, :shots].reshape(-1)[support],
-            self._inputs(drawn[:, shots:].reshape(-1)[query]),
-            labels[:, shots:].reshape(-1)[query],
-        )
+        support, support_y = in_random_order(drawn[:, :shots], generator)
+        query, query_y = in_random_order(drawn[:, shots:], generator)
+        return Episode(self._inputs(support), support_y, self._inputs(query), query_y)
 
     def state(self) -> dict[str, Tensor]:
         """What ``TaskSource.restore`` needs to make this task again; all int64 tensors."""
@@ -223,12 +222,21 @@ class TaskSource:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the data sets and every setting that decides what is drawn."""
-        settings = (self.ways, self.shots, self.queries, self.permute, self.labeller)
+        settings = (self.ways, self.shots, self.queries, self.permute, self._labelling)
         varying = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts)
         digest = hashlib.sha256(repr((settings, varying)).encode())
         for dataset in self.datasets:
-            digest.update(dataset.fingerprint.encode())
+            digest.update(self._identity(dataset).encode())
         return digest.hexdigest()
+
+    @property
+    def _labelling(self) -> str:
+        """The setting that decides labels."""
+        return self.labeller
+
+    def _identity(self, dataset: Dataset) -> str:
+        """A fingerprint of all of ``dataset`` that tasks depend on."""
+        return dataset.fingerprint
 
     def draw_shape(self, generator: Generator) -> TaskShape:
         """A part uniformly, one of its data sets uniformly, then what varies: shots, ways and the number of inputs."""

@@ -68,7 +68,7 @@ class Hebbian(Rule):
         """One inner step on ``views["unlabelled"]`` [B, D]."""
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
-        levels = [spread(x).levels for x in activations.x]
+        levels = [spread(x).levels for x in activations.x[:-1]]
         standard = [standardised(z) for z in activations.z]
         sharpness = self.log_sharpness.exp()
         rate = (self.log_rate + self.power * torch.log1p(state["t"])).exp()
