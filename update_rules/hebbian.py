@@ -31,8 +31,11 @@ TERMS = {
 }
 """Name and formula of each term of the change that is added to w."""
 
-BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift": "1"}
+BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift": "1", "straighten": "⟨s³⟩ - ⟨u³⟩"}
 """Name and formula of each term of the change that is added to b."""
+
+START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
+"""The coefficients that do not start at 0."""
 
 
 class Hebbian(Rule):
@@ -53,11 +56,14 @@ class Hebbian(Rule):
         self.config = {"rate": rate}
         if not 0 < rate < 1:
             raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
-        self.constant = nn.Parameter(torch.tensor([float(name in ("compete", "decorrelate")) for name in TERMS]))
+        self.constant = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in TERMS]))
         self.slope = nn.Parameter(torch.zeros(len(TERMS)))
-        self.bias = nn.Parameter(torch.tensor([float(name in ("decay", "lift")) for name in BIAS_TERMS]))
+        self.bias = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in BIAS_TERMS]))
+        self.bias_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
+        self.sharpness_slope = nn.Parameter(torch.zeros(()))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
+        self.rate_slope = nn.Parameter(torch.zeros(()))
         self.power = nn.Parameter(torch.tensor(-0.3))
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
@@ -70,26 +76,23 @@ class Hebbian(Rule):
         activations = network.forward(state, views["unlabelled"])
         levels = [spread(x).levels for x in activations.x[:-1]]
         standard = [standardised(z) for z in activations.z]
-        sharpness = self.log_sharpness.exp()
-        rate = (self.log_rate + self.power * torch.log1p(state["t"])).exp()
+        log_rate = self.log_rate + self.power * torch.log1p(state["t"])
         new: State = {"t": state["t"] + 1}
         error = standard[-1]
         for layer in range(depth, 0, -1):
-            w, v = state[f"w{layer}"], state[f"v{layer}"]
+            w, v, z = state[f"w{layer}"], state[f"v{layer}"], relative_depth(layer, depth)
+            rate = (log_rate + z * self.rate_slope).exp()
+            sharpness = (self.log_sharpness + z * self.sharpness_slope).exp()
             terms = weight_terms(w, levels[layer - 1], standard[layer], activations.x[layer], error, sharpness)
-            change = torch.tensordot(self._coefficients(layer, depth), bounded_columns(torch.stack(terms)), dims=1)
+            change = torch.tensordot(self.constant + z * self.slope, bounded_columns(torch.stack(terms)), dims=1)
             change = bounded_columns(turn(w, change))
             new[f"w{layer}"] = unit_rms_columns(w + rate * change)
             new[f"v{layer}"] = unit_rms_columns(v + rate * change)
             b = state[f"b{layer}"]
-            new[f"b{layer}"] = b + rate * (self.bias @ bias_terms(b, standard[layer], activations.x[layer]))
+            new[f"b{layer}"] = b + rate * ((self.bias + z * self.bias_slope) @ bias_terms(b, standard[layer], activations.x[layer]))
             if layer > 1:
                 error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
         return new
-
-    def _coefficients(self, layer: int, depth: int) -> Tensor:
-        position = 0.0 if depth == 1 else 2 * (layer - 1) / (depth - 1) - 1
-        return self.constant + position * self.slope
 
     def equation(self) -> str:
         """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
@@ -114,6 +117,11 @@ class Hebbian(Rule):
             scalars[f"constant/{name}"] = float(self.constant[k].detach())
             scalars[f"slope/{name}"] = float(self.slope[k].detach())
         return scalars | {f"bias/{name}": float(self.bias[k].detach()) for k, name in enumerate(BIAS_TERMS)}
+
+
+def relative_depth(layer: int, depth: int) -> float:
+    """Where ``layer``, 1 to ``depth``, is: from -1 (first) to 1 (last); 0 where there is only one."""
+    return 0.0 if depth == 1 else 2 * (layer - 1) / (depth - 1) - 1
 
 
 def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, sharpness: Tensor) -> list[Tensor]:
@@ -144,5 +152,6 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
 
 
 def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
-    """The terms [4, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
-    return torch.stack([-x.mean(0), (u * u * u).mean(0), -b, torch.ones_like(b)])
+    """The terms [5, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
+    skew, s = (u * u * u).mean(0), standardised(x)
+    return torch.stack([-x.mean(0), skew, -b, torch.ones_like(b), (s * s * s).mean(0) - skew])
