@@ -232,6 +232,8 @@ class NeuronLocal:
             given[layer] = np.stack([self.readouts(seen[n], unit[n]) for n in neurons], axis=1)  # [B, N, rows]
             if layer > 0:
                 push = np.mean(self.of(given[layer], "bias", "", 0), axis=0)
+                bend = np.mean(standard[layer] ** 3, axis=0) - np.mean((zs[layer] - base[f"b{layer}"]) ** 3, axis=0)
+                push = push + 10 * self.theta["straighten"] * bend
                 rate = self.rate(base, layer)
                 new[f"b{layer}"] = (1 - rate) * base[f"b{layer}"] + rate * 3 * np.tanh(push)
                 below = np.zeros((*xs[layer - 1].shape, len(self.errors)))
@@ -253,21 +255,24 @@ class Hebbian:
 
     TERMS = ("hebb", "gated_hebb", "cubic_hebb", "bcm", "compete", "feedback", "decorrelate", "inhibit", "sparsify",
              "grow_small", "share_inputs", "balance")  # fmt: skip
-    BIAS_TERMS = ("activity", "skew", "decay", "lift")
+    BIAS_TERMS = ("activity", "skew", "decay", "lift", "straighten")
 
     def __init__(self, theta: Arrays) -> None:
         self.constant = dict(zip(self.TERMS, theta["constant"], strict=True))
         self.slope = dict(zip(self.TERMS, theta["slope"], strict=True))
         self.bias = dict(zip(self.BIAS_TERMS, theta["bias"], strict=True))
+        self.bias_slope = dict(zip(self.BIAS_TERMS, theta["bias_slope"], strict=True))
         self.rate = float(np.exp(theta["log_rate"]))
         self.power = float(theta["power"])
+        self.rate_slope = float(theta["rate_slope"])
         self.sharpness = float(np.exp(theta["log_sharpness"]))
+        self.sharpness_slope = float(theta["sharpness_slope"])
 
-    def terms(self, w: Array, v: Array, u: Array, x: Array, e: Array) -> Arrays:
+    def terms(self, w: Array, v: Array, u: Array, x: Array, e: Array, sharpness: float) -> Arrays:
         """The terms of the change of w; v centred activations below, u standardised pre-activations, x and e."""
         n_low, n_up = w.shape
         y = np.stack([column / np.sqrt(mean_square(column) + 1e-6) for column in x.T], axis=1)
-        share = np.stack([shares(row, self.sharpness) for row in u])
+        share = np.stack([shares(row, sharpness) for row in u])
 
         def against(t: Array) -> Array:
             """What each unit shares with every other: -w · offdiag⟨t t⟩ / sqrt(N)."""
@@ -301,13 +306,15 @@ class Hebbian:
         for layer in range(top, 1, -1):
             error[layer - 1] = standardised((error[layer] * sigmoid(zs[layer])) @ base[f"v{layer}"].T)
         new: Arrays = {"t": base["t"] + 1}
-        rate = self.rate * float(1 + base["t"]) ** self.power
         for layer in range(1, top + 1):
             w, v, b = base[f"w{layer}"], base[f"v{layer}"], base[f"b{layer}"]
-            position = np.linspace(-1, 1, top)[layer - 1] if top > 1 else 0.0
+            position = float(np.linspace(-1, 1, top)[layer - 1]) if top > 1 else 0.0
+            rate = self.rate * float(1 + base["t"]) ** self.power * np.exp(position * self.rate_slope)
+            sharpness = self.sharpness * np.exp(position * self.sharpness_slope)
             weights = {name: self.constant[name] + self.slope[name] * position for name in self.TERMS}
             u = standard[layer]
-            change = merged(w, self.terms(w, levels(xs[layer - 1]), u, xs[layer], error[layer]), weights)
+            terms = self.terms(w, levels(xs[layer - 1]), u, xs[layer], error[layer], sharpness)
+            change = merged(w, terms, weights)
             new[f"w{layer}"] = unit_rms(w + rate * change)
             new[f"v{layer}"] = unit_rms(v + rate * change)
             push = {
@@ -315,6 +322,8 @@ class Hebbian:
                 "skew": np.mean(u**3, axis=0),
                 "decay": -b,
                 "lift": np.ones(len(b)),
+                "straighten": np.mean(standardised(xs[layer]) ** 3, axis=0) - np.mean(u**3, axis=0),
             }
-            new[f"b{layer}"] = b + rate * sum(self.bias[name] * push[name] for name in push)
+            weights = {name: self.bias[name] + self.bias_slope[name] * position for name in push}
+            new[f"b{layer}"] = b + rate * sum(weights[name] * push[name] for name in push)
         return new

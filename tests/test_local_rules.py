@@ -148,7 +148,8 @@ def test_each_term_of_hebbian_alone_equals_the_transcription(term: str, activati
 def test_each_bias_term_of_hebbian_alone_equals_the_transcription(term: str) -> None:
     rule = hebbian()
     with torch.no_grad():
-        rule.bias.mul_(torch.tensor([float(name == term) for name in BIAS_TERMS]))
+        for coefficients in (rule.bias, rule.bias_slope):
+            coefficients.mul_(torch.tensor([float(name == term) for name in BIAS_TERMS]))
     before, after = assert_two_steps_agree(rule, (5, 4, 3), "tanh")
     for layer in (1, 2):
         assert np.abs(after[f"b{layer}"] - before[f"b{layer}"]).max() > 1e-3
@@ -157,8 +158,9 @@ def test_each_bias_term_of_hebbian_alone_equals_the_transcription(term: str) -> 
 def test_described_numbers_are_those_that_act() -> None:
     rule = hebbian()
     reference = transcribed(rule)
-    expected = {"rate": reference.rate, "power": reference.power, "sharpness": reference.sharpness}
-    for kind in ("constant", "slope", "bias"):
+    scalars = ("rate", "rate_slope", "power", "sharpness", "sharpness_slope")
+    expected = {name: getattr(reference, name) for name in scalars}
+    for kind in ("constant", "slope", "bias", "bias_slope"):
         expected |= {f"{kind}/{name}": value for name, value in getattr(reference, kind).items()}
     assert rule.describe() == pytest.approx(expected, rel=1e-12)
 
@@ -183,10 +185,14 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
     with torch.no_grad():
         rule.constant[:] = torch.tensor([-3.0, 2.5, 2, 1.5, -12, 11, 10, 9, 8, 7, 6, 5])
         rule.slope[:] = torch.arange(12) / 10
-        rule.bias[:] = torch.tensor([0.25, -0.5, 0.125, 0.75])
+        rule.bias[:] = torch.tensor([0.25, -0.5, 0.125, 0.75, 0.625])
+        rule.bias_slope[:] = torch.arange(5) / 10
         rule.power.fill_(-0.25)
+        rule.rate_slope.fill_(0.5)
+        rule.sharpness_slope.fill_(-0.125)
     assert rule.equation().splitlines() == [
-        "Δw = 0.0500 (1 + t)^-0.250 · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = 4.000",
+        "Δw = 0.0500 exp(+0.500 z) (1 + t)^-0.250 · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, "
+        "β = 4.0000 exp(-0.125 z)",
         "  (-12.000 +0.400 z) N[⟨v softmax(β u)⟩ · N]   compete",
         "  (+11.000 +0.500 z) N[⟨v e⟩]   feedback",
         "  (+10.000 +0.600 z) N[-w · offdiag⟨u u⟩ / √N]   decorrelate",
@@ -199,7 +205,12 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
         "  (+2.500 +0.100 z) N[⟨v y⟩]   gated_hebb",
         "  (+2.000 +0.200 z) N[⟨v u³⟩]   cubic_hebb",
         "  (+1.500 +0.300 z) N[⟨v y (y - 1)⟩]   bcm",
-        "Δb = 0.0500 (1 + t)^-0.250 · (+0.250 (-⟨x⟩) -0.500 (⟨u³⟩) +0.125 (-b) +0.750 (1))",
+        "Δb = 0.0500 exp(+0.500 z) (1 + t)^-0.250 · (sum of)",
+        "  (+0.750 +0.300 z) (1)   lift",
+        "  (+0.625 +0.400 z) (⟨s³⟩ - ⟨u³⟩)   straighten",
+        "  (-0.500 +0.100 z) (⟨u³⟩)   skew",
+        "  (+0.250 +0.000 z) (-⟨x⟩)   activity",
+        "  (+0.125 +0.200 z) (-b)   decay",
     ]
 
 
@@ -225,7 +236,7 @@ def test_neuron_local_starts_competitive_and_normal_by_fan_in() -> None:
     described = {name: value for name, value in rule.describe().items() if value}
     assert described.pop("rate_slope/time") == pytest.approx(-0.3 * 3.5)
     mixing = {f"mixing/{k}": value for k, value in TERMS.items() if value}
-    assert described == pytest.approx({"rate": 0.1, "sharpness": 4} | mixing)
+    assert described == pytest.approx({"rate": 0.1, "sharpness": 4, "straighten": 0.7} | mixing)
     assert TERMS["order_0"] == TERMS["decorrelate"] == 1
     theta = {name: parameter.detach() for name, parameter in rule.named_parameters()}
     from_hidden, from_inputs, offset = (theta.pop(name) for name in ("from_hidden", "from_inputs", "offset"))
@@ -237,10 +248,9 @@ def test_neuron_local_starts_competitive_and_normal_by_fan_in() -> None:
     assert from_hidden.shape == (8 * 3 + 1 + 8 + 7 * 3, 200)
     assert from_inputs.shape == (8 * 3 + 1 + 8 + 7 * 3, 4 + 8)
     # order_0 has rows 0 to 2 for the weights below, of which one reads the share, and 33 to 35 for those above, which
-    # read the levels; row 24 is the bias, that tends to 1.
+    # read the levels; row 24 is the bias, that nothing pushes.
     bias_row, sees = 24, {0: (3, 4.0 * 3), 33: (0, 1.0), 34: (0, 1.0), 35: (0, 1.0)}
-    assert 3 * math.tanh(offset[bias_row]) == pytest.approx(1)
-    assert int(offset.count_nonzero()) == 1
+    assert not offset.any()
     for row, (column, weight) in sees.items():
         assert from_inputs[row, column] == weight
         from_inputs[row, column] = 0
@@ -262,12 +272,12 @@ def test_theta_of_neuron_local_comes_from_the_seed_alone() -> None:
 
 def test_hebbian_starts_as_competition_against_decorrelation() -> None:
     described = Hebbian().describe()
-    ones = {"constant/compete", "constant/decorrelate", "bias/decay", "bias/lift"}
+    starts = {"constant/compete": 1.0, "constant/decorrelate": 1.0, "bias/decay": 1.0, "bias/straighten": 2.0}
     assert described.pop("rate") == pytest.approx(0.1)
     assert described.pop("power") == pytest.approx(-0.3)
     assert described.pop("sharpness") == pytest.approx(4)
-    assert described == {name: float(name in ones) for name in described}
-    assert len(described) == 2 * 12 + 4
+    assert described == {name: starts.get(name, 0.0) for name in described}
+    assert len(described) == 2 * 12 + 2 * 5 + 2
 
 
 @pytest.mark.parametrize(("option", "least"), [("hidden", 1), ("error_channels", 2), ("readout_channels", 1)])

@@ -1,13 +1,14 @@
-"""A printable rule: a learned mix of twelve named plasticity terms, some thirty weights in all.
+"""A printable rule: a learned mix of twelve named plasticity terms, some forty weights in all.
 
 Notation: v is the lower activation (or input) centred over the batch, over one deviation for its layer, u the upper
-pre-activation standardised over the batch, y the upper activation over its rms over the batch, w a weight of a unit-rms
-column, N the number of upper units, β a learned sharpness, ⟨·⟩ a mean over the batch. The feedback e is u in the top
-layer, and below it e · sigmoid(z) of the layer above, sent down through its backward weights and standardised. A term t
-enters as N(t) = t / sqrt(1 + mean of t² over its column), so that coefficients compare.
+pre-activation standardised over the batch, y the upper activation over its rms over the batch, s the same standardised,
+w a weight of a unit-rms column, N the number of upper units, β a learned sharpness, ⟨·⟩ a mean over the batch. The
+feedback e is u in the top layer, and below it e · sigmoid(z) of the layer above, sent down through its backward weights
+and standardised. A term t enters as N(t) = t / sqrt(1 + mean of t² over its column), so that coefficients compare.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -41,11 +42,12 @@ START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 class Hebbian(Rule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
-    Each coefficient is a constant plus a slope times the relative depth of the layer, which runs from -1 (first) to 1
-    (last), and is 0 where there is only one. ``rate`` is the starting value of the learned inner rate, which falls or
-    grows as a learned power of 1 + t, the inner steps done: at first as (1 + t)^-0.3. All coefficients start at 0 but
-    those of ``compete`` and ``decorrelate``, online k-means on a sphere whose units keep apart, and of ``lift`` and
-    ``decay``, which bring every bias to 1.
+    Each coefficient, and the logarithm of the rate and of the sharpness, is a constant plus a slope times the relative
+    depth of the layer, which runs from -1 (first) to 1 (last), and is 0 where there is only one. ``rate`` is the
+    starting value of the learned inner rate, which falls or grows as a learned power of 1 + t, the inner steps done: at
+    first as (1 + t)^-0.3. All coefficients start at 0 but those of ``compete`` and ``decorrelate``, online k-means on a
+    sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
+    adds little skewness, so is nearly straight: a relu to near 1, tanh to 0.
     """
 
     name = "hebbian"
@@ -89,34 +91,47 @@ class Hebbian(Rule):
             new[f"w{layer}"] = unit_rms_columns(w + rate * change)
             new[f"v{layer}"] = unit_rms_columns(v + rate * change)
             b = state[f"b{layer}"]
-            new[f"b{layer}"] = b + rate * ((self.bias + z * self.bias_slope) @ bias_terms(b, standard[layer], activations.x[layer]))
+            new[f"b{layer}"] = b + rate * (
+                (self.bias + z * self.bias_slope) @ bias_terms(b, standard[layer], activations.x[layer])
+            )
             if layer > 1:
                 error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
         return new
 
     def equation(self) -> str:
         """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
-        order = sorted(range(len(TERMS)), key=lambda k: -abs(float(self.constant[k].detach())))
-        names = list(TERMS)
-        rate = f"{float(self.log_rate.detach().exp()):.4f} (1 + t)^{float(self.power.detach()):+.3f}"
-        beta = float(self.log_sharpness.detach().exp())
-        lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta:.3f}"]
-        for k in order:
-            constant, slope = float(self.constant[k].detach()), float(self.slope[k].detach())
-            lines.append(f"  ({constant:+.3f} {slope:+.3f} z) N[{TERMS[names[k]]}]   {names[k]}")
-        bias = " ".join(
-            f"{float(c):+.3f} ({formula})" for c, formula in zip(self.bias.detach(), BIAS_TERMS.values(), strict=True)
-        )
-        return "\n".join([*lines, f"Δb = {rate} · ({bias})"])
+        numbers = self.describe()
+
+        def by_depth(constant: float, slope: float) -> str:
+            return f"{constant:.4f} exp({slope:+.3f} z)"
+
+        rate = f"{by_depth(numbers['rate'], numbers['rate_slope'])} (1 + t)^{numbers['power']:+.3f}"
+        beta = by_depth(numbers["sharpness"], numbers["sharpness_slope"])
+        lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta}"]
+        lines += _sum(TERMS, "N[{}]", numbers, "constant", "slope")
+        lines += [f"Δb = {rate} · (sum of)", *_sum(BIAS_TERMS, "({})", numbers, "bias", "bias_slope")]
+        return "\n".join(lines)
 
     def describe(self) -> dict[str, float]:
         """The learned rate and every coefficient."""
-        scalars = {"rate": float(self.log_rate.detach().exp()), "power": float(self.power.detach())}
-        scalars["sharpness"] = float(self.log_sharpness.detach().exp())
-        for k, name in enumerate(TERMS):
-            scalars[f"constant/{name}"] = float(self.constant[k].detach())
-            scalars[f"slope/{name}"] = float(self.slope[k].detach())
-        return scalars | {f"bias/{name}": float(self.bias[k].detach()) for k, name in enumerate(BIAS_TERMS)}
+        scalars = {"rate": float(self.log_rate.detach().exp()), "rate_slope": float(self.rate_slope.detach())}
+        scalars |= {"power": float(self.power.detach()), "sharpness": float(self.log_sharpness.detach().exp())}
+        scalars["sharpness_slope"] = float(self.sharpness_slope.detach())
+        for terms, kinds in ((TERMS, ("constant", "slope")), (BIAS_TERMS, ("bias", "bias_slope"))):
+            for kind in kinds:
+                values = self.get_parameter(kind).tolist()
+                scalars |= {f"{kind}/{name}": value for name, value in zip(terms, values, strict=True)}
+        return scalars
+
+
+def _sum(terms: Mapping[str, str], frame: str, numbers: Mapping[str, float], constant: str, slope: str) -> list[str]:
+    """A line for each of ``terms`` with its coefficient, the largest first."""
+    order = sorted(terms, key=lambda name: -abs(numbers[f"{constant}/{name}"]))
+    return [
+        f"  ({numbers[f'{constant}/{name}']:+.3f} {numbers[f'{slope}/{name}']:+.3f} z) "
+        f"{frame.format(terms[name])}   {name}"
+        for name in order
+    ]
 
 
 def relative_depth(layer: int, depth: int) -> float:

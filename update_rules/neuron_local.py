@@ -259,6 +259,7 @@ class NeuronLocal(Rule):
         """The learned rate and the mixing weight of every term in the middle of time and depth, and their slopes."""
         numbers = {"rate": float(self.rate(torch.zeros(len(CONTEXT)).to(self.rate_slopes)))}
         numbers["sharpness"] = float(self.log_sharpness.exp())
+        numbers["straighten"] = QUICK * float(self.straighten)
         numbers |= {
             f"rate_slope/{name}": QUICK * value for name, value in zip(CONTEXT, self.rate_slopes.tolist(), strict=True)
         }
