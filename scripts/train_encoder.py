@@ -30,7 +30,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, metavar="SOURCE", help="images, such as npz:FILE@train")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the encoder, as safetensors")
     parser.add_argument("--size", type=at_least(1), metavar="S", help="resize images to S x S pixels")
-    parser.add_argument("--critic", action="store_true", help="with a critic of interpolations (takes twice as long)")
+    parser.add_argument(
+        "--critic", action="store_true", help="with a critic of interpolations (takes 2.5 times as long)"
+    )
     for name, least, what in (
         ("code", 1, "axes of the code"),
         ("channels", 1, "channels of the first layer"),
