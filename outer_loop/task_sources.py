@@ -6,18 +6,14 @@ from typing import Any
 
 import torch
 
-from inner_loop.feature_extractor import RuleFeatures
 from outer_loop.config import Config
+from outer_loop.encoders import embedding
 from tasks.dataset import Dataset, resize
 from tasks.instances import InstanceSource
 from tasks.labellers import LABELLERS
 from tasks.partitions import PARTITIONS, partitions
 from tasks.sources import load_source
 from tasks.task import TaskSource, suitable
-from update_rules.rule_file import load_rule
-
-ENCODER_STEPS = 200
-"""Inner steps of a rule whose features are partitioned."""
 
 
 def load_datasets(config: Config, names: Iterable[str], size: int | None = None) -> dict[str, list[Dataset]]:
@@ -84,12 +80,9 @@ def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[
 def _partitioned(dataset: Dataset, config: Config) -> Iterator[Dataset]:
     """The partitions of ``dataset``, the same for the same seed."""
     tasks, generator = config.tasks, torch.Generator().manual_seed(config.seed)
-    embedding = dataset.x
-    if tasks.encoder != "inputs":
-        encoder = RuleFeatures(load_rule(tasks.encoder), steps=ENCODER_STEPS, random_state=config.seed % 2**32)
-        embedding = torch.from_numpy(encoder.fit_transform(dataset.x.numpy()))
     fewest = tasks.shots[1] + tasks.queries
-    return partitions(dataset, embedding, tasks.partitions, tasks.groups, fewest, tasks.labeller, generator)
+    features = embedding(dataset, tasks.encoder, config.seed)
+    return partitions(dataset, features, tasks.partitions, tasks.groups, fewest, tasks.labeller, generator)
 
 
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:

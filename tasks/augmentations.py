@@ -101,6 +101,26 @@ def cut_out(images: Tensor, generator: Generator, side: float) -> Tensor:
     return _masked(images, keep)
 
 
+def flip(images: Tensor, generator: Generator, share: float) -> Tensor:
+    """Left and right are exchanged with probability ``share``."""
+    chosen = torch.rand(len(images), generator=generator) < share
+    return torch.where(chosen.view(-1, *[1] * (images.dim() - 1)), images.flip(2), images)
+
+
+def grey(images: Tensor, generator: Generator, share: float) -> Tensor:
+    """With probability ``share`` the colours of each pixel become their mean; grey images stay as they are."""
+    chosen = torch.rand(len(images), generator=generator) < share
+    if images.dim() == 3:
+        return images
+    return torch.where(chosen.view(-1, 1, 1, 1), images.mean(3, keepdim=True), images)
+
+
+def brightness(images: Tensor, generator: Generator, most: float) -> Tensor:
+    """All values times one number of 1 - ``most`` to 1 + ``most``, cut at 1."""
+    factor = _uniform(len(images), 1 - most, 1 + most, images, generator)
+    return (images * factor.view(-1, *[1] * (images.dim() - 1))).clamp(0, 1)
+
+
 AUGMENTATIONS: dict[str, Callable[[Tensor, Generator, float], Tensor]] = {
     "zero_pixels": zero_pixels,
     "shift": shift,
@@ -108,6 +128,9 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, Generator, float], Tensor]] = {
     "crop": crop,
     "warp": warp,
     "cut_out": cut_out,
+    "flip": flip,
+    "grey": grey,
+    "brightness": brightness,
 }
 
 

@@ -1,5 +1,6 @@
 """``folder:FOLDER``: image files, one sub-folder a class; or, unlabelled, images directly inside."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,25 +22,41 @@ def read_folder(location: str, size: int | None) -> list[RawData]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     name = f"folder:{folder.resolve().name}"
-    class_folders = sorted(path for path in folder.iterdir() if path.is_dir() and _images_in(path))
-    loose = _images_in(folder)
+    class_folders = folders_of_images(folder)
+    loose = images_in(folder)
     if class_folders and loose:
         raise ValueError(
             f"{folder}: {len(loose)} images beside {len(class_folders)} class folders, expected one or the other"
         )
     if not class_folders and not loose:
         raise FileNotFoundError(f"{folder}: no images, expected one folder of {', '.join(sorted(EXTENSIONS))} a class")
-    by_class = [_images_in(path) for path in class_folders]
-    paths = loose or [path for paths in by_class for path in paths]
-    x = _stack(paths, [_read_image(path, size) for path in paths])
     if loose:
-        return [RawData(name, x)]
-    labels = np.repeat(np.arange(len(by_class)), [len(paths) for paths in by_class])
-    return [RawData(name, x, labels, tuple(path.name for path in class_folders))]
+        return [RawData(name, read_images(loose, size))]
+    return [read_classes(name, {path.name: images_in(path) for path in class_folders}, size)]
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The image files directly in ``folder``, sorted."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+
+
+def folders_of_images(folder: Path) -> list[Path]:
+    """The folders directly in ``folder`` that have images directly in them, sorted."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and images_in(path))
+
+
+def read_classes(name: str, files: Mapping[str, Sequence[Path]], size: int | None) -> RawData:
+    """The images in the ``files`` of each class, class by class. Raises as ``read_images`` does."""
+    labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
+    return RawData(name, read_images([path for paths in files.values() for path in paths], size), labels, tuple(files))
+
+
+def read_images(paths: Sequence[Path], size: int | None) -> Array:
+    """The images in ``paths``, uint8 [n, h, w], or [n, h, w, 3] if any has colour; resized to ``size`` × ``size``.
+
+    Raises ValueError for a file that is no image and, where no size is given, for differing sizes.
+    """
+    return _stack(paths, [_read_image(path, size) for path in paths])
 
 
 def _read_image(path: Path, size: int | None) -> Array:
@@ -65,7 +82,7 @@ def _read_image(path: Path, size: int | None) -> Array:
     return pixels[:, :, 0] if grey else pixels
 
 
-def _stack(paths: list[Path], images: list[Array]) -> Array:
+def _stack(paths: Sequence[Path], images: list[Array]) -> Array:
     """One array of all images; grey ones get three equal channels if any other has colour."""
     sizes = {image.shape[:2]: path for path, image in zip(paths, images, strict=True)}
     if len(sizes) > 1:

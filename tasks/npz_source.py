@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,10 @@ from tasks.raw import Array, RawData, class_codes
 
 DAMAGED = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged npz file may raise; RuntimeError is for flags that no npz file has set."""
+
+
+DATA_SET = "x and y, or names, <name>/x and <name>/y"
+"""The arrays of a file of data sets."""
 
 
 def read_npz(location: str) -> list[RawData]:
@@ -39,6 +43,13 @@ def read_npz(location: str) -> list[RawData]:
         ]
 
 
+def read_arrays(location: str | Path, keys: Sequence[str]) -> dict[str, Array]:
+    """The arrays of ``keys`` in the npz file at ``location``, which is no data set. Raises as ``read_npz`` does."""
+    path = Path(location)
+    with path.open("rb") as file, _open(path, file) as arrays:
+        return {key: _get(f"npz:{path.name}", arrays, key, ", ".join(keys)) for key in keys}
+
+
 def _open(path: Path, file: BinaryIO) -> NpzFile:
     try:
         arrays = np.load(file, allow_pickle=False)
@@ -49,13 +60,11 @@ def _open(path: Path, file: BinaryIO) -> NpzFile:
     return arrays
 
 
-def _get(name: str, arrays: Mapping[str, Array], key: str) -> Array:
+def _get(name: str, arrays: Mapping[str, Array], key: str, expected: str = DATA_SET) -> Array:
     """The array under ``key``. Raises ValueError if it is missing, damaged or holds objects."""
     if key not in arrays:
         there = ", ".join(list(arrays)[:6]) or "nothing"
-        raise ValueError(
-            f"{name}: no array {key!r}, expected x and y, or names, <name>/x and <name>/y; it holds {there}"
-        )
+        raise ValueError(f"{name}: no array {key!r}, expected {expected}; it holds {there}")
     try:
         array = arrays[key]
     except DAMAGED as error:

@@ -12,7 +12,9 @@ from tasks.dataset import Dataset
 from tasks.folder_source import read_folder
 from tasks.glyphs import glyphs
 from tasks.idx_source import read_idx
+from tasks.miniimagenet_source import read_miniimagenet
 from tasks.npz_source import read_npz
+from tasks.omniglot_source import read_omniglot, with_rotations
 from tasks.openml_source import read_openml
 from tasks.packaged import digits, mnist5k
 from tasks.raw import RawData, to_dataset, to_inputs
@@ -35,14 +37,22 @@ WITH_ARGUMENT: dict[str, tuple[str, Reader]] = {
 }
 """Sources that read what their argument names: scheme -> (what the argument is, reader)."""
 
+OWN_SPLIT: dict[str, tuple[str, Callable[[str, int | None, str | None], RawData]]] = {
+    "omniglot": ("FOLDER", read_omniglot),
+    "omniglot_rotated": ("FOLDER", lambda argument, size, split: with_rotations(read_omniglot(argument, size, split))),
+    "miniimagenet": ("FOLDER", read_miniimagenet),
+}
+"""The same for sources with a usual split of their own, whose readers read the part that is asked for alone."""
+
 
 def load_source(source: str, *, size: int | None = None, seed: int = 0) -> list[Dataset]:
     """The data sets of ``source``: one, or several for an npz of many tables.
 
     ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``, ``csv:FILE``,
-    ``openml:NAME`` or ``sklearn:NAME``, with ``@train``, ``@valid`` or ``@test`` behind it for one part (see
-    ``splits.pick_split``, which alone uses ``seed``). Images are resized to ``size`` × ``size``; tables are left alone.
-    Raises ValueError or OSError with one line that names what is wrong.
+    ``openml:NAME``, ``sklearn:NAME``, ``omniglot:FOLDER``, ``omniglot_rotated:FOLDER`` or ``miniimagenet:FOLDER``, with
+    ``@train``, ``@valid`` or ``@test`` behind it for one part: the last three have splits of their own, for the others
+    see ``splits.pick_split``, which alone uses ``seed``. Images are resized to ``size`` × ``size``; tables are left
+    alone. Raises ValueError or OSError with one line that names what is wrong.
     """
     return [to_dataset(raw, size) for raw in _read(source, size, seed, labelled=True)]
 
@@ -64,13 +74,16 @@ def _read(source: str, size: int | None, seed: int, labelled: bool) -> list[RawD
         raise ValueError(f"got image size {size}, expected 1 or more")
     location, split = _parse_split(source)
     scheme, colon, argument = location.partition(":")
-    known = [*BUILT_IN, *(f"{name}:{what}" for name, (what, _) in WITH_ARGUMENT.items())]
+    named = {name: what for table in (WITH_ARGUMENT, OWN_SPLIT) for name, (what, _) in table.items()}
+    known = [*BUILT_IN, *(f"{name}:{what}" for name, what in named.items())]
     if scheme in BUILT_IN and not colon:
         tables = [BUILT_IN[scheme]()]
     elif scheme in WITH_ARGUMENT and argument:
         tables = WITH_ARGUMENT[scheme][1](argument, size, labelled)
+    elif scheme in OWN_SPLIT and argument:
+        return [OWN_SPLIT[scheme][1](argument, size, split)]
     else:
-        near = get_close_matches(scheme, [*BUILT_IN, *WITH_ARGUMENT], n=1)
+        near = get_close_matches(scheme, [*BUILT_IN, *named], n=1)
         hint = f"; did you mean {next(k for k in known if k.partition(':')[0] == near[0])}?" if near else ""
         raise ValueError(
             f"unknown source {source!r}, expected {', '.join(known)}, if need be with @train, @valid or @test{hint}"

@@ -5,7 +5,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.augmentations import AUGMENTATIONS, cut_out, parse_augmentation, rotate, shift, zero_pixels
+from tasks.augmentations import (
+    AUGMENTATIONS,
+    brightness,
+    crop,
+    cut_out,
+    flip,
+    grey,
+    parse_augmentation,
+    rotate,
+    shift,
+    warp,
+    zero_pixels,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -35,7 +47,7 @@ def test_images_stay_images_and_the_seed_decides(
     assert float(first.max()) <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name not in ("flip", "grey")])
 def test_each_image_has_its_own_draw_and_a_weak_one_changes_little(name: str) -> None:
     smooth = torch.linspace(0.2, 0.8, 28).expand(200, 28, 28)
     changed = AUGMENTATIONS[name](smooth, seeded(), 0.4)
@@ -87,6 +99,48 @@ def test_cut_out_removes_a_square_of_the_side_asked() -> None:
     removed = (cut == 0).sum((1, 2))
     assert int(removed.max()) == 36
     assert int(removed.min()) >= 9  # a centre in a corner leaves a quarter
+
+
+def test_a_crop_enlarges_a_window_that_lies_anywhere_in_the_image() -> None:
+    ramp = torch.linspace(-1, 1, 41).expand(300, 41, 41) * 0.5 + 0.5
+    cropped = crop(ramp, seeded(), 0.5)
+    inner = cropped[:, 20, 2:-2]
+    slopes = (inner[:, -1] - inner[:, 0]) / 36 * 40
+    torch.testing.assert_close(inner.diff(dim=1), (slopes / 40)[:, None].expand(-1, 36), rtol=0, atol=1e-4)  # straight
+    assert float(slopes.min()) == pytest.approx(0.5, abs=0.02)
+    assert float(slopes.max()) == pytest.approx(1.0, abs=0.02)
+    assert float(cropped[:, 20, 20].min()) < 0.3  # the window's centre is not always that of the image
+    assert float(cropped[:, 20, 20].max()) > 0.7
+
+
+def test_a_warp_moves_each_place_a_little_and_neighbours_alike() -> None:
+    ramp = torch.linspace(0, 1, 41).expand(100, 41, 41)
+    moved = (warp(ramp, seeded(), 0.05) - ramp)[:, 8:-8, 8:-8]
+    assert 0.02 < float(moved.abs().amax((1, 2)).mean()) <= 0.07
+    assert float(moved.diff(dim=1).abs().max()) < 0.02
+    assert float(moved.flatten(1).std(1).mean()) > 0.005  # not one shift of the whole image
+
+
+def test_flips_and_grey_images_come_at_the_rate_asked() -> None:
+    images = torch.rand(1000, 3, 4, 3, generator=seeded())
+    flipped = flip(images, seeded(1), 0.3)
+    mirrored = (flipped == images.flip(2)).flatten(1).all(1)
+    assert float(mirrored.float().mean()) == pytest.approx(0.3, abs=0.05)
+    assert torch.equal(flipped[~mirrored], images[~mirrored])
+    greyed = grey(images, seeded(1), 0.3)
+    chosen = (greyed == greyed[..., :1]).flatten(1).all(1)
+    assert float(chosen.float().mean()) == pytest.approx(0.3, abs=0.05)
+    torch.testing.assert_close(greyed[chosen][..., 0], images[chosen].mean(3))
+    assert torch.equal(greyed[~chosen], images[~chosen])
+    assert torch.equal(grey(images[..., 0], seeded(1), 0.3), images[..., 0])
+
+
+def test_brightness_is_one_factor_an_image() -> None:
+    factors = brightness(torch.full((500, 4, 4, 3), 0.5), seeded(), 0.4).flatten(1) / 0.5
+    assert torch.equal(factors.amin(1), factors.amax(1))
+    assert float(factors.min()) == pytest.approx(0.6, abs=0.01)
+    assert float(factors.max()) == pytest.approx(1.4, abs=0.01)
+    assert float(brightness(torch.ones(50, 2, 2), seeded(), 0.9).max()) == 1
 
 
 def test_identity_changes_nothing_and_steps_follow_each_other() -> None:

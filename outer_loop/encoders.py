@@ -1,0 +1,39 @@
+"""What ``tasks.encoder`` names: an encoder file or a rule, told apart by the header of the file."""
+
+import torch
+from torch import Tensor
+
+from inner_loop.feature_extractor import RuleFeatures
+from outer_loop.encoder_file import FORMAT, load_encoder, read_file_header
+from tasks.dataset import Dataset
+from update_rules.rule_file import FORMAT as RULE_FORMAT
+from update_rules.rule_file import find_rule_file, load_rule
+
+RULE_STEPS = 200
+"""Inner steps of a rule whose features are asked for."""
+
+
+def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
+    """Features float32 [n, E] of ``dataset`` by ``encoder``: ``inputs``, an encoder file, a rule file or rule's name.
+
+    A rule first trains a network on the data set itself, which ``seed`` decides. Labels are not looked at. Raises
+    OSError for a file that is not there and ValueError for one of another kind or of images of another shape.
+    """
+    if encoder == "inputs":
+        return dataset.x
+    path = find_rule_file(encoder)
+    kind = read_file_header(path).get("format")
+    if kind == RULE_FORMAT:
+        features = RuleFeatures(load_rule(path), steps=RULE_STEPS, random_state=seed % 2**32)
+        return torch.from_numpy(features.fit_transform(dataset.x.numpy()))
+    if kind != FORMAT:
+        raise ValueError(f"{path}: format {kind!r}, expected a file of train_encoder.py or a rule file")
+    trained = load_encoder(path)
+    if trained.shape.image_shape != dataset.image_shape:
+        wanted, got = (
+            " × ".join(map(str, shape or ("a table",))) for shape in (trained.shape.image_shape, dataset.image_shape)
+        )
+        raise ValueError(
+            f"{dataset.name}: {got}, expected images of {wanted} as {path} was trained on; tasks.size sets their size"
+        )
+    return trained.embed(dataset.x)
