@@ -209,14 +209,24 @@ def _ablations(stored: StoredResults) -> str:
         [one["name"], " ".join(one["overrides"]), *(_share_and_change(one, s) for s in sources)]
         for one in stored.ablations
     ]
-    commands = dict.fromkeys(one["command"] for one in stored.ablations)
+    commands = dict.fromkeys(_command(one) for one in stored.ablations)
     return (
         "## What matters\n\nOne thing changed at a time: in the training of a rule, where a setting is named, else a "
         "part of a trained rule switched off (in brackets the change on the same tasks, with its 95 % interval).\n\n"
         + table(["run", "setting", *sources], rows)
         + "\n\n"
-        + "\n".join(f"`{command}`" for command in commands)
+        + "\n".join(f"- {command}" for command in commands)
     )
+
+
+def _command(ablation: Mapping[str, Any]) -> str:
+    """The command behind ``ablation``, and what it ran on where that was stored."""
+    made = ablation.get("made")
+    text = f"`{ablation['command']}`"
+    if not made:
+        return text
+    hardware = f"{made['processor'] or made['machine']}, {made['threads']} thread{'s' * (made['threads'] > 1)}"
+    return f"{text}: {made['tasks']} tasks a source, seed {made['seed']}, commit {made['commit'][:10]}, {hardware}"
 
 
 def _share_and_change(ablation: Mapping[str, Any], source: str) -> str:

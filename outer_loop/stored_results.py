@@ -49,7 +49,7 @@ class StoredResults:
     rules: list[str] = field(default_factory=list)
     """Names of the evaluated rules."""
     ablations: list[dict[str, Any]] = field(default_factory=list)
-    """Runs with ``name``, ``overrides``, ``command``, and ``accuracy`` and ``change`` by source."""
+    """Runs with ``name``, ``overrides``, ``command``, what they were ``made`` with, ``accuracy`` and ``change``."""
     found: dict[tuple[str, Place], dict[int, list[float]]] = field(default_factory=dict)
     """Accuracies of each task by method, place and seed."""
     files: dict[tuple[str, Place], set[str]] = field(default_factory=dict)
@@ -145,7 +145,8 @@ def read_stored(paths: Iterable[Path]) -> StoredResults:
     """The results and ablations in the JSON files at ``paths``.
 
     An ablation file holds ``ablations``, a list of objects with ``name``, ``overrides``, ``command`` and ``accuracy``,
-    an object with a share by source, and maybe ``change``, an object with a difference and its 95 % interval by source.
+    an object with a share by source, and maybe ``change``, an object with a difference and its 95 % interval by source,
+    and ``made``, an object with commit, processor, tasks and seed.
     Raises OSError, and ValueError for files of another kind or that contradict each other.
     """
     stored = StoredResults()
@@ -155,7 +156,7 @@ def read_stored(paths: Iterable[Path]) -> StoredResults:
             if "ablations" in content:
                 wanted = ("name", "overrides", "command", "accuracy")
                 stored.ablations += [
-                    {key: one[key] for key in wanted} | {"change": one.get("change", {})}
+                    {key: one[key] for key in wanted} | {key: one.get(key, {}) for key in ("change", "made")}
                     for one in content["ablations"]
                 ]
             else:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from outer_loop.evaluation import InnerTraining, measure_rule
 from outer_loop.knock_out import knock_outs
+from outer_loop.results import environment
 from outer_loop.results_table import percent
 from outer_loop.statistics import mean_over_tasks, paired_difference
 from scripts.arguments import Parser, at_least, command, threads, writable
@@ -98,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "name": _title(name, part),
                 "overrides": [],
                 "command": command("knock_out", argv),
+                "made": environment() | {"tasks": arguments.tasks, "seed": arguments.seed},
                 "accuracy": shares[part],
                 "change": changes[part],
             }

@@ -90,6 +90,8 @@ def test_the_script_prints_and_stores_for_the_page_of_results(
     stored = read_stored([tmp_path / "found.json"]).ablations
     assert len(stored) == 1 + 18
     assert stored[0]["change"]["digits"] == [0, 0]
+    assert stored[0]["made"]["commit"]
+    assert (stored[0]["made"]["tasks"], stored[0]["made"]["threads"]) == (3, 1)
     for one in stored:
         change, ci95 = one["change"]["digits"]
         assert one["accuracy"]["digits"] == pytest.approx(stored[0]["accuracy"]["digits"] + change)
