@@ -155,9 +155,7 @@ def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: 
         if layer > 0:
             rate = jnp.exp(QUICK * (theta["log_rate"] + context @ theta["rate_slopes"]))
             mixing = QUICK * (theta["mixing"] + context @ theta["mixing_slopes"])
-            bend = (standard[layer] ** 3).mean(0) - ((zs[layer] - state[f"b{layer}"]) ** 3).mean(0)
-            pushed = jnp.tanh(push.mean(1)[0] + QUICK * theta["straighten"] * bend)
-            new[f"b{layer}"] = state[f"b{layer}"] * (1 - rate) + rate * REACH * pushed
+            new[f"b{layer}"] = state[f"b{layer}"] * (1 - rate) + rate * REACH * jnp.tanh(push.mean(1)[0])
             local = error * jax.nn.sigmoid(zs[layer]) + sent
             error = jnp.einsum("pn,cbn->cbp", state[f"v{layer}"], local)
         upper = given

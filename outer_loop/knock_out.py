@@ -24,9 +24,8 @@ ALL = slice(None)
 def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
     """The name of each part of ``rule`` with a copy that lacks it: every term of the weight change, and more.
 
-    Of ``neuron_local`` also the error channels, the lateral inputs, the push of biases to where the activation is
-    straight, and that mixing and rate follow inner time; of ``hebbian`` also the terms of the bias change and that the
-    rate follows inner time. What is off is 0 at every depth and time. Raises ValueError for other rules.
+    Of ``neuron_local`` also the error channels, the lateral inputs, and that mixing and rate follow inner time; of
+    ``hebbian`` also the terms of the bias change and that the rate follows inner time. What is off is 0 at every depth and time. Raises ValueError for other rules.
     """
     if isinstance(rule, NeuronLocal):
         parts = _of_neuron_local(rule)
@@ -51,7 +50,6 @@ def _of_neuron_local(rule: NeuronLocal) -> dict[str, Part]:
     for name, inputs in (("error channels", errors), ("lateral inputs", lateral)):
         parts[name] = [("neuron.example", (ALL, inputs)), ("from_inputs", (ALL, inputs))]
     time = CONTEXT.index("time")
-    parts["straighten"] = [("straighten", ...)]
     return parts | {"inner time": [("mixing_slopes", time), ("rate_slopes", time)]}
 
 

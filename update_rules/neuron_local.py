@@ -48,10 +48,6 @@ REACH = 3.0
 POWER = -0.3
 """The inner rate starts proportional to (1 + t)^POWER, with t the inner steps done."""
 
-STRAIGHTEN = 0.7
-"""How much the skewness that an activation adds pushes its bias at the start: towards where the activation is straight,
-so that a relu gets a bias near 1 and a tanh one near 0."""
-
 QUICK = 10.0
 """Adam moves every number by about the same amount; those stored divided by this move so many times faster."""
 
@@ -109,12 +105,11 @@ class NeuronLocal(Rule):
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate) / QUICK))
         self.rate_slopes = nn.Parameter(torch.tensor([POWER * MIDDLE / QUICK, 0.0, 0.0]))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
-        self.straighten = nn.Parameter(torch.tensor(STRAIGHTEN / QUICK))
         self._start_competitive()
 
     @torch.no_grad()
     def _start_competitive(self) -> None:
-        """Let ``order_0`` start as ⟨levels_low share_up⟩, online k-means on a sphere, and let no bias be pushed."""
+        """Let ``order_0`` start as ⟨levels_low share_up⟩, online k-means on a sphere, and all biases tend to 1."""
         push = self.rows_below
         above = push + 1 + self.error_channels
         for row in (push, *range(self.readout_channels), *range(above, above + self.readout_channels)):
@@ -122,6 +117,7 @@ class NeuronLocal(Rule):
             self.from_inputs[row] = 0.0
         self.from_inputs[above : above + self.readout_channels, OWN.index("levels")] = 1.0
         self.from_inputs[0, OWN.index("share")] = SHARE * self.readout_channels
+        self.offset[push] = math.atanh(1 / REACH)
 
     def rate(self, context: Tensor) -> Tensor:
         """The learned inner rate [...] of a layer, for its ``context`` [..., 3]."""
@@ -166,8 +162,7 @@ class NeuronLocal(Rule):
                 new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
                 b, rate, above = state[f"b{layer}"], self.rate(context), context
-                push = push.mean(1)[0] + self._bend(spreads[layer].standardised, z - b)
-                new[f"b{layer}"] = b * (1 - rate) + rate * REACH * torch.tanh(push)
+                new[f"b{layer}"] = b * (1 - rate) + rate * REACH * torch.tanh(push.mean(1))[0]
                 local = error * torch.sigmoid(z) + sent
                 error = (local.flatten(0, 1) @ state[f"v{layer}"].mT).unflatten(0, local.shape[:2])
                 upper = given
@@ -202,16 +197,11 @@ class NeuronLocal(Rule):
                 new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
                 b, rate, above = state[f"b{layer}"], self.rate(context), context
-                push = push.mean(2)[:, 0] + self._bend(spreads[layer].standardised, z - b[:, None])
-                new[f"b{layer}"] = b + rate[:, None] * (REACH * torch.tanh(push) - b)
+                new[f"b{layer}"] = b + rate[:, None] * (REACH * torch.tanh(push.mean(2))[:, 0] - b)
                 local = seen[:, len(OWN) :] * torch.sigmoid(z)[:, None] + sent
                 error = (local.flatten(1, 2) @ state[f"v{layer}"].mT).unflatten(1, local.shape[1:3])
                 upper = given
         return new
-
-    def _bend(self, x: Tensor, z: Tensor) -> Tensor:
-        """The push [..., N] on biases by the skewness that the activation adds, of standardised x and z [..., B, N]."""
-        return QUICK * self.straighten * (x * x * x - z * z * z).mean(-2)
 
     def _own(self, activations: Activations, spreads: list[Spread], layer: int) -> list[Tensor]:
         """What the neurons of ``layer`` see of themselves [..., B, N], in the order of OWN."""
@@ -259,7 +249,6 @@ class NeuronLocal(Rule):
         """The learned rate and the mixing weight of every term in the middle of time and depth, and their slopes."""
         numbers = {"rate": float(self.rate(torch.zeros(len(CONTEXT)).to(self.rate_slopes)))}
         numbers["sharpness"] = float(self.log_sharpness.exp())
-        numbers["straighten"] = QUICK * float(self.straighten)
         numbers |= {
             f"rate_slope/{name}": QUICK * value for name, value in zip(CONTEXT, self.rate_slopes.tolist(), strict=True)
         }
