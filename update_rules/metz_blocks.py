@@ -87,13 +87,12 @@ class _Chain(torch.autograd.Function):
         found: list[Tensor] = []
         added: Tensor | None = None  # the gradient that went around the two stages of a residual block
         g: Tensor | None = grad
+        ones = grad.new_ones(grad.shape[1])  # scales: without any, PyTorch has no gradient of the offset
         for index in range(len(ctx.stages) - 1, -1, -1):
             stage = ctx.stages[index]
             x, weight, y, mean, inverse, out = saved[6 * index : 6 * index + 6]
             tasks, channels, examples, units = y.shape
             through = torch.ops.aten.threshold_backward(g, out, 0)
-            # Scales of 1, since the gradient of the offset is not given without scales.
-            ones = y.new_ones(channels)
             g_y, _, g_offset = torch.ops.aten.native_group_norm_backward(
                 through, y, mean, inverse, ones, tasks, channels, examples * units, channels, [True, False, True]
             )
