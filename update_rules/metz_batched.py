@@ -3,6 +3,7 @@
 Shapes: T tasks, B examples, N units, C delta channels, H hidden channels, R readout channels.
 """
 
+import math
 from functools import lru_cache
 from typing import Protocol
 
@@ -15,16 +16,17 @@ from update_rules.metz_blocks import over_both, over_examples
 from update_rules.metz_change import (
     ABOVE_READOUTS,
     BELOW_READOUTS,
+    TERMS,
     WeightChange,
-    decorrelation,
     settle_bias,
-    soft_normalise,
-    standardise,
-    unit_columns,
 )
 from update_rules.metz_layers import NORM_EPS, Linear
-from update_rules.metz_neurons import NeuronState, TopSignal, unit_angles, weight_statistics
+from update_rules.metz_neurons import NeuronState, TopSignal, unit_angles
+from update_rules.root_mean_square import rms_normalised
 from update_rules.weight_terms import MixedTerms
+
+COLUMNS = (1,)
+"""The axis that runs down the columns of weights [T, P, N]."""
 
 
 def _mapped(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
@@ -49,26 +51,58 @@ def _angles(units: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return unit_angles(torch.empty(units, dtype=dtype, device=device)).T[:, None]
 
 
+def _standardised(x: Tensor) -> Tensor:
+    """``x`` [T, B, N] with mean 0 and variance 1 over the examples."""
+    return rms_normalised(x - x.mean(1, keepdim=True), (1,), 1e-6)
+
+
+def unit_statistics(state: State, top: int) -> list[Tensor]:
+    """``weight_statistics`` of layers 0 to ``top``, [T, 8, N] each."""
+    magnitudes, means, variances = [], [], []
+    for layer in range(1, top + 1):
+        weights = state[f"w{layer}"]
+        absolute = weights.abs()
+        for axis in (2, 1):  # out of the layer below, then into this one
+            variance, mean = torch.var_mean(weights, axis, correction=0)
+            magnitudes.append(absolute.mean(axis))
+            means.append(mean)
+            variances.append(variance)
+    sizes = [mean.shape[1] for mean in means]
+    mean, variance = torch.cat(means, 1), torch.cat(variances, 1)
+    rms = torch.sqrt(torch.addcmul(variance, mean, mean) + 1e-6)
+    sides = torch.stack([torch.cat(magnitudes, 1), rms, mean, torch.sqrt(variance + 1e-8)], 1).split(sizes, 2)
+    # The first and the last layer have one side, which is repeated.
+    paired = [sides[0], *sides, sides[-1]]
+    both = [torch.cat(paired[index : index + 2], 1) for index in range(0, len(paired), 2)]
+    return [rms_normalised(statistics, (1, 2), 1e-6) for statistics in both]
+
+
 def neuron_state(net: NeuronState, x: Tensor, z: Tensor, error: Tensor, statistics: Tensor, bias: Tensor) -> Tensor:
-    """States [T, H, B, N] of one layer from x, z [T, B, N], error [T, C, B, N], statistics [T, N, 8], bias [T, N]."""
+    """States [T, H, B, N] of one layer from x, z [T, B, N], error [T, C, B, N], statistics [T, 8, N], bias [T, N]."""
     tasks, examples, _ = x.shape
     angles = _angles(x.shape[2], x.dtype, x.device).expand(tasks, -1, examples, -1)
     seen = torch.cat([x[:, None], z[:, None], angles, error], 1)
     offset = net.input_norm.offset
     # Scales of 1: without any, PyTorch has no gradient of the offset.
     seen = torch.group_norm(seen, len(offset), torch.ones_like(offset), offset, NORM_EPS)
-    constant = torch.cat([statistics.mT, bias[:, None]], 1)[:, :, None].expand(-1, -1, examples, -1)
+    constant = torch.cat([statistics, bias[:, None]], 1)[:, :, None].expand(-1, -1, examples, -1)
     return over_both(net.over_examples, net.over_units, torch.cat([constant, seen], 1))
 
 
 def weight_change(change: WeightChange, weights: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor) -> Tensor:
     """The change [T, P, N] of ``weights`` from the readouts and the standardised activations on both sides."""
-    w = unit_columns(weights)
+    w = rms_normalised(weights, COLUMNS, 1e-6)
     mix = change.mix  # in the order of TERMS: here without decorr_x and w_base, and with two signs of its own
     shared = torch.cat([mix[:2], -mix[3:5], mix[5:11]]).expand(len(w), -1)
     mixed = MixedTerms.apply(w, lower, upper, v, u, shared)
-    mixed = mixed + mix[2] * soft_normalise(decorrelation(w, u)) + mix[11] * soft_normalise(w)
-    return change.settle(mixed, w)
+    correlated = torch.bmm(w, torch.bmm(u.mT, u)).div_(u.shape[1] * math.sqrt(u.shape[2]))
+    decorrelated = rms_normalised(rms_normalised(correlated, (1, 2), 1e-8), COLUMNS, 1)
+    mixed = torch.addcmul(mixed, decorrelated, mix[2])
+    mixed = torch.addcmul(mixed, rms_normalised(w, COLUMNS, 1), mix[11])
+    moved = (mixed + change.mix_bias) / len(TERMS)
+    # The weights must not shrink along themselves.
+    moved = torch.addcmul(moved, w, torch.relu((moved * w).mean((1, 2), keepdim=True)), value=-1)
+    return torch.add(rms_normalised(moved / math.sqrt(len(TERMS)), COLUMNS, 1), w, alpha=-1 / 7)
 
 
 class MetzModules(Protocol):
@@ -126,14 +160,14 @@ def batched_changes(rule: MetzModules, state: State, activations: Activations) -
     own = rule.backward_change
     directions = [rule.forward_change] if own is None else [rule.forward_change, own]
     readouts = _Readouts(rule, directions)
-    standard = [standardise(layer) for layer in x]
+    standard = [_standardised(layer) for layer in x]
+    statistics = unit_statistics(state, top)
     error = top_signal(rule.top_signal, x[top])
     above: list[Tensor] = []
     change: State = {}
     for layer in range(top, -1, -1):
-        statistics = weight_statistics(state.get(f"w{layer}"), state.get(f"w{layer + 1}"))
         bias = state[f"b{layer}"] if layer else torch.zeros_like(x[0][:, 0])
-        h = neuron_state(rule.neuron_state, x[layer], z[layer], error, statistics, bias)
+        h = neuron_state(rule.neuron_state, x[layer], z[layer], error, statistics[layer], bias)
         lower, upper, rest = readouts.of(h, first=layer == 0, last=layer == top)
         if layer < top:
             sides = [
@@ -146,6 +180,6 @@ def batched_changes(rule: MetzModules, state: State, activations: Activations) -
             change[f"b{layer}"] = settle_bias(biases.mean((1, 2)))
             local = torch.addcmul(sent, error, torch.sigmoid(z[layer])[:, None])
             below = torch.bmm(local.flatten(1, 2), state[f"v{layer}"].mT).unflatten(1, local.shape[1:3])
-            error = below * torch.rsqrt(1e-6 + (below * below).mean(1, keepdim=True))
+            error = rms_normalised(below, (1,), 1e-6)
         above = upper
     return change
