@@ -1,98 +1,108 @@
-"""One inner step of the Metz rule for T tasks at once: the maths of ``Metz.step`` on the blocks of ``metz_blocks``.
+"""One inner step of the Metz rule for T tasks at once: the maths of ``Metz.step`` on the chains of ``metz_blocks``.
 
-Shapes: T tasks, B examples, N units, C delta channels, H hidden channels, R readout channels. Neuron states are padded:
-[H, T, N+1, B+1].
+Shapes: T tasks, B examples, N units, C delta channels, H hidden channels, R readout channels.
 """
 
-from typing import Protocol, cast
+import math
+from functools import lru_cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from update_rules import metz_layers
 from update_rules.contract import Activations, State
-from update_rules.metz_blocks import NormedInputs, Readouts, convolution_norm
+from update_rules.metz_blocks import over_both, over_examples
 from update_rules.metz_change import (
     ABOVE_READOUTS,
     BELOW_READOUTS,
+    TERMS,
     WeightChange,
-    bias_change,
-    decorrelation,
-    soft_normalise,
-    standardise,
-    unit_columns,
+    settle_bias,
 )
-from update_rules.metz_layers import Linear
-from update_rules.metz_neurons import NeuronState, TopSignal, unit_angles, weight_statistics
+from update_rules.metz_layers import NORM_EPS, Linear
+from update_rules.metz_neurons import NeuronState, TopSignal, unit_angles
+from update_rules.root_mean_square import rms_normalised
 from update_rules.weight_terms import MixedTerms
 
-
-def _convolve(layer: nn.Module, x: Tensor, *, over_units: bool, residual: Tensor | None = None) -> Tensor:
-    plain = cast(metz_layers.ConvolutionNorm, layer)
-    return convolution_norm(x, plain.convolution.weight, plain.norm.offset, over_units, residual)
+COLUMNS = (1,)
+"""The axis that runs down the columns of weights [T, P, N]."""
 
 
-def _padded(x: Tensor) -> Tensor:
-    """``x`` [C, T, N, B] with one more unit and one more example of zeros."""
-    return F.pad(x, (0, 1, 0, 1))
+def _mapped(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """The linear map ``weight`` [C_out, C_in], ``bias`` [C_out] of the channels of ``x`` [T, C_in, B, N]."""
+    mapped = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.flatten(2))
+    return mapped.view(len(x), -1, *x.shape[2:])
 
 
 def top_signal(net: TopSignal, x: Tensor) -> Tensor:
-    """The error signal [T, N, C, B] of the top layer from its activations ``x`` [T, B, N]."""
-    # The first convolution has one input channel: its five taps become five channels of a single tap.
-    windows = F.pad(x.mT, (2, 2)).unfold(2, 5, 1).movedim(3, 0)
-    t = convolution_norm(
-        _padded(windows), net.entry.convolution.weight.movedim(1, 0), net.entry.norm.offset, False, None
-    )
-    t = _padded(t[:, :, :-1, :-1].transpose(0, 2))  # the units become the channels
-    for block in net.across_units:
-        t = _convolve(block, t, over_units=False)
-    t = _padded(t[:, :, :-1, :-1].transpose(0, 2))
-    for block in net.layers:
-        t = _convolve(block, t, over_units=False)
-    flat = F.pad(t.flatten(1), (1, 1))
-    taps = torch.cat([flat[:, tap : tap + t[0].numel()] for tap in range(3)])
-    signal = torch.addmm(net.exit.bias[:, None], net.exit.weight.flatten(0, 1).T, taps)
-    return signal.view(-1, *t.shape[1:])[:, :, :-1, :-1].permute(1, 2, 0, 3)
+    """The error signal [T, C, B, N] of the top layer from its activations ``x`` [T, B, N]."""
+    t = over_examples([net.entry], x[:, None])
+    t = over_examples(net.across_units, t.transpose(1, 3).contiguous())  # here the units are the channels
+    t = over_examples(net.layers, t.transpose(1, 3).contiguous())
+    padded = F.pad(t, (0, 0, 1, 1))
+    taps = torch.cat([padded[:, :, tap : tap + t.shape[2]] for tap in range(3)], 1)
+    return _mapped(net.exit.weight.flatten(0, 1).T, net.exit.bias, taps)
+
+
+@lru_cache
+def _angles(units: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``unit_angles`` of so many units, [2, 1, N]."""
+    return unit_angles(torch.empty(units, dtype=dtype, device=device)).T[:, None]
+
+
+def _standardised(x: Tensor) -> Tensor:
+    """``x`` [T, B, N] with mean 0 and variance 1 over the examples."""
+    return rms_normalised(x - x.mean(1, keepdim=True), (1,), 1e-6)
+
+
+def unit_statistics(state: State, top: int) -> list[Tensor]:
+    """``weight_statistics`` of layers 0 to ``top``, [T, 8, N] each."""
+    magnitudes, means, variances = [], [], []
+    for layer in range(1, top + 1):
+        weights = state[f"w{layer}"]
+        absolute = weights.abs()
+        for axis in (2, 1):  # out of the layer below, then into this one
+            variance, mean = torch.var_mean(weights, axis, correction=0)
+            magnitudes.append(absolute.mean(axis))
+            means.append(mean)
+            variances.append(variance)
+    sizes = [mean.shape[1] for mean in means]
+    mean, variance = torch.cat(means, 1), torch.cat(variances, 1)
+    rms = torch.sqrt(torch.addcmul(variance, mean, mean) + 1e-6)
+    sides = torch.stack([torch.cat(magnitudes, 1), rms, mean, torch.sqrt(variance + 1e-8)], 1).split(sizes, 2)
+    # The first and the last layer have one side, which is repeated.
+    paired = [sides[0], *sides, sides[-1]]
+    both = [torch.cat(paired[index : index + 2], 1) for index in range(0, len(paired), 2)]
+    return [rms_normalised(statistics, (1, 2), 1e-6) for statistics in both]
 
 
 def neuron_state(net: NeuronState, x: Tensor, z: Tensor, error: Tensor, statistics: Tensor, bias: Tensor) -> Tensor:
-    """Padded states of one layer from x and z [T, B, N], error [T, N, C, B], statistics [T, N, 8] and bias [T, N]."""
-    tasks, examples, units = x.shape
-    angles = unit_angles(x).T[:, None, :, None].expand(2, tasks, units, examples)
-    seen = torch.cat([x.mT[None], z.mT[None], angles, error.permute(2, 0, 1, 3)])
-    t = NormedInputs.apply(torch.cat([statistics.movedim(2, 0), bias[None]]), seen, net.input_norm.offset)
-    for over_examples, over_units in zip(net.over_examples, net.over_units, strict=True):
-        block = cast(metz_layers.UnitBlock, over_units)
-        t = _convolve(over_examples, t, over_units=False)
-        t = _convolve(block.second, _convolve(block.first, t, over_units=True), over_units=True, residual=t)
-    return t
-
-
-def _readouts(changes: list[WeightChange], h: Tensor, *, first: bool, last: bool) -> list[tuple[Tensor, Tensor]]:
-    """For each of ``changes`` the readouts (upper, lower) of one layer, [T, names, R·B, N], all from one product.
-
-    The first layer has no weights below, and the last none above: those readouts are empty.
-    """
-    parts = [
-        part for change in changes for part in ([] if first else [change.above]) + ([] if last else [change.below])
-    ]
-    weight, bias = torch.cat([part.weight for part in parts], 1), torch.cat([part.bias for part in parts])
-    read = Readouts.apply(h, weight, bias, changes[0].readout_channels)
-    sizes = (0 if first else len(ABOVE_READOUTS), 0 if last else len(BELOW_READOUTS))
-    pieces = read.split(sizes * len(changes), 1)
-    return list(zip(pieces[::2], pieces[1::2], strict=True))
+    """States [T, H, B, N] of one layer from x, z [T, B, N], error [T, C, B, N], statistics [T, 8, N], bias [T, N]."""
+    tasks, examples, _ = x.shape
+    angles = _angles(x.shape[2], x.dtype, x.device).expand(tasks, -1, examples, -1)
+    seen = torch.cat([x[:, None], z[:, None], angles, error], 1)
+    offset = net.input_norm.offset
+    # Scales of 1: without any, PyTorch has no gradient of the offset.
+    seen = torch.group_norm(seen, len(offset), torch.ones_like(offset), offset, NORM_EPS)
+    constant = torch.cat([statistics, bias[:, None]], 1)[:, :, None].expand(-1, -1, examples, -1)
+    return over_both(net.over_examples, net.over_units, torch.cat([constant, seen], 1))
 
 
 def weight_change(change: WeightChange, weights: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor) -> Tensor:
     """The change [T, P, N] of ``weights`` from the readouts and the standardised activations on both sides."""
-    w = unit_columns(weights)
+    w = rms_normalised(weights, COLUMNS, 1e-6)
     mix = change.mix  # in the order of TERMS: here without decorr_x and w_base, and with two signs of its own
     shared = torch.cat([mix[:2], -mix[3:5], mix[5:11]]).expand(len(w), -1)
     mixed = MixedTerms.apply(w, lower, upper, v, u, shared)
-    mixed = mixed + mix[2] * soft_normalise(decorrelation(w, u)) + mix[11] * soft_normalise(w)
-    return change.settle(mixed, w)
+    correlated = torch.bmm(w, torch.bmm(u.mT, u)).div_(u.shape[1] * math.sqrt(u.shape[2]))
+    decorrelated = rms_normalised(rms_normalised(correlated, (1, 2), 1e-8), COLUMNS, 1)
+    mixed = torch.addcmul(mixed, decorrelated, mix[2])
+    mixed = torch.addcmul(mixed, rms_normalised(w, COLUMNS, 1), mix[11])
+    moved = (mixed + change.mix_bias) / len(TERMS)
+    # The weights must not shrink along themselves.
+    moved = torch.addcmul(moved, w, torch.relu((moved * w).mean((1, 2), keepdim=True)), value=-1)
+    return torch.add(rms_normalised(moved / math.sqrt(len(TERMS)), COLUMNS, 1), w, alpha=-1 / 7)
 
 
 class MetzModules(Protocol):
@@ -106,33 +116,70 @@ class MetzModules(Protocol):
     bias_readout: Linear
 
 
+class _Readouts:
+    """Everything that is read out of a layer's neuron states by linear maps, from one product.
+
+    The first layer has no weights, error signal or biases below it, and the last no weights above.
+    """
+
+    def __init__(self, rule: MetzModules, directions: list[WeightChange]) -> None:
+        """Put the maps side by side."""
+        below = [direction.below for direction in directions]
+        above = [direction.above for direction in directions]
+        maps = [*below, *above, rule.error_readout, rule.bias_readout]
+        self.weight = torch.cat([part.weight for part in maps], 1).T
+        self.bias = torch.cat([part.bias for part in maps])
+        self.rows = [len(part.bias) for part in maps]
+        self.directions = len(directions)
+
+    def of(self, h: Tensor, *, first: bool, last: bool) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """From states ``h`` [T, H, B, N] of a layer the readouts for the weights above it, and for those below.
+
+        [T, names, R·B, N] for each direction. Then the error [T, C, B, N] and what changes the biases [T, 1, B, N].
+        """
+        count = self.directions
+        chosen = slice(count if last else 0, count if first else None)
+        start = sum(self.rows[:count]) if last else 0
+        stop = sum(self.rows[:count]) if first else None
+        read = _mapped(self.weight[start:stop], self.bias[start:stop], h)
+        parts = list(read.split(self.rows[chosen], 1))
+        lower = [] if last else [_as_matrices(part, len(BELOW_READOUTS)) for part in parts[:count]]
+        rest = parts if last else parts[count:]
+        return lower, [_as_matrices(part, len(ABOVE_READOUTS)) for part in rest[:count]], rest[count:]
+
+
+def _as_matrices(read: Tensor, names: int) -> Tensor:
+    """Readouts [T, names·R, B, N] as matrices [T, names, R·B, N] for products over examples."""
+    return read.view(len(read), names, -1, read.shape[3])
+
+
 def batched_changes(rule: MetzModules, state: State, activations: Activations) -> State:
     """The change of every entry of ``state`` [T, ...], with its keys and shapes."""
     x, z = activations.x, activations.z
-    top, examples = len(x) - 1, x[0].shape[1]
+    top = len(x) - 1
     own = rule.backward_change
     directions = [rule.forward_change] if own is None else [rule.forward_change, own]
-    standard = [standardise(layer) for layer in x]
+    readouts = _Readouts(rule, directions)
+    standard = [_standardised(layer) for layer in x]
+    statistics = unit_statistics(state, top)
     error = top_signal(rule.top_signal, x[top])
-    above: list[tuple[Tensor, Tensor]] = []
+    above: list[Tensor] = []
     change: State = {}
     for layer in range(top, -1, -1):
-        statistics = weight_statistics(state.get(f"w{layer}"), state.get(f"w{layer + 1}"))
         bias = state[f"b{layer}"] if layer else torch.zeros_like(x[0][:, 0])
-        h = neuron_state(rule.neuron_state, x[layer], z[layer], error, statistics, bias)
-        here = _readouts(directions, h, first=layer == 0, last=layer == top)
+        h = neuron_state(rule.neuron_state, x[layer], z[layer], error, statistics[layer], bias)
+        lower, upper, rest = readouts.of(h, first=layer == 0, last=layer == top)
         if layer < top:
             sides = [
-                weight_change(direction, state[f"{key}{layer + 1}"], lower, upper, standard[layer], standard[layer + 1])
-                for direction, key, (_, lower), (upper, _) in zip(directions, "wv", here, above, strict=False)
+                weight_change(direction, state[f"{key}{layer + 1}"], low, up, standard[layer], standard[layer + 1])
+                for direction, key, low, up in zip(directions, "wv", lower, above, strict=False)
             ]
             change[f"w{layer + 1}"], change[f"v{layer + 1}"] = sides[0], sides[-1]
         if layer:
-            change[f"b{layer}"] = bias_change(rule.bias_readout, h.permute(1, 2, 3, 0).sum(2)[:, :-1] / examples)
-            readout = rule.error_readout
-            sent = torch.addmm(readout.bias[:, None], readout.weight.T, h.flatten(1)).view(-1, *h.shape[1:])
-            local = error * torch.sigmoid(z[layer]).mT[:, :, None] + sent[:, :, :-1, :-1].permute(1, 2, 0, 3)
-            below = torch.bmm(state[f"v{layer}"], local.flatten(2)).unflatten(2, local.shape[2:])
-            error = below * torch.rsqrt(1e-6 + (below * below).mean(2, keepdim=True))
-        above = here
+            sent, biases = rest
+            change[f"b{layer}"] = settle_bias(biases.mean((1, 2)))
+            local = torch.addcmul(sent, error, torch.sigmoid(z[layer])[:, None])
+            below = torch.bmm(local.flatten(1, 2), state[f"v{layer}"].mT).unflatten(1, local.shape[1:3])
+            error = rms_normalised(below, (1,), 1e-6)
+        above = upper
     return change

@@ -146,10 +146,14 @@ class WeightChange(nn.Module):
 
 
 def bias_change(readout: Linear, h_mean: Tensor) -> Tensor:
-    """The change [..., N] of a layer's biases from the batch mean of its neuron states [..., N, H].
+    """The change [..., N] of a layer's biases from the batch mean of its neuron states [..., N, H]."""
+    return settle_bias(readout(h_mean)[..., 0])
+
+
+def settle_bias(change: Tensor) -> Tensor:
+    """The change [..., N] of a layer's biases from what is read out of its neuron states [..., N].
 
     Its mean over the units is never below 0.
     """
-    change = readout(h_mean)[..., 0]
     change = change + torch.relu(-change.mean(-1, keepdim=True))
     return change * torch.rsqrt(0.5 + (change * change).mean(-1, keepdim=True))

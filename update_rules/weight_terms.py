@@ -33,7 +33,12 @@ LOWER = ("order_0", "rbf", "order_1", "linear_lower_a", "linear_lower_b", "squar
 
 def _outer(a: Tensor, c: Tensor, scale: float) -> Tensor:
     """``scale`` · aᵀc [T, P, N] of a [T, M, P] and c [T, M, N]."""
-    return torch.bmm(a.mT, c).mul_(scale)
+    return _into(a.new_empty(len(a), a.shape[2], c.shape[2]), a.mT, c, scale)
+
+
+def _into(out: Tensor, a: Tensor, c: Tensor, scale: float) -> Tensor:
+    """Write ``scale`` · ac into ``out``, all [T, ., .]; a factor in the product costs no operation of its own."""
+    return out.baddbmm_(a, c, beta=0, alpha=scale)
 
 
 def _symmetric(squares: Tensor) -> Tensor:
@@ -70,12 +75,12 @@ class _ThinProduct:
         return torch.bmm(self.pair.mT, self.seen, out=out).addcmul_(self.twice, self.w, value=-1).mul_(self.scale)
 
     def backward(self, grad: Tensor, grad_pair: Tensor) -> Tensor:
-        """Write the gradients of a and c into ``grad_pair`` [T, 2, M, P], for ``grad`` [T, P, N]. Returns that of w."""
+        """Write the gradients of a and c into ``grad_pair`` [2, T, M, P], for ``grad`` [T, P, N]. Returns that of w."""
         grad = grad * self.scale
         back = _swapped(torch.bmm(self.pair, grad))
         along = (grad * self.w).sum(2).mul_(-2)[:, None]
         both = torch.mul(_swapped(self.pair), along).baddbmm_(self.seen, grad.mT).baddbmm_(back, self.w.mT)
-        grad_pair.copy_(both.unflatten(1, (2, -1)))
+        grad_pair.copy_(both.unflatten(1, (2, -1)).transpose(0, 1))
         return torch.bmm(self.pair.mT, back).addcmul_(self.twice, grad, value=-1)
 
 
@@ -97,9 +102,9 @@ class MixedTerms(torch.autograd.Function):
         linear_upper, square_upper = _symmetric(_outer(c[3], c[4], scale)), _symmetric(_outer(c[6], c[7], scale))
         psd = _outer(c[5], c[5], scale / math.sqrt(w.shape[2]))
         terms = w.new_empty(len(MIXED), *w.shape)
-        torch.bmm(a[0].mT, c[0], out=terms[0]).mul_(scale)
+        _into(terms[0], a[0].mT, c[0], scale)
         torch.mul(w, order_1, out=terms[1])
-        torch.bmm(v.mT, u, out=terms[2]).mul_(1 / u.shape[1])
+        _into(terms[2], v.mT, u, 1 / u.shape[1])
         torch.mul(square, sign, out=terms[3]).neg_()
         thin: list[_ThinProduct] = []
         lower_squares: list[Tensor] = []
@@ -146,28 +151,31 @@ class MixedTerms(torch.autograd.Function):
         grad_w.baddbmm_(g[6], linear_upper).baddbmm_(g[5], psd)
         g[8:].mul_(sign)
         grad_magnitude = torch.bmm(g[9], square_upper)
-        grad_lower, grad_upper = torch.empty_like(lower), torch.empty_like(upper)
+        # Readouts first in memory: products are written in one call only where all their tasks lie together.
+        grad_lower, grad_upper = (side.new_empty(side.transpose(0, 1).shape) for side in (lower, upper))
         if ctx.thin:
-            grad_w.add_(ctx.thin[0].backward(g[4], grad_lower[:, 3:5]))
-            grad_magnitude.add_(ctx.thin[1].backward(g[8], grad_lower[:, 5:7]))
+            grad_w.add_(ctx.thin[0].backward(g[4], grad_lower[3:5]))
+            grad_magnitude.add_(ctx.thin[1].backward(g[8], grad_lower[5:7]))
         else:
             grad_w.baddbmm_(lower_squares[0], g[4])
             grad_magnitude.baddbmm_(lower_squares[1], g[8])
         grad_w.addcmul_(grad_magnitude, w / (magnitude + 1))
 
-        da, dc = grad_lower.unbind(1), grad_upper.unbind(1)
+        da, dc = grad_lower.unbind(0), grad_upper.unbind(0)
         for index, product in enumerate((g[0], g[7].mul_(decay), g[1].mul_(w))):
-            product.mul_(scale)
-            torch.bmm(c[index], product.mT, out=da[index])
-            torch.bmm(a[index], product, out=dc[index])
+            _into(da[index], c[index], product.mT, scale)
+            _into(dc[index], a[index], product, scale)
         changes = [(3, 4, c, dc, torch.bmm(w.mT, g[6])), (6, 7, c, dc, torch.bmm(magnitude.mT, g[9]))]
         if not ctx.thin:
             changes += [(3, 4, a, da, torch.bmm(g[4], w.mT)), (5, 6, a, da, torch.bmm(g[8], magnitude.mT))]
         for first, second, side, out, change in changes:
-            square = _symmetric(change).mul_(scale)
-            torch.bmm(side[second], square, out=out[first])
-            torch.bmm(side[first], square, out=out[second])
+            square = _symmetric(change)
+            _into(out[first], side[second], square, scale)
+            _into(out[second], side[first], square, scale)
         grad_psd = torch.bmm(w.mT, g[5])
-        torch.bmm(c[5], (grad_psd + grad_psd.mT).mul_(scale / math.sqrt(w.shape[2])), out=dc[5])
-        hebb = g[2].mul_(1 / u.shape[1])
-        return grad_w, grad_lower, grad_upper, torch.bmm(u, hebb.mT), torch.bmm(v, hebb), grad_mixing
+        _into(dc[5], c[5], grad_psd.add(grad_psd.mT), scale / math.sqrt(w.shape[2]))
+        hebb = 1 / u.shape[1]
+        grad_v, grad_u = torch.empty_like(v), torch.empty_like(u)
+        _into(grad_v, u, g[2].mT, hebb)
+        _into(grad_u, v, g[2], hebb)
+        return grad_w, grad_lower.transpose(0, 1), grad_upper.transpose(0, 1), grad_v, grad_u, grad_mixing
