@@ -6,11 +6,13 @@ A rule that learned a start brings its own readout; the others here are a classi
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from inner_loop.network_file import load_network
 from outer_loop.adaptation import Adaptation
 from outer_loop.comparison import Measured, Progress, source_fingerprint, task_bytes
 from outer_loop.evaluation import Judged, task_groups, untrained
@@ -23,6 +25,15 @@ from update_rules.prototypes import ProtoNet
 
 Embedding = Callable[[Tensor], Tensor]
 """Examples [n, D] give features [n, N], each from that example alone; never trained on an evaluation task."""
+
+
+def load_embedding(path: str | Path) -> Embedding:
+    """What the file at ``path`` embeds with: a base network that was written after its training.
+
+    Raises FileNotFoundError or ValueError as ``load_network`` does.
+    """
+    return load_network(path).embed
+
 
 OWN_READOUT = "own"
 """What results call the readout of learners: each has its own."""
@@ -60,8 +71,8 @@ class Adapted:
 
     @property
     def reads(self) -> tuple[int | None, ...]:
-        """The points."""
-        return self.points
+        """The points, where there is something to adapt."""
+        return self.points if self.adaptation.steps else (None,)
 
     def judge(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[Judged]:
         """A judgement at each of the points."""

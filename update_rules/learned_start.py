@@ -54,7 +54,9 @@ class LearnedStart(Rule):
         super().__init__()
         shapes = parse_layout(weights, self.name)
         drawn = initial_weights(shapes, torch.Generator().manual_seed(seed))
-        self.start = nn.ParameterDict({name: nn.Parameter(value) for name, value in drawn.items()})
+        self.start = nn.ParameterDict()
+        for name, value in drawn.items():  # one by one, which keeps their order
+            self.start[name] = nn.Parameter(value)
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """No change yet, whatever the ``generator``: zeros of the network's shapes, and ``t`` = 0.
