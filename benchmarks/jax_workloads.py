@@ -31,7 +31,7 @@ def compiled(setting: Setting) -> Callable[[], list[Array]]:
     step, layers, ways = STEPS[workload.rule], len(workload.sizes) - 1, setting.pieces[0].ways
     theta = {name: array(value) for name, value in setting.rule.named_parameters()}
     state = {key: jnp.stack([array(piece.state[key]) for piece in setting.pieces]) for key in setting.pieces[0].state}
-    batches = jnp.stack([array(piece.unlabelled) for piece in setting.pieces])
+    batches = jnp.stack([array(piece.views["unlabelled"]) for piece in setting.pieces])
     episodes = [
         jnp.stack([array(part) for part in parts])
         for parts in zip(*(piece.episodes[0] for piece in setting.pieces), strict=True)

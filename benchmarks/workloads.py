@@ -77,7 +77,7 @@ def prepare(workload: Workload, device: str = "cpu") -> Setting:
         Piece(
             network=network,
             state=rule.init_state(network, generator),
-            unlabelled=images(workload.steps, workload.batch),
+            views={"unlabelled": images(workload.steps, workload.batch)},
             read_points=(workload.steps,),
             episodes=(Episode(images(len(labels)), labels, images(len(labels)), labels),),
             ways=WAYS,
@@ -89,7 +89,7 @@ def prepare(workload: Workload, device: str = "cpu") -> Setting:
 
 def in_float64(setting: Setting) -> Setting:
     """The same numbers in float64, on the same device."""
-    return _moved(setting, setting.pieces[0].unlabelled.device, torch.float64)
+    return _moved(setting, setting.pieces[0].views["unlabelled"].device, torch.float64)
 
 
 def _moved(setting: Setting, device: torch.device | str, dtype: torch.dtype) -> Setting:
@@ -100,7 +100,7 @@ def _moved(setting: Setting, device: torch.device | str, dtype: torch.dtype) -> 
         replace(
             piece,
             state={name: moved(value) for name, value in piece.state.items()},
-            unlabelled=moved(piece.unlabelled),
+            views={name: moved(view) for name, view in piece.views.items()},
             episodes=tuple(Episode(*map(moved, episode)) for episode in piece.episodes),
         )
         for piece in setting.pieces
@@ -115,7 +115,7 @@ def ours(setting: Setting, recompute: bool, compiled: bool = False) -> list[Tens
         estimate = TruncatedBackprop(recompute=recompute, compiled=compiled).estimate(rule, theta, setting.pieces)
         return list(estimate.update.values())
     state = stack_states([piece.state for piece in setting.pieces])
-    views = {"unlabelled": torch.stack([piece.unlabelled for piece in setting.pieces], 1)}
+    views = {"unlabelled": torch.stack([piece.views["unlabelled"] for piece in setting.pieces], 1)}
     with torch.no_grad():
         points = (setting.workload.steps,)
         last = unroll(rule, theta, setting.network, state, views, read_points=points, compiled=compiled)[0]
@@ -129,7 +129,7 @@ def loop(setting: Setting, step: Callable[[State, Tensor], State]) -> list[Tenso
     with torch.set_grad_enabled(not setting.workload.apply):
         for piece in setting.pieces:
             state = piece.state
-            for batch in piece.unlabelled:
+            for batch in piece.views["unlabelled"]:
                 state = step(state, batch)
             if setting.workload.apply:
                 return [state[name] for name in piece.state]

@@ -4,14 +4,13 @@ State keys for layer l = 1..L: ``w{l}`` forward weights [N_{l-1}, N_l], ``v{l}``
 ``b{l}`` biases [N_l].
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from inner_loop.activations import ACTIVATIONS
-from update_rules.contract import Activations, State
+from update_rules.contract import Activations, State, Statistics
 
 VARIANCE_EPS = 1e-6
 
@@ -40,9 +39,24 @@ class MLP:
         """Number of layers with weights."""
         return len(self.sizes) - 1
 
-    def forward(
-        self, state: State, x: Tensor, statistics: Sequence[tuple[Tensor, Tensor]] | None = None
-    ) -> Activations:
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the forward weights and biases."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(1, self.depth + 1):
+            low, up = self.sizes[layer - 1 : layer + 1]
+            shapes |= {f"w{layer}": (low, up), f"b{layer}": (up,)}
+        return shapes
+
+    def with_outputs(self, outputs: int) -> "MLP":
+        """The same network with another number of units in its last layer."""
+        return replace(self, sizes=(*self.sizes[:-1], outputs))
+
+    def encoder(self) -> "MLP":
+        """The network below its last layer, or this one where there is no other layer."""
+        return replace(self, sizes=self.sizes[:-1]) if self.depth > 1 else self
+
+    def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
         """The forward pass of ``x`` [B, D], or of T tasks with a leading T in every tensor.
 
         Each layer is normalised by this batch's mean and variance or, where ``statistics`` is given (from

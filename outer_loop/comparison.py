@@ -63,7 +63,7 @@ def compare(
     for group in task_groups(source, tasks, seed):
         episodes = {count: [task.task.episode(task.generator(EPISODE), count) for task in group] for count in shots}
         for count, some in episodes.items():
-            drawn[count] |= {task.index: _drawn(task, episode) for task, episode in zip(group, some, strict=True)}
+            drawn[count] |= {task.index: task_bytes(task, episode) for task, episode in zip(group, some, strict=True)}
         for name, method in methods.items():
             reads: list[list[Embed]] | None = None
             for count in shots:
@@ -110,7 +110,7 @@ def _features(embed: Embed, episode: Episode) -> list[torch.Tensor]:
     return list(both.split([len(episode.support_x), len(episode.query_x)]))
 
 
-def _drawn(task: PairedTask, episode: Episode) -> bytes:
+def task_bytes(task: PairedTask, episode: Episode) -> bytes:
     """What was drawn for ``task`` and ``episode``, as bytes."""
     numbers = (task.task.classes, task.task.permutation, task.task.pool, episode.support_y, episode.query_y)
     return b"".join(tensor.numpy().tobytes() for tensor in numbers)

@@ -4,25 +4,39 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from inner_loop.activations import ACTIVATIONS
+from inner_loop.conv4 import POOLINGS
+from inner_loop.networks import KINDS
+from outer_loop.config_values import (
+    Beta,
+    Count,
+    CountOrRange,
+    Counts,
+    Lax,
+    NotNegative,
+    Problem,
+    Range,
+    Rate,
+    Section,
+    Sources,
+    Text,
+    as_list,
+    invalid,
+    one_of,
+    problem,
+    yaml_true,
+)
+from outer_loop.objective import BATCH_NORMS, OBJECTIVES
 from outer_loop.yaml_dialect import parse_yaml, yaml_lines, yaml_value
 from tasks.augmentations import parse_augmentation
 from tasks.labellers import LABELLERS
 from tasks.partitions import PARTITIONS
 from update_rules.atomic_file import atomic_write
-from update_rules.registry import RULES, did_you_mean, fits, rule_options
+from update_rules.contract import SUPPORT, UNLABELLED
+from update_rules.registry import RULES, did_you_mean, fits, rule_class, rule_options
 
 PSEUDO_LABELLERS = ("instances", *PARTITIONS)
 """Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
@@ -32,75 +46,19 @@ DIFFERENTIABLE = tuple(name for name in ACTIVATIONS if name != "step")
 """Activations that a rule can be meta-trained with: a step lets no meta-gradient through. It can be applied to one."""
 
 
-class _Problem(PydanticCustomError):
-    """What a checked value should have been: ``expected`` completes the sentence "got ..., expected ..."."""
-
-    def __new__(cls, expected: str) -> Self:
-        return super().__new__(cls, "expected", "{expected}", {"expected": expected})
-
-
-def _one_of(*names: str) -> AfterValidator:
-    """A check that a string is one of ``names``."""
-
-    def check(value: str) -> str:
-        if value not in names:
-            raise _Problem(f"one of {', '.join(names)}{did_you_mean(value, names)}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _rising(value: tuple[int, int]) -> tuple[int, int]:
-    if value[0] > value[1]:
-        raise _Problem("[shortest, longest] with shortest <= longest")
-    return value
-
-
-def _as_range(value: object) -> object:
-    """A single number stands for the range that holds it alone."""
-    return (value, value) if type(value) is int else value
-
-
-def _as_list(value: object) -> object:
-    """A single number stands for a list of one."""
-    return (value,) if type(value) is int else value
-
-
 def _augmentation(value: str) -> str:
     """``value``, if it is what ``parse_augmentation`` reads."""
     try:
         parse_augmentation(value)
     except ValueError as error:
-        raise _Problem(str(error).partition("expected ")[2]) from None
+        raise Problem(str(error).partition("expected ")[2]) from None
     return value
-
-
-def _yaml_true(value: object) -> object:
-    return "true" if value is True else value
-
-
-Lax = Field(strict=False)  # a YAML list may stand for a tuple; its items stay strict
-Count = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-Range = Annotated[tuple[Count, Count], Lax, AfterValidator(_rising)]
-CountOrRange = Annotated[Range, BeforeValidator(_as_range)]
-Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), BeforeValidator(_as_list)]
-Text = Annotated[str, StringConstraints(min_length=1)]
-Sources = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys and wrong types are errors, and nothing changes after loading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
 
 
 class RuleConfig(Section):
     """Which update rule is learned."""
 
-    name: Annotated[str, _one_of(*RULES)] = Field(default="neuron_local", description=f"one of {', '.join(RULES)}")
+    name: Annotated[str, one_of(*RULES)] = Field(default="neuron_local", description=f"one of {', '.join(RULES)}")
     options: dict[str, int | float | bool | str] = Field(
         default={}, description="keyword arguments of the rule's constructor"
     )
@@ -112,9 +70,9 @@ class RuleConfig(Section):
         problems = []
         for option, value in self.options.items():
             if option not in valid:
-                problems.append(_problem(("options", option), value, _siblings(option, valid, "rule.options.")))
+                problems.append(problem(("options", option), value, _siblings(option, valid, "rule.options.")))
             elif not fits(value, valid[option]):
-                problems.append(_problem(("options", option), value, valid[option].__name__))
+                problems.append(problem(("options", option), value, valid[option].__name__))
         if problems:
             raise ValidationError.from_exception_data("rule", problems)
         return self
@@ -127,9 +85,23 @@ class NetworkConfig(Section):
         default=((64, 64), (48,)),
         description="choices of hidden layer widths, bottom first; [] is a network of one layer",
     )
-    outputs: Count = Field(default=32, description="units of the last layer, the features")
-    activations: Annotated[tuple[Annotated[str, _one_of(*DIFFERENTIABLE)], ...], Field(strict=False, min_length=1)] = (
+    outputs: Count = Field(
+        default=32, description="units of the last layer, the features; with outer.objective=head as many as ways"
+    )
+    activations: Annotated[tuple[Annotated[str, one_of(*DIFFERENTIABLE)], ...], Field(strict=False, min_length=1)] = (
         Field(default=("relu",), description=f"choices of activation, of {', '.join(DIFFERENTIABLE)}")
+    )
+    kind: Annotated[str, one_of(*KINDS)] = Field(
+        default="mlp", description="mlp, as the keys above say; or conv4, four blocks of convolution, as those below"
+    )
+    filters: Count = Field(default=32, description="channels of every block of a conv4")
+    channels: Count = Field(default=1, description="colours of the images that a conv4 sees")
+    pooling: Annotated[str, one_of(*POOLINGS)] = Field(
+        default="stride", description="conv4: stride, with means over places as features; or max, with all places"
+    )
+    batch_norm: Annotated[str, one_of(*BATCH_NORMS)] = Field(
+        default="batch",
+        description="what normalises queries: batch, all that is read out at once; or support, the support set alone",
     )
 
 
@@ -144,7 +116,7 @@ class TasksConfig(Section):
         default=(), description="tables of a collection never to train on, by name"
     )
     size: Counts = Field(default=(14,), description="images are resized to size × size pixels; a list of choices")
-    detail: Annotated[tuple[Count, ...], Lax, BeforeValidator(_as_list)] = Field(
+    detail: Annotated[tuple[Count, ...], Lax, BeforeValidator(as_list)] = Field(
         default=(), description="also as images of so many pixels a side, enlarged again: smoother; a list of choices"
     )
     inputs: CountOrRange | None = Field(
@@ -161,7 +133,7 @@ class TasksConfig(Section):
         default=(64, 64), description="unlabelled examples in an inner step; a number or [fewest, most]"
     )
     permute: bool = Field(default=True, description="whether each task has a random order of the inputs")
-    labeller: Annotated[str, _one_of(*LABELLERS, *PSEUDO_LABELLERS), BeforeValidator(_yaml_true)] = Field(
+    labeller: Annotated[str, one_of(*LABELLERS, *PSEUDO_LABELLERS), BeforeValidator(yaml_true)] = Field(
         default="true", description=f"where labels come from: {', '.join([*LABELLERS, *PSEUDO_LABELLERS])}"
     )
     augmentation: Annotated[Text, AfterValidator(_augmentation)] = Field(
@@ -179,7 +151,7 @@ class TasksConfig(Section):
     def _at_least_two(self) -> Self:
         for key in ("ways", "batch"):
             if min(getattr(self, key)) < 2:
-                raise _invalid(key, getattr(self, key), "2 or more")
+                raise invalid(key, getattr(self, key), "2 or more")
         return self
 
 
@@ -203,9 +175,9 @@ class InnerConfig(Section):
     @model_validator(mode="after")
     def _fit_into_each_other(self) -> Self:
         if self.unroll[1] > self.length[0]:
-            raise _invalid("unroll", self.unroll, f"truncations no longer than the shortest length, {self.length[0]}")
+            raise invalid("unroll", self.unroll, f"truncations no longer than the shortest length, {self.length[0]}")
         if self.read_every > self.unroll[0]:
-            raise _invalid("read_every", self.read_every, f"at most the shortest unroll, {self.unroll[0]}")
+            raise invalid("read_every", self.read_every, f"at most the shortest unroll, {self.unroll[0]}")
         return self
 
 
@@ -220,13 +192,22 @@ class OuterConfig(Section):
         default=1e-4, description="the rate at the last outer step, reached on a cosine"
     )
     clip: Rate = Field(default=0.1, description="largest norm of the meta-gradient")
+    objective: Annotated[str, one_of(*OBJECTIVES)] = Field(
+        default="ridge", description="what reads networks out: ridge, the network's own head, or class prototypes"
+    )
     penalty: Rate = Field(default=0.1, description="ridge penalty of the readout")
+    first_order: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="outer steps at first in which rule maml leaves out second derivatives"
+    )
+    anneal_reads: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="outer steps over which the last readout of an unroll comes to count alone; 0: all alike"
+    )
     betas: Annotated[tuple[Beta, Beta], Lax] = Field(default=(0.9, 0.999), description="Adam's decay rates")
 
     @model_validator(mode="after")
     def _rate_falls(self) -> Self:
         if self.final_learning_rate > self.learning_rate:
-            raise _invalid(
+            raise invalid(
                 "final_learning_rate", self.final_learning_rate, f"at most learning_rate, {self.learning_rate}"
             )
         return self
@@ -247,7 +228,7 @@ class EvaluationConfig(Section):
     @model_validator(mode="after")
     def _read_within_steps(self) -> Self:
         if self.read_every > self.steps:
-            raise _invalid("read_every", self.read_every, f"at most evaluation.steps, {self.steps}")
+            raise invalid("read_every", self.read_every, f"at most evaluation.steps, {self.steps}")
         return self
 
 
@@ -286,6 +267,39 @@ class Config(Section):
     outer: OuterConfig = OuterConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _rule_fits(self) -> Self:
+        rule, problems = rule_class(self.rule.name), []
+        if self.network.kind not in rule.networks:
+            expected = f"{' or '.join(rule.networks)}, which rule {rule.name} can train"
+            problems.append(problem(("network", "kind"), self.network.kind, expected))
+        if UNLABELLED not in rule.consumes:
+            problems += self._learned_start_problems(rule.consumes)
+        elif self.outer.objective == "head":
+            expected = f"ridge or prototypes: a network of rule {rule.name} has features and no classes"
+            problems.append(problem(("outer", "objective"), self.outer.objective, expected))
+        if problems:
+            raise ValidationError.from_exception_data("config", problems)
+        return self
+
+    def _learned_start_problems(self, consumes: Sequence[str]) -> Iterator[InitErrorDetails]:
+        """What keeps a rule whose θ is the start of one network from being trained."""
+        name, labelled = self.rule.name, any(view in SUPPORT for view in consumes)
+        for section, key in (("network", "hidden"), ("network", "activations"), ("tasks", "size")):
+            value = getattr(getattr(self, section), key)
+            if len(value) != 1 and not (self.network.kind == "conv4" and section == "network"):
+                yield problem((section, key), value, f"one choice, since rule {name} learns the start of one network")
+        if labelled != (self.outer.objective == "head"):
+            expected = "head" if labelled else "ridge or prototypes"
+            yield problem(("outer", "objective"), self.outer.objective, f"{expected} for rule {name}")
+        if len({*self.inner.unroll, *self.inner.length}) > 1:
+            expected = f"[K, K] as inner.length, since rule {name} learns from whole trajectories"
+            yield problem(("inner", "unroll"), self.inner.unroll, expected)
+        if self.inner.compile:
+            yield problem(
+                ("inner", "compile"), True, f"false for rule {name}, whose gradients are differentiated again"
+            )
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -354,15 +368,6 @@ def _apply(settings: dict[Any, Any], override: str) -> None:
             dotted = ".".join(sections[: place + 1])
             raise ValueError(f"got override {override!r}, but {dotted} is {settings!r}, expected a section with keys")
     settings[last] = value
-
-
-def _problem(loc: tuple[str, ...], given: object, expected: str) -> InitErrorDetails:
-    return InitErrorDetails(type=_Problem(expected), loc=loc, input=given)
-
-
-def _invalid(key: str, given: object, expected: str) -> ValidationError:
-    """The error of ``key`` in a section, where the fault shows only together with another key."""
-    return ValidationError.from_exception_data("config", [_problem((key,), given, expected)])
 
 
 def _siblings(key: str, valid: Sequence[str] | dict[str, Any], prefix: str) -> str:

@@ -7,6 +7,7 @@ features of another. The unlabelled stream comes from the whole pool of a task, 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +29,27 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Accuracies of some tasks after a number of inner steps, and how many of their networks are not finite."""
+
+    accuracies: list[float]
+    diverged: int
+
+
+class Use(Protocol):
+    """What a rule does on an evaluation task, and how what comes of it is read out."""
+
+    @property
+    def steps(self) -> int:
+        """Inner steps in all."""
+        ...
+
+    def judge(self, rule: Rule, group: Sequence[PairedTask], points: Sequence[int]) -> list[Judged]:
+        """The tasks of ``group``, of equally wide inputs, after each of ``points`` inner steps."""
+        ...
+
+
+@dataclass(frozen=True)
 class InnerTraining:
     """Which base network a rule trains, with units by layer, and how: ``steps`` inner steps of ``batch`` examples."""
 
@@ -36,6 +58,16 @@ class InnerTraining:
     activation: str = "relu"
     steps: int = 50
     batch: int = 64
+
+    def judge(self, rule: Rule, group: Sequence[PairedTask], points: Sequence[int]) -> list[Judged]:
+        """Trains on the unlabelled stream; features are read out by ridge, normalised by unlabelled examples."""
+        network = base_network(group[0], self)
+        judged = []
+        for stacked in train_networks(rule, network, group, self.batch, points):
+            states = unstack_state(stacked)
+            accuracies = [_network_accuracy(network, *pair) for pair in zip(states, group, strict=True)]
+            judged.append(Judged(accuracies, int((~finite_tasks(stacked)).sum())))
+        return judged
 
 
 @dataclass(frozen=True)
@@ -65,7 +97,7 @@ def train_task(rule: Rule, task: PairedTask, inner: InnerTraining, points: Seque
 def measure_rule(
     rule: Rule,
     source: TaskSource,
-    inner: InnerTraining,
+    inner: Use,
     *,
     read_points: Sequence[int],
     tasks: int,
@@ -80,19 +112,18 @@ def measure_rule(
     by_step: dict[int, list[float]] = {point: [0.0] * tasks for point in read_points}
     diverged = 0
     for group in task_groups(source, tasks, seed):
-        network = base_network(group[0], inner)
-        reads = train_networks(rule, network, group, inner.batch, read_points)
-        diverged += int((~finite_tasks(reads[-1])).sum())
-        for point, stacked in zip(read_points, reads, strict=True):
-            for task, state in zip(group, unstack_state(stacked), strict=True):
-                by_step[point][task.index] = _network_accuracy(network, state, task)
+        judged = inner.judge(rule, group, read_points)
+        diverged += judged[-1].diverged
+        for point, found in zip(read_points, judged, strict=True):
+            for task, accuracy in zip(group, found.accuracies, strict=True):
+                by_step[point][task.index] = accuracy
         if progress is not None:
             progress(len(group))
     return StepAccuracies(by_step, diverged)
 
 
 def evaluate_rule(
-    rule: Rule, source: TaskSource, inner: InnerTraining, *, read_every: int, tasks: int, seed: int
+    rule: Rule, source: TaskSource, inner: Use, *, read_every: int, tasks: int, seed: int
 ) -> dict[int, float]:
     """Mean few-shot accuracy over ``tasks`` tasks after 0, every ``read_every`` and all inner steps."""
     points = read_points(inner.steps, read_every)

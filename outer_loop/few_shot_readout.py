@@ -50,7 +50,13 @@ def prototype(support: Array, classes: Array, query: Array) -> Array:
     return predicted
 
 
-READOUTS: dict[str, Classifier] = {READOUT: ridge, "logistic": logistic, "prototype": prototype}
+def nearest(support: Array, classes: Array, query: Array) -> Array:
+    """The class of the nearest support example."""
+    predicted: Array = classes[((query[:, None] - support) ** 2).sum(-1).argmin(1)]
+    return predicted
+
+
+READOUTS: dict[str, Classifier] = {READOUT: ridge, "logistic": logistic, "prototype": prototype, "nearest": nearest}
 
 
 def few_shot_accuracy(

@@ -4,17 +4,16 @@ An estimator returns an update and not a gradient, since some (evolution strateg
 have none. The optimiser takes the update in the place where torch puts a gradient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
 
 from inner_loop.states import detach_state, finite_tasks, stack_states, unstack_state
 from inner_loop.unroll import Theta, unroll
-from outer_loop.meta_objective import metz_objective
+from outer_loop.objective import RIDGE, Objective
 from tasks.task import Episode
 from update_rules.contract import Network, Rule, State
 
@@ -25,13 +24,15 @@ class Piece:
 
     network: Network
     state: State
-    unlabelled: Tensor
-    """[K, B, D]: the batch of every inner step."""
+    views: Mapping[str, Tensor]
+    """[K, ...] each: what every inner step sees, the views that the rule consumes and no others."""
     read_points: tuple[int, ...]
     """Counts of inner steps after which the meta-objective is taken; the last is K."""
     episodes: tuple[Episode, ...]
-    """The labelled examples of every read point. Only the readout sees them."""
+    """The labelled examples of every read point. Only the readout sees them, unless views hold a support set."""
     ways: int
+    read_weights: tuple[float, ...] | None = None
+    """What the loss at each read point counts, 1 in all; None is all alike."""
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -39,8 +40,9 @@ class Piece:
         episode = self.episodes[0]
         return (
             self.network,
-            self.unlabelled.shape,
+            tuple((name, view.shape) for name, view in self.views.items()),
             self.read_points,
+            self.read_weights,
             self.ways,
             episode.support_x.shape,
             episode.query_x.shape,
@@ -57,7 +59,7 @@ class Estimate:
     """The carried state of every piece, None where the task became non-finite and was dropped."""
     meta_loss: float
     accuracy: float
-    """Share of query examples read out rightly, mean over kept tasks and read points."""
+    """Share of query examples read out rightly, mean over kept tasks and (weighted as the losses) read points."""
     dropped: list[int] = field(default_factory=list)
     """Indices of the pieces that were dropped."""
 
@@ -67,17 +69,17 @@ class Estimate:
         return len(self.states) - len(self.dropped)
 
 
-class _Batches(Sequence[Tensor]):
-    """The unlabelled batches [T, B, D] of pieces, made when asked for: nobody needs those of all steps at once."""
+class _View(Sequence[Tensor]):
+    """A view [T, ...] of pieces at every step, made when asked for: nobody needs those of all steps at once."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self.pieces = pieces
+    def __init__(self, views: Sequence[Tensor]) -> None:
+        self.views = views
 
     def __len__(self) -> int:
-        return len(self.pieces[0].unlabelled)
+        return len(self.views[0])
 
     def __getitem__(self, step: Any) -> Any:
-        return torch.stack([piece.unlabelled[step] for piece in self.pieces])
+        return torch.stack([view[step] for view in self.views])
 
 
 class OuterEstimator(Protocol):
@@ -102,12 +104,12 @@ class _Group(NamedTuple):
 class TruncatedBackprop:
     """The gradient of the meta-objective at the read points, through one piece of unroll from a detached state.
 
-    Metz et al. (2019), section 5.3. ``penalty`` is the ridge penalty of the readout; ``recompute`` trades a second
-    forward pass for memory; ``compiled`` takes the inner step through ``torch.compile``. Pieces of equal shape run as
-    one batch. A task whose state, loss or gradient is not finite is left out as if it had not been there.
+    Metz et al. (2019), section 5.3. ``recompute`` trades a second forward pass for memory; ``compiled`` takes the inner
+    step through ``torch.compile``. Pieces of equal shape run as one batch. A task whose state, loss or gradient is not
+    finite is left out as if it had not been there.
     """
 
-    penalty: float = 0.1
+    objective: Objective = RIDGE
     recompute: bool = True
     compiled: bool = False
 
@@ -147,7 +149,8 @@ class TruncatedBackprop:
         if not bool(good.all()):
             # Masking the loss is not enough: zero times infinity in the backward pass would reach θ.
             return self._run(rule, theta, pieces, [m for m, ok in zip(members, good.tolist(), strict=True) if ok])
-        total = losses.mean(0).sum()
+        weights = pieces[members[0]].read_weights
+        total = _over_reads(losses, weights).sum()
         gradients = torch.autograd.grad(total, list(trainable.values()), allow_unused=True)
         gradient = {
             name: torch.zeros_like(value) if grad is None else grad
@@ -155,7 +158,8 @@ class TruncatedBackprop:
         }
         if all(bool(grad.isfinite().all()) for grad in gradient.values()):
             states = unstack_state(detach_state(final))
-            return _Group(gradient, members, states, float(total.detach()), float(accuracies.mean(0).sum()))
+            accuracy = float(_over_reads(accuracies, weights).sum())
+            return _Group(gradient, members, states, float(total.detach()), accuracy)
         if len(members) == 1:
             return nothing
         return _merge([self._run(rule, theta, pieces, [member]) for member in members])
@@ -169,28 +173,29 @@ class TruncatedBackprop:
             theta,
             network,
             stack_states([piece.state for piece in pieces]),
-            {"unlabelled": _Batches(pieces)},
+            {name: _View([piece.views[name] for piece in pieces]) for name in first.views},
             read_points=first.read_points,
             recompute=self.recompute,
             compiled=self.compiled,
         )
 
-        def read(state: State, episode: Episode) -> tuple[Tensor, Tensor]:
-            x = torch.cat([episode.support_x, episode.query_x])
-            features = functional_call(rule, dict(theta), ("features", network, state, x))
-            shots = episode.support_x.shape[0]
-            result = metz_objective(
-                features[:shots], episode.support_y, features[shots:], episode.query_y, ways, self.penalty
-            )
-            return result.loss, result.accuracy_query.detach()
-
         losses, accuracies = [], []
         for point, state in enumerate(reads):
-            drawn = Episode(*(torch.stack(part) for part in zip(*(p.episodes[point] for p in pieces), strict=True)))
-            loss, accuracy = vmap(read)(state, drawn)
-            losses.append(loss)
-            accuracies.append(accuracy)
+            drawn = stacked_episodes([piece.episodes[point] for piece in pieces])
+            reading = self.objective.read_tasks(rule, theta, network, state, drawn, ways)
+            losses.append(reading.loss)
+            accuracies.append(reading.accuracy.detach())
         return torch.stack(losses), torch.stack(accuracies), reads[-1]
+
+
+def stacked_episodes(episodes: Sequence[Episode]) -> Episode:
+    """The episodes of T tasks as one with a leading T in every tensor."""
+    return Episode(*(torch.stack(part) for part in zip(*episodes, strict=True)))
+
+
+def _over_reads(values: Tensor, weights: tuple[float, ...] | None) -> Tensor:
+    """The mean [T] of ``values`` [R, T] over the read points, weighted or plain."""
+    return values.mean(0) if weights is None else (values * values.new_tensor(weights)[:, None]).sum(0)
 
 
 def _merge(groups: Sequence[_Group]) -> _Group:

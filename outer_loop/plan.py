@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from outer_loop.available_memory import available_memory
 from outer_loop.config import Config
-from outer_loop.evaluation import TASKS_AT_ONCE, InnerTraining, measure_rule, read_points
+from outer_loop.evaluation import TASKS_AT_ONCE, Use, measure_rule, read_points
 from outer_loop.outer_estimator import OuterEstimator
 from outer_loop.peak_memory import PeakMemory
 from outer_loop.progress import duration
@@ -113,13 +113,13 @@ class Trials:
         slot = Slot(task, shape, state, 0, 1, generator, generator)
 
         def run(steps: int, readouts: int) -> None:
-            piece = slot.piece(_points(steps, readouts), self.device)
+            piece = slot.piece(_points(steps, readouts), self.device, self.rule.consumes)
             estimator.estimate(self.rule, theta, [piece] * tasks)
 
         return self._cost(run)
 
-    def evaluation(self, source: TaskSource, inner: InnerTraining, tasks: int) -> Cost:
-        """Inner training of ``tasks`` tasks without gradients, read out few-shot."""
+    def evaluation(self, source: TaskSource, inner: Use, tasks: int) -> Cost:
+        """Use of the rule on ``tasks`` tasks without gradients, read out few-shot."""
 
         def run(steps: int, readouts: int) -> None:
             points = _points(steps, readouts)

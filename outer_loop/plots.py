@@ -33,14 +33,22 @@ COLOURS = {
     "vae": "#8c564b",
     "contrastive": "#17becf",
     "supervised": "#333333",
+    "scratch": "#e69f00",
+    "untrained_prototypes": "#999999",
+    "raw_nearest": "#009e73",
+    "raw_linear": "#cc79a7",
+    "raw_prototypes": "#b8a100",
 }
 """The colour of each method, everywhere; they differ for colour-blind eyes too."""
 
 OTHER_COLOURS = ("#2f86c8", "#56b4e9", "#004c99", "#7aa6c2")
-"""For rules under names of their own, in turn."""
+"""For rules and embeddings under names of their own, in turn."""
 
 LABEL_LENGTH = 22
 """Characters of a source's name that a figure has room for."""
+
+LEGEND_LENGTH = 14
+"""Characters of a method's name of which six stand side by side."""
 
 Metrics = Sequence[Mapping[str, Any]]
 """The lines of a run's metrics file, each with its ``outer_step``."""
@@ -59,14 +67,15 @@ def accuracy_bars(results: Results) -> Figure:
             [100 * mean.value for mean in means],
             width * 0.92,
             yerr=[100 * mean.ci95 for mean in means],
-            color=COLOURS[method],
+            color=COLOURS.get(method, OTHER_COLOURS[place % len(OTHER_COLOURS)]),
             error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
             label=method,
         )
     axes[0].set_xticks(range(len(sources)), [short_label(source) for source in sources])
     axes[0].set_ylabel("accuracy, %")
     axes[0].set_ylim(0, 100)
-    legend(axes[0], ncols=min(len(methods), 6), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    columns = 6 if max(map(len, methods)) <= LEGEND_LENGTH else 3
+    legend(axes[0], ncols=min(len(methods), columns), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from outer_loop import plots
-from outer_loop.methods import MEANING, METHODS
+from outer_loop.learners import learner_meaning
+from outer_loop.methods import MEANING
 from outer_loop.receptive_fields import Fields
 from outer_loop.results import Results, write_results
-from outer_loop.results_table import caption, cells, sources_of
+from outer_loop.results_table import caption, cells, methods_of, sources_of
 from outer_loop.statistics import Mean
 from update_rules.atomic_file import atomic_write
 
@@ -108,7 +109,8 @@ def _page(
             "<h2>While a base network is trained</h2>",
             _figure(
                 plots.inner_step_curves(inner_curves),
-                "Accuracy against inner steps for the meta-trained and the untrained rule, from the same networks.",
+                "Accuracy against inner steps for the meta-trained rule and, from the same networks, the untrained "
+                "one; or from a random start, where the rule learned where to start.",
             ),
         ]
     if receptive_fields:
@@ -134,14 +136,15 @@ def _table(results: Results) -> str:
     sources = sources_of(results)
     head = "".join(f"<th>{escape(source)}</th>" for source in sources)
     body = []
-    for method in METHODS:
+    for method in methods_of(results):
         columns = []
         for source in sources:
             accuracy, lead = text[method, source]
             columns.append(
                 f"<td>{accuracy}" + (f'<span class="lead">rule leads {lead}</span>' if lead else "") + "</td>"
             )
-        name = f'{method}<span class="meaning lead">{MEANING[method]}</span>'
+        meaning = MEANING.get(method) or learner_meaning(method)
+        name = f'{method}<span class="meaning lead">{escape(meaning)}</span>'
         body.append(f'<tr class="{method}"><td>{name}</td>{"".join(columns)}</tr>')
     return (
         f'<div class="wide"><table><tr><th>method</th>{head}</tr>{"".join(body)}</table></div>'

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from outer_loop.comparison import Progress
 from outer_loop.config import Config
+from outer_loop.configured import rule_use
 from outer_loop.evaluation import InnerTraining
+from outer_loop.learners import learner_names
 from outer_loop.methods import METHODS
 from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
@@ -14,6 +16,8 @@ from outer_loop.results import Results, environment, summarise, task_accuracies
 from outer_loop.source_evaluation import evaluate
 from outer_loop.task_sources import evaluation_tasks, load_datasets
 from tasks.task import TaskSource
+from update_rules.contract import UNLABELLED
+from update_rules.registry import rule_class
 from update_rules.rule_file import load_rule
 
 READS = 5
@@ -31,7 +35,9 @@ def report_sources(config: Config) -> dict[str, TaskSource]:
 
 def networks_in_report(config: Config) -> int:
     """How many networks and other features ``report_on_run`` judges: one for each task and method."""
-    return len(METHODS) * config.report.tasks * len(config.report.sources)
+    rule = rule_class(config.rule.name)
+    methods = METHODS if UNLABELLED in rule.consumes else learner_names(rule)
+    return len(methods) * config.report.tasks * len(config.report.sources)
 
 
 def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: Progress) -> tuple[Path, Results]:
@@ -40,11 +46,9 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: P
     ``progress`` is called with how many of ``networks_in_report`` were done since. Raises ValueError or OSError
     where the run's files cannot be read.
     """
-    run_dir, settings, network = Path(config.run_dir), config.report, config.network
+    run_dir, settings = Path(config.run_dir), config.report
     rule = load_rule(run_dir / "rule.safetensors").to(config.device)
-    inner = InnerTraining(
-        network.hidden[0], network.outputs, network.activations[0], settings.steps, config.tasks.batch[1]
-    )
+    inner = rule_use(config, settings.steps, next(iter(sources.values())).datasets[0].inputs)
     found = evaluate(
         rule,
         sources,
@@ -56,6 +60,8 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: P
     )
     fields = {}
     for name, source in sources.items():
+        if not isinstance(inner, InnerTraining):
+            break
         shown = receptive_fields(rule, PairedTask(source, config.seed, 0), inner)
         if shown is not None:
             fields[name] = shown
@@ -64,6 +70,8 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: P
         "trained_on": list(config.tasks.sources),
         "evaluated_on": list(sources),
         "inner_steps": inner.steps,
+        "objective": config.outer.objective,
+        "batch_norm": config.network.batch_norm,
         **environment(),
     }
     per_task = [

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from outer_loop.adaptation import Adaptation
 from outer_loop.baseline_settings import BaselineSettings
 from outer_loop.comparison import Measured, Progress, compare
 from outer_loop.evaluation import InnerTraining, read_points
+from outer_loop.learners import compare_learners, make_learners
 from outer_loop.methods import METHODS, make_methods
 from outer_loop.statistics import Mean, mean_over_tasks
 from tasks.task import TaskSource
@@ -46,7 +48,7 @@ class SourceEvaluation:
 def evaluate_source(
     rule: Rule,
     source: TaskSource,
-    inner: InnerTraining,
+    inner: InnerTraining | Adaptation,
     *,
     tasks: int,
     seed: int,
@@ -55,10 +57,16 @@ def evaluate_source(
 ) -> SourceEvaluation:
     """Few-shot accuracy of every method in METHODS on the same ``tasks`` tasks of ``source``, task by task.
 
-    With ``read_every`` the rules are also read at that interval, else before the first and after the last inner step.
-    ``progress`` hears of each task once a method.
+    A rule that learned a start is compared with the learners of ``make_learners`` instead. With ``read_every`` the
+    rules are also read at that interval, else before the first and after the last inner step. ``progress`` hears of
+    each task once a method.
     """
     points = read_points(inner.steps, read_every or max(1, inner.steps))
+    if isinstance(inner, Adaptation):
+        learners = make_learners(rule, inner, points, {})
+        return SourceEvaluation(
+            compare_learners(learners, source, shots=source.shots, tasks=tasks, seed=seed, progress=progress)
+        )
     methods = make_methods(METHODS, inner, BaselineSettings(), rule, points)
     return SourceEvaluation(compare(methods, source, shots=[source.shots], tasks=tasks, seed=seed, progress=progress))
 
@@ -66,7 +74,7 @@ def evaluate_source(
 def evaluate(
     rule: Rule,
     sources: Mapping[str, TaskSource],
-    inner: InnerTraining,
+    inner: InnerTraining | Adaptation,
     *,
     tasks: int,
     seed: int,

@@ -1,5 +1,6 @@
 """The outer loop: from a config to a trained rule, with evaluation, checkpoints and tracking on the way."""
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,11 @@ import psutil
 import torch
 from torch import Tensor
 
+from inner_loop.networks import BaseNetwork, describe_network
+from outer_loop.adaptation import Adaptation
 from outer_loop.checkpoint import Checkpoints
 from outer_loop.config import Config
+from outer_loop.configured import first_network, network_choice, objective, rule_use
 from outer_loop.evaluation import InnerTraining, evaluate_rule
 from outer_loop.interruption import Interruption
 from outer_loop.outer_estimator import OuterEstimator, TruncatedBackprop
@@ -24,9 +28,10 @@ from outer_loop.same_experiment import check_same_experiment
 from outer_loop.task_sources import evaluation_tasks, load_datasets, training_tasks
 from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
-from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
+from outer_loop.trajectories import Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule
 from update_rules.contract import Rule
+from update_rules.learned_start import layout
 from update_rules.registry import make_rule, rule_options
 from update_rules.rule_file import load_rule, save_rule
 
@@ -47,13 +52,27 @@ def outer_learning_rate(config: Config, outer_step: int) -> float:
     return outer.final_learning_rate + (outer.learning_rate - outer.final_learning_rate) * height
 
 
+def read_weights(config: Config, outer_step: int, reads: int) -> tuple[float, ...] | None:
+    """What each of ``reads`` read points counts in the 0-based ``outer_step``; None where all count alike.
+
+    The multi-step loss of Antoniou et al. (2019), section 4: from all alike to the last one alone, linearly.
+    """
+    if not config.outer.anneal_reads or reads == 1:
+        return None
+    others = max(0.0, 1 - outer_step / config.outer.anneal_reads) / reads
+    return (*[others] * (reads - 1), 1 - others * (reads - 1))
+
+
 def new_run_id() -> str:
     """A name for a tracking run. Not a draw of the experiment, so it comes from the system."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}"
 
 
-def starting_rule(config: Config) -> Rule:
-    """The config's rule before its first outer step. Raises ValueError or OSError for a file to start from."""
+def starting_rule(config: Config, network: BaseNetwork) -> Rule:
+    """The config's rule before its first outer step; one that learns a start does so for ``network``.
+
+    Raises ValueError or OSError for a file to start from.
+    """
     settings = config.rule
     if settings.start:
         rule = load_rule(settings.start)
@@ -63,9 +82,11 @@ def starting_rule(config: Config) -> Rule:
                 f"{settings.options}"
             )
         return rule
-    options = dict(settings.options)
-    if "seed" in rule_options(settings.name):
+    options, valid = dict(settings.options), rule_options(settings.name)
+    if "seed" in valid:
         options.setdefault("seed", config.seed)
+    if "weights" in valid:
+        options.setdefault("weights", layout(network.shapes))
     return make_rule(settings.name, **options)
 
 
@@ -97,13 +118,13 @@ class Trainer:
             for kind, names in (("train", training), ("heldout", config.evaluation.sources))
             for name in names
         }
-        networks = NetworkChoice(config.network.hidden, config.network.outputs, config.network.activations)
         schedule = TruncationSchedule(config.inner.unroll, config.inner.length, config.inner.curriculum)
         self.trajectories = Trajectories(
-            self.source, networks, config.tasks.batch, schedule, config.outer.team, self.device
+            self.source, network_choice(config), config.tasks.batch, schedule, config.outer.team, self.device
         )
         self.estimator = self.make_estimator(config.inner.recompute is not False, compiled=config.inner.compile)
-        rule = starting_rule(config).to(self.device)
+        self.network = first_network(config, self.source.datasets[0].inputs)
+        rule = starting_rule(config, self.network).to(self.device)
         self.state = TrainingState(
             rule=rule,
             optimiser=torch.optim.Adam(rule.parameters(), lr=config.outer.learning_rate, betas=config.outer.betas),
@@ -129,7 +150,7 @@ class Trainer:
 
     def make_estimator(self, recompute: bool, *, compiled: bool = False) -> OuterEstimator:
         """The config's outer estimator, with each inner step run again in the backward pass or its graph kept."""
-        return TruncatedBackprop(self.config.outer.penalty, recompute, compiled)
+        return TruncatedBackprop(objective(self.config), recompute, compiled)
 
     def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:
         """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.
@@ -177,8 +198,11 @@ class Trainer:
         ]
         steps = self.trajectories.schedule.draw_piece(state.generator)
         reads = sorted({*range(config.inner.read_every, steps + 1, config.inner.read_every), steps})
-        pieces = [slot.piece(reads, self.device) for slot in slots]
+        weights = read_weights(config, state.outer_step, len(reads))
+        pieces = [slot.piece(reads, self.device, state.rule.consumes, weights) for slot in slots]
         theta = dict(state.rule.named_parameters()) | dict(state.rule.named_buffers())
+        if state.outer_step < config.outer.first_order and "second_order" in theta:
+            theta["second_order"] = torch.zeros_like(theta["second_order"])
         estimate = self.estimator.estimate(state.rule, theta, pieces)
         values = torch.cat(
             [
@@ -269,17 +293,14 @@ class Trainer:
             if name.startswith("heldout/"):
                 last.append(by_step[inner.steps])
         shown = PairedTask(next(iter(self.evaluation_sources.values())), EVALUATION_SEED, 0)
-        fields = receptive_fields(state.rule, shown, inner)
+        fields = receptive_fields(state.rule, shown, inner) if isinstance(inner, InnerTraining) else None
         if fields is not None:
             tracker.log_images(state.outer_step, "receptive_fields", [montage(field) for field in fields])
         return metrics, sum(last) / len(last)
 
-    def inner_training(self) -> InnerTraining:
-        """What a rule is evaluated on: the first of the config's choices of base network, the largest batch."""
-        network, settings = self.config.network, self.config.evaluation
-        return InnerTraining(
-            network.hidden[0], network.outputs, network.activations[0], settings.steps, self.config.tasks.batch[1]
-        )
+    def inner_training(self) -> InnerTraining | Adaptation:
+        """What a rule is evaluated on."""
+        return rule_use(self.config, self.config.evaluation.steps, self.network.sizes[0])
 
     def _rule_header(self) -> dict[str, Any]:
         """What a rule file says about where the rule comes from."""
@@ -289,6 +310,9 @@ class Trainer:
             "seed": self.config.seed,
             "heldout_accuracy": self.state.best_accuracy,
             "commit": commit(),
+            "network": json.dumps(describe_network(self.network)),
+            "objective": self.config.outer.objective,
+            "batch_norm": self.config.network.batch_norm,
         } | ({"started_from": self.config.rule.start} if self.config.rule.start else {})
 
     def _payload(self) -> dict[str, Any]:

@@ -2,37 +2,64 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Any, NamedTuple
 
 import torch
 
+from inner_loop.conv4 import Conv4
 from inner_loop.mlp import MLP
+from inner_loop.networks import BaseNetwork, describe_network, network_from
 from outer_loop.outer_estimator import Piece
 from outer_loop.truncation import TruncationSchedule
 from tasks.task import Task, TaskShape, TaskSource, uniform_int
-from update_rules.contract import Rule, State
+from update_rules.contract import SUPPORT, UNLABELLED, Rule, State
+
+
+class ConvSettings(NamedTuple):
+    """The settings of a ``Conv4`` that do not follow from a task."""
+
+    channels: int
+    filters: int
+    pooling: str
 
 
 @dataclass(frozen=True)
 class NetworkChoice:
-    """What base networks are drawn from: hidden sizes, the output size, activations."""
+    """What base networks are drawn from: hidden sizes, the output size, activations; or the one convolutional network.
+
+    With ``head`` the last layer has as many units as a task has ways.
+    """
 
     hidden: tuple[tuple[int, ...], ...]
     outputs: int
     activations: tuple[str, ...]
+    conv4: ConvSettings | None = None
+    head: bool = False
 
-    def draw(self, inputs: int, generator: torch.Generator) -> MLP:
-        """A network for ``inputs`` inputs; hidden sizes and activation are drawn uniformly."""
+    def draw(self, task: TaskShape, generator: torch.Generator) -> BaseNetwork:
+        """A network for the inputs of ``task``; hidden sizes and activation are drawn uniformly.
+
+        Raises ValueError for inputs that are no square image of the channels of a convolutional network.
+        """
+        if self.conv4 is not None:
+            side = isqrt(task.inputs // self.conv4.channels)
+            if side * side * self.conv4.channels != task.inputs:
+                raise ValueError(
+                    f"got tasks of {task.inputs} inputs for a conv4 network, expected square images of "
+                    f"network.channels={self.conv4.channels}"
+                )
+            return Conv4(side, *self.conv4, task.ways if self.head else 0)
         hidden = self.hidden[int(torch.randint(len(self.hidden), (), generator=generator))]
         activation = self.activations[int(torch.randint(len(self.activations), (), generator=generator))]
-        return MLP((inputs, *hidden, self.outputs), activation)
+        return MLP((task.inputs, *hidden, task.ways if self.head else self.outputs), activation)
 
 
 class Shape(NamedTuple):
     """What the slots of a team share, so that they run as one batch."""
 
     task: TaskShape
-    network: MLP
+    network: BaseNetwork
     batch: int
     """Unlabelled examples in an inner step."""
 
@@ -53,7 +80,7 @@ class Slot:
     """Draws shapes and lengths: the same in every slot of a team, so that these agree."""
 
     @property
-    def network(self) -> MLP:
+    def network(self) -> BaseNetwork:
         """The base network."""
         return self.shape.network
 
@@ -66,25 +93,44 @@ class Slot:
         """This slot after ``steps`` inner steps that led to ``state``."""
         return replace(self, state=state, position=self.position + steps)
 
-    def piece(self, read_points: Sequence[int], device: torch.device) -> Piece:
-        """Draws the data of one piece of unroll: a batch for every step and an episode for every read point."""
-        unlabelled = self.task.unlabelled(self.generator, read_points[-1], self.shape.batch)
-        episodes = [self.task.episode(self.generator) for _ in read_points]
+    def piece(
+        self,
+        read_points: Sequence[int],
+        device: torch.device,
+        consumes: Sequence[str] = (UNLABELLED,),
+        read_weights: tuple[float, ...] | None = None,
+    ) -> Piece:
+        """Draws the data of one piece of unroll: the views that a rule ``consumes``, and episodes to read it out.
+
+        Where the rule sees a support set there is one episode, whose support it is, for all steps and read points; else
+        each read point has an episode of its own, and no view holds a label.
+        """
+        steps = read_points[-1]
+        views = {}
+        if UNLABELLED in consumes:
+            views[UNLABELLED] = self.task.unlabelled(self.generator, steps, self.shape.batch).to(device)
+        labelled = any(name in SUPPORT for name in consumes)
+        episodes = [self.task.episode(self.generator) for _ in (read_points[-1:] if labelled else read_points)]
+        drawn = [type(episode)(*(part.to(device) for part in episode)) for episode in episodes]
+        if labelled:
+            support = dict(zip(SUPPORT, drawn[0], strict=False))
+            views |= {name: support[name].expand(steps, *support[name].shape) for name in SUPPORT if name in consumes}
+            drawn *= len(read_points)
         return Piece(
             network=self.network,
             state=self.state,
-            unlabelled=unlabelled.to(device),
+            views=views,
             read_points=tuple(read_points),
-            episodes=tuple(type(e)(*(part.to(device) for part in e)) for e in episodes),
+            episodes=tuple(drawn),
             ways=self.task.ways,
+            read_weights=read_weights,
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything ``Trajectories.restore`` needs, as tensors, numbers and strings."""
         return {
             "task": self.task.state(),
-            "sizes": list(self.network.sizes),
-            "activation": self.network.activation,
+            "network": describe_network(self.network),
             "batch": self.shape.batch,
             "state": {name: value.cpu() for name, value in self.state.items()},
             "position": self.position,
@@ -138,7 +184,7 @@ class Trajectories:
         generator.set_state(saved["generator"])
         team.set_state(saved["team"])
         task = self.source.restore(saved["task"])
-        network = MLP(tuple(saved["sizes"]), saved["activation"])
+        network = network_from(saved["network"])
         return Slot(
             task=task,
             shape=Shape(TaskShape(task.dataset_index, task.ways, task.shots, task.inputs), network, saved["batch"]),
@@ -152,7 +198,7 @@ class Trajectories:
     def draw_shape(self, generator: torch.Generator) -> Shape:
         """The shape of a team's tasks."""
         task = self.source.draw_shape(generator)
-        return Shape(task, self.networks.draw(task.inputs, generator), uniform_int(self.batch, generator))
+        return Shape(task, self.networks.draw(task, generator), uniform_int(self.batch, generator))
 
     def _draw(self, rule: Rule, own: torch.Generator, team: torch.Generator, shape: Shape, length: int) -> Slot:
         task = self.source.draw(own, shape.task)

@@ -37,7 +37,8 @@ def trajectory(name: str) -> dict[str, np.ndarray]:
         start = rule.init_state(network, torch.Generator().manual_seed(0))
         state = {k: 0.5 * (smooth(20 + task + i, *v.shape) - 0.5) for i, (k, v) in enumerate(start.items())}
         episode = Episode(smooth(5 + task, 12, 9), labels, smooth(7 + task, 12, 9), labels)
-        pieces.append(Piece(network, state, smooth(3 + task, 6, 8, 9), (3, 6), (episode, episode), 3))
+        views = {"unlabelled": smooth(3 + task, 6, 8, 9)}
+        pieces.append(Piece(network, state, views, (3, 6), (episode, episode), 3))
     estimate = TruncatedBackprop().estimate(rule, theta, pieces)
     states = {
         f"{name}/state{task}/{k}": v.numpy()

@@ -50,7 +50,7 @@ def unroll_peak(steps: int, recompute: bool) -> int:
     labels = torch.arange(5).repeat_interleave(4)
     episode = Episode(torch.rand(20, 64, generator=draw), labels, torch.rand(20, 64, generator=draw), labels)
     batches = torch.rand(steps, 32, 64, generator=draw)
-    piece = Piece(network, rule.init_state(network, draw), batches, (steps,), (episode,), 5)
+    piece = Piece(network, rule.init_state(network, draw), {"unlabelled": batches}, (steps,), (episode,), 5)
     with PeakMemory() as memory:
         TruncatedBackprop(recompute=recompute).estimate(rule, dict(rule.named_parameters()), [piece] * 2)
     return memory.peak

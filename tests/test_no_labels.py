@@ -32,15 +32,35 @@ def images(tmp_path: Path) -> tuple[str, str]:
     return f"npz:{tmp_path / 'a.npz'}", f"npz:{tmp_path / 'b.npz'}"
 
 
+RULES = {
+    "neuron_local": (),
+    "maml": (
+        "rule={name: maml, options: {rate: 0.1}}",
+        "network={kind: conv4, filters: 2}",
+        "inner={unroll: [2, 2], length: [2, 2], read_every: 2}",
+        "outer.objective=head",
+        "tasks.permute=false",
+    ),
+    "protonet": (
+        "rule={name: protonet, options: {}}",
+        "network={kind: conv4, filters: 2}",
+        "inner={unroll: [1, 1], length: [1, 1], read_every: 1}",
+        "outer.objective=prototypes",
+        "tasks.permute=false",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("labeller", LABELLERS)
 def test_hidden_labels_change_nothing(
-    labeller: str, tiny_config: Arguments, tmp_path: Path, images: tuple[str, str]
+    labeller: str, rule: str, tiny_config: Arguments, tmp_path: Path, images: tuple[str, str]
 ) -> None:
-    settings = (f"tasks.labeller={labeller}", *LABELLERS[labeller], "evaluation.training=[]")
+    settings = (*RULES[rule], f"tasks.labeller={labeller}", *LABELLERS[labeller], "evaluation.training=[]")
     for run, source in zip(("first", "second"), images, strict=True):
         assert meta_train.main(tiny_config(run, *settings, f"tasks.sources=['{source}']")) == 0
     first, second = (load_rule(tmp_path / run / "rule.safetensors") for run in ("first", "second"))
-    start = make_rule("neuron_local", **first.config)
+    start = make_rule(rule, **first.config)
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), start.parameters(), strict=True))
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name

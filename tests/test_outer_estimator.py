@@ -34,7 +34,7 @@ def piece(
     return Piece(
         network=network,
         state=of.init_state(network, draw),
-        unlabelled=torch.rand(read_points[-1], 8, sizes[0], generator=draw),
+        views={"unlabelled": torch.rand(read_points[-1], 8, sizes[0], generator=draw)},
         read_points=read_points,
         episodes=tuple(episode() for _ in read_points),
         ways=WAYS,
@@ -45,7 +45,7 @@ def plain_gradient(of: NeuronLocal, one: Piece) -> tuple[float, list[torch.Tenso
     """The same quantity as a user would write it: a loop over steps, no vmap, no recomputation."""
     state, losses = one.state, []
     for step in range(1, one.read_points[-1] + 1):
-        state = of.step(one.network, state, {"unlabelled": one.unlabelled[step - 1]})
+        state = of.step(one.network, state, {"unlabelled": one.views["unlabelled"][step - 1]})
         if step in one.read_points:
             e = one.episodes[one.read_points.index(step)]
             f = of.features(one.network, state, torch.cat([e.support_x, e.query_x]))
@@ -83,7 +83,7 @@ def test_a_task_with_non_finite_numbers_is_left_out_as_if_it_had_not_been_there(
     if poison == "state":
         pieces[1].state["w1"][0, 0] = torch.inf
     elif poison == "batch":
-        pieces[1].unlabelled[3, 0, 0] = torch.nan
+        pieces[1].views["unlabelled"][3, 0, 0] = torch.nan
     else:
         pieces[1].episodes[0].query_x[0, 0] = torch.nan
     estimate = TruncatedBackprop().estimate(of, theta(of), pieces)
@@ -106,7 +106,7 @@ def test_a_task_whose_gradient_alone_is_not_finite_is_left_out() -> None:
 
     of = Cliff(hidden=5, error_channels=2, readout_channels=1)
     pieces = [piece(of, 0), piece(of, 1), piece(of, 2)]
-    pieces[2].unlabelled.zero_()
+    pieces[2].views["unlabelled"].zero_()
     estimate = TruncatedBackprop().estimate(of, theta(of), pieces)
     without = TruncatedBackprop().estimate(of, theta(of), pieces[:2])
     assert estimate.dropped == [2]

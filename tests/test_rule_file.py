@@ -24,6 +24,10 @@ def small_rule(seed=0):
     return rule
 
 
+REQUIRED = {"weights": "w1=9x4 g1=4 b1=4 w2=4x3 b2=3"}
+"""Options without a default."""
+
+
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "rule.safetensors"
@@ -33,7 +37,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_comes_back_to_the_bit(name, tmp_path):
-    small = {"hidden": 4, "top_hidden": 4, "delta_channels": 2}
+    small = {"hidden": 4, "top_hidden": 4, "delta_channels": 2, **REQUIRED, "learned_rates": True}
     rule = make_rule(name, **{key: small[key] for key in rule_options(name) if key in small})
     with torch.no_grad():
         for parameter in rule.parameters():
@@ -215,17 +219,19 @@ def test_only_temporary_files_are_removed(tmp_path):
 
 
 def test_the_registry_knows_the_rules_and_their_options():
-    assert set(RULES) == {"metz", "neuron_local", "hebbian"}
+    assert set(RULES) == {"metz", "neuron_local", "hebbian", "maml", "protonet"}
     for name in RULES:
         assert rule_class(name).name == name
-        assert set(make_rule(name).config) == set(rule_options(name))
+        required = {key: value for key, value in REQUIRED.items() if key in rule_options(name)}
+        assert set(make_rule(name, **required).config) == set(rule_options(name))
     assert make_rule("neuron_local", hidden=7, rate=0.5).config["hidden"] == 7
 
 
 @pytest.mark.parametrize(
     ("name", "options", "part"),
     [
-        ("hebian", {}, "expected one of metz, neuron_local, hebbian (did you mean hebbian?)"),
+        ("hebian", {}, "expected one of metz, neuron_local, hebbian, maml, protonet (did you mean hebbian?)"),
+        ("maml", {"rate": 0.1}, "rule maml: got no option weights, which it needs"),
         ("neuron_local", {"hiden": 3}, "got option 'hiden', expected one of hidden, error_channels"),
         ("neuron_local", {"hidden": 3.0}, "got hidden=3.0, expected int"),
         ("neuron_local", {"rate": "fast"}, "got rate='fast', expected float"),

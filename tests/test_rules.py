@@ -1,6 +1,7 @@
 """The contract that every rule keeps, one test per promise."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,10 +10,12 @@ from torch.func import functional_call, vmap
 from inner_loop.activations import ACTIVATIONS
 from inner_loop.mlp import MLP
 from inner_loop.states import stack_states
+from outer_loop.trajectories import Shape, Slot
 from tasks.dataset import Dataset
-from tasks.task import TaskSource
+from tasks.task import TaskShape, TaskSource
 from update_rules.contract import Rule, State
-from update_rules.registry import RULES, make_rule
+from update_rules.learned_start import LearnedStart, layout
+from update_rules.registry import RULES, Option, make_rule, rule_options
 from update_rules.rule_file import load_rule, save_rule
 
 OPTIONS = {
@@ -26,13 +29,28 @@ OPTIONS = {
     },
     "neuron_local": {"hidden": 6, "error_channels": 3, "rate": 0.03},
     "hebbian": {},
+    "maml": {"rate": 0.3, "learned_rates": True, "steps": 2},
+    "protonet": {},
 }
 NETWORK = MLP((9, 7, 6, 5))
+LABELS = torch.arange(100) % 5
+
+
+def made(name: str, network: MLP = NETWORK, **options: Option) -> Rule:
+    """The rule of that name; one that learns where a network starts does so for ``network``."""
+    weights = {"weights": layout(network.shapes)} if "weights" in rule_options(name) else {}
+    return make_rule(name, **(OPTIONS[name] | weights | options))
+
+
+def views(rule: Rule, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The views that ``rule`` consumes, of the examples ``x`` [..., B, D]."""
+    every = {"unlabelled": x, "support_x": x, "support_y": LABELS[: x.shape[-2]].expand(x.shape[:-1])}
+    return {name: every[name] for name in rule.consumes}
 
 
 @pytest.fixture(params=sorted(RULES))
 def rule(request: pytest.FixtureRequest) -> Rule:
-    return make_rule(request.param, **OPTIONS[request.param])
+    return made(request.param)
 
 
 def start(rule: Rule, network: MLP = NETWORK, seed: int = 0) -> State:
@@ -44,10 +62,11 @@ def batch(examples: int = 12, seed: int = 1) -> torch.Tensor:
 
 
 def trained(rule: Rule, network: MLP = NETWORK, steps: int = 3) -> State:
+    rule = made(rule.name, network) if network.sizes != NETWORK.sizes else rule
     state = start(rule, network)
     with torch.no_grad():
         for step in range(steps):
-            state = rule.step(network, state, {"unlabelled": batch(seed=step)})
+            state = rule.step(network, state, views(rule, batch(seed=step)))
     return state
 
 
@@ -72,9 +91,9 @@ def test_the_same_arguments_give_the_same_bits_and_leave_the_arguments_alone(rul
     state, x = start(rule), batch()
     copy = {name: value.clone() for name, value in state.items()}
     torch.manual_seed(1)
-    first = rule.step(NETWORK, state, {"unlabelled": x})
+    first = rule.step(NETWORK, state, views(rule, x))
     torch.manual_seed(2)
-    second = rule.step(NETWORK, state, {"unlabelled": x})
+    second = rule.step(NETWORK, state, views(rule, x))
     for name in state:
         assert torch.equal(first[name], second[name])
         assert torch.equal(state[name], copy[name])
@@ -84,40 +103,50 @@ def test_the_seed_alone_decides_the_start(rule: Rule) -> None:
     same, other = start(rule), start(rule, seed=1)
     for name, value in start(rule).items():
         assert torch.equal(value, same[name])
+    if isinstance(rule, LearnedStart):  # the start is θ, which a seed of its own decides
+        assert not torch.equal(rule.start["w1"], made(rule.name, seed=1).start["w1"])
+        same, other = {"w1": rule.start["w1"]}, {"w1": made(rule.name, seed=1).start["w1"]}
     assert not torch.equal(same["w1"], other["w1"])
 
 
-def test_labels_never_reach_the_state(rule: Rule) -> None:
-    """The whole inner loop of a task, bit for bit, under any relabelling of the data set."""
+@pytest.mark.parametrize("read_points", [[3], [1, 2, 3]])
+def test_no_label_reaches_the_state_of_a_rule_that_does_not_ask_for_them(rule: Rule, read_points: list[int]) -> None:
+    """The whole inner loop of a task, bit for bit, under any relabelling, with the views of the trainer."""
     draw = torch.Generator().manual_seed(3)
     x, y = torch.rand(60, 9, generator=draw), torch.arange(60) % 3
     states = []
     for labels in (y, (y + 1) % 3):
         data = Dataset(name="toy", x=x, y=labels, image_shape=None, class_names=("a", "b", "c"), group=None)
+        # Shots that take the whole pool but the queries: what differs between the two is labels alone.
         task = TaskSource((data,), ways=3, shots=2, queries=2, permute=True).draw(torch.Generator().manual_seed(4))
-        # The pool is listed class by class, so compare tasks that see the same examples in the same order.
-        rows = task.pool.sort().values
-        state = start(rule)
+        task = replace(task, pool=torch.arange(60), labels=labels)
+        shape = Shape(TaskShape(0, 3, 2, 9), NETWORK, 12)
+        slot = Slot(task, shape, start(rule), 0, 3, torch.Generator().manual_seed(5), torch.Generator())
+        piece = slot.piece(read_points, torch.device("cpu"), rule.consumes)
+        assert list(piece.views) == list(rule.consumes)
+        assert all(len(view) == 3 for view in piece.views.values())
+        state = piece.state
         for step in range(3):
-            chosen = rows[torch.randperm(60, generator=torch.Generator().manual_seed(step))[:12]]
-            views = {"unlabelled": data.x[chosen][:, task.permutation]}
-            state = rule.step(NETWORK, state, {name: views[name] for name in rule.consumes})
+            state = rule.step(NETWORK, state, {name: view[step] for name, view in piece.views.items()})
         states.append(state)
-    assert "unlabelled" in rule.consumes
-    assert not {"support", "query"} & set(rule.consumes)
-    for name in states[0]:
-        assert torch.equal(states[0][name], states[1][name])
+        if "support_y" in rule.consumes:
+            for step in range(3):
+                assert torch.equal(piece.views["support_x"][step], piece.episodes[0].support_x)
+            assert all(episode is piece.episodes[0] for episode in piece.episodes)
+    blind = all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert blind == ("support_y" not in rule.consumes)
+    assert blind == (rule.name != "maml")
 
 
 @pytest.mark.parametrize("what", ["units", "inputs", "examples"])
 def test_permutations_that_the_rule_claims_pass_through_it(rule: Rule, what: str) -> None:
     if what not in rule.equivariant:
-        assert rule.name == "metz", "only the original depends on an order"
+        assert rule.name in ("metz", "maml", "protonet"), "only the original and a learned start depend on an order"
         return
     rule = rule.double()
     state = {name: value.double() for name, value in start(rule).items()}
     x = batch().double()
-    after = rule.step(NETWORK, state, {"unlabelled": x})
+    after = rule.step(NETWORK, state, views(rule, x))
     draw = torch.Generator().manual_seed(5)
     order = [torch.arange(n) for n in NETWORK.sizes]
     examples = torch.arange(len(x))
@@ -145,7 +174,7 @@ def test_permutations_that_the_rule_claims_pass_through_it(rule: Rule, what: str
 def test_gradients_in_theta_are_finite_and_reach_every_parameter(rule: Rule) -> None:
     state = start(rule)
     for step in range(2):
-        state = rule.step(NETWORK, state, {"unlabelled": batch(seed=step)})
+        state = rule.step(NETWORK, state, views(rule, batch(seed=step)))
     features = rule.features(NETWORK, state, batch(20, seed=9))
     weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(6))
     loss = (features * weights).sum()
@@ -168,8 +197,8 @@ def test_gradient_equals_finite_differences(rule: Rule) -> None:
 
     def loss(scale: torch.Tensor) -> torch.Tensor:
         moved = {name: p + scale * direction[name] for name, p in theta.items()}
-        after = functional_call(rule, moved, ("step", NETWORK, state, {"unlabelled": x}))
-        return (rule.features(NETWORK, after, x) * weights).sum()
+        after = functional_call(rule, moved, ("step", NETWORK, state, views(rule, x)))
+        return (functional_call(rule, moved, ("features", NETWORK, after, x)) * weights).sum()
 
     scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(loss(scale), scale)
@@ -191,16 +220,16 @@ def several(rule: Rule, network: MLP, tasks: int) -> tuple[State, torch.Tensor]:
 def test_a_batched_step_is_the_step_of_every_task(rule: Rule, options: dict[str, bool], sizes: tuple[int, ...]) -> None:
     if options and rule.name != "metz":
         pytest.skip("options of the metz rule")
-    rule = make_rule(rule.name, **(OPTIONS[rule.name] | options)).double()
+    network = MLP(sizes)
+    rule = made(rule.name, network, **options).double()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in rule.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64), alpha=0.1)
-    network = MLP(sizes)
     state, x = several(rule, network, 3)
-    batched = rule.batched_step(network, state, {"unlabelled": x})
+    batched = rule.batched_step(network, state, views(rule, x))
     plain = stack_states(
-        [rule.step(network, {n: v[task] for n, v in state.items()}, {"unlabelled": x[task]}) for task in range(3)]
+        [rule.step(network, {n: v[task] for n, v in state.items()}, views(rule, x[task])) for task in range(3)]
     )
     assert batched.keys() == plain.keys()
     weights = {name: torch.randn(value.shape, generator=generator) for name, value in plain.items()}
@@ -222,19 +251,18 @@ def test_a_subclass_with_another_step_is_batched_by_it(rule: Rule) -> None:
             return state
 
     state, x = several(rule, NETWORK, 2)
-    after = Still(**rule.config).batched_step(NETWORK, state, {"unlabelled": x})
+    after = Still(**rule.config).batched_step(NETWORK, state, views(rule, x))
     assert all(torch.equal(after[name], value) for name, value in state.items())
 
 
 def test_tasks_in_a_batch_do_not_mix(rule: Rule) -> None:
     rule = rule.double()
     state, x = several(rule, NETWORK, 3)
-    views = {"unlabelled": x}
-    together = rule.batched_step(NETWORK, state, views)
+    together = rule.batched_step(NETWORK, state, views(rule, x))
+    vmapped = vmap(lambda s, v: rule.step(NETWORK, s, v))(state, views(rule, x))
     x = x.clone()
     x[1] = math.nan
-    broken = rule.batched_step(NETWORK, state, {"unlabelled": x})
-    vmapped = vmap(lambda s, b: rule.step(NETWORK, s, {"unlabelled": b}))(state, views["unlabelled"])
+    broken = rule.batched_step(NETWORK, state, views(rule, x))
     for name, value in together.items():
         torch.testing.assert_close(vmapped[name], value, rtol=1e-11, atol=1e-13)
         assert name == "t" or broken[name][1].isnan().any()
@@ -265,7 +293,7 @@ def test_any_depth_and_width_runs(rule: Rule, sizes: tuple[int, ...]) -> None:
 
 
 def test_a_constant_batch_stays_finite(rule: Rule) -> None:
-    after = rule.step(NETWORK, start(rule), {"unlabelled": torch.zeros(12, 9)})
+    after = rule.step(NETWORK, start(rule), views(rule, torch.zeros(12, 9)))
     assert all(value.isfinite().all() for value in after.values())
 
 
@@ -282,11 +310,16 @@ def test_learned_scalars_are_named(rule: Rule) -> None:
         ("neuron_local", "error_channels", 0),
         ("neuron_local", "rate", 1.5),
         ("hebbian", "rate", 0.0),
+        ("maml", "rate", 0.0),
+        ("maml", "steps", 0),
+        ("maml", "weights", "'w1=9x'"),
+        ("protonet", "weights", "'q1=9'"),
     ],
 )
-def test_impossible_options_are_named(name: str, option: str, value: float) -> None:
+def test_impossible_options_are_named(name: str, option: str, value: float | str) -> None:
+    given = value.strip("'") if isinstance(value, str) else value
     with pytest.raises(ValueError, match=f"got {option} {value} for the {name} rule"):
-        make_rule(name, **{option: value})
+        made(name, **{option: given})
 
 
 def test_the_hebbian_rule_prints_as_an_equation() -> None:

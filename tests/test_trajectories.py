@@ -99,7 +99,7 @@ def test_a_restored_slot_lives_on_as_if_nothing_had_been() -> None:
     for one, other in zip(lived(at, slots, 12), lived(at, again, 12), strict=True):
         assert torch.equal(one.state["w1"], other.state["w1"])
         assert one.shape == other.shape
-        assert torch.equal(one.piece([2], at.device).unlabelled, other.piece([2], at.device).unlabelled)
+        assert torch.equal(*(slot.piece([2], at.device).views["unlabelled"] for slot in (one, other)))
 
 
 def test_shapes_stay_in_their_ranges_and_reach_their_ends() -> None:

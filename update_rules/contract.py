@@ -4,7 +4,7 @@ Shapes: T tasks, B examples, N units, D inputs, L layers. A rule is written for 
 comes from ``torch.func.vmap``, unless the rule has a faster ``batched_step`` of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
@@ -16,6 +16,15 @@ State = dict[str, Tensor]
 
 Views = Mapping[str, Tensor]
 """What a rule may look at in one inner step, by name: the views named in its ``consumes`` and nothing else."""
+
+UNLABELLED = "unlabelled"
+"""The view [B, D] of a batch of examples without labels, another one at every inner step."""
+
+SUPPORT = ("support_x", "support_y")
+"""The views [S, D] and int64 [S] of a task's labelled examples, the same at every inner step."""
+
+Statistics = Sequence[tuple[Tensor, Tensor]]
+"""Mean and variance [N_l] of each normalised layer's linear part."""
 
 
 class Activations(NamedTuple):
@@ -42,11 +51,23 @@ class Network(Protocol):
         """Units of every layer, the input first: (D, N_1, ..., N_L)."""
         ...
 
-    def forward(self, state: State, x: Tensor) -> Activations:
-        """The forward pass of ``x`` [B, D], normalised by the statistics of this batch.
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of what gradient descent may train: ``w{l}`` [fan-in, N_l], ``b{l}`` and maybe ``g{l}`` of layer l.
+
+        In their order: the head of a network that has one comes last.
+        """
+        ...
+
+    def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
+        """The forward pass of ``x`` [B, D], normalised by the statistics of this batch, or by those given.
 
         With a leading T in every tensor of ``state`` and in ``x``, that of T tasks.
         """
+        ...
+
+    def statistics(self, state: State, x: Tensor) -> Statistics:
+        """The statistics of ``x`` [B, D], by which other examples can be normalised."""
         ...
 
     def __hash__(self) -> int:
@@ -63,7 +84,9 @@ class Rule(nn.Module):
     """
 
     name: ClassVar[str]
-    consumes: ClassVar[tuple[str, ...]] = ("unlabelled",)
+    consumes: ClassVar[tuple[str, ...]] = (UNLABELLED,)
+    networks: ClassVar[tuple[str, ...]] = ("mlp",)
+    """The kinds of base network that the rule can train."""
     equivariant: ClassVar[frozenset[str]] = frozenset()
     """Which permutations the rule claims to commute with: any of "units", "inputs", "examples"."""
 
@@ -81,7 +104,7 @@ class Rule(nn.Module):
         raise NotImplementedError
 
     def step(self, network: Network, state: State, views: Views) -> State:
-        """The State after one inner step on ``views`` (``unlabelled``: [B, D])."""
+        """The State after one inner step on ``views``, those that ``consumes`` names."""
         raise NotImplementedError
 
     def batched_step(self, network: Network, state: State, views: Views) -> State:
@@ -100,9 +123,13 @@ class Rule(nn.Module):
 
         return vmap(step)(state, dict(views))
 
-    def features(self, network: Network, state: State, x: Tensor) -> Tensor:
-        """The representation [B, N_L] of ``x`` [B, D], normalised by the statistics of this batch."""
-        return network.forward(state, x).x[-1]
+    def features(self, network: Network, state: State, x: Tensor, frozen_on: Tensor | None = None) -> Tensor:
+        """The representation [B, N_L] of ``x`` [B, D], normalised by the statistics of this batch.
+
+        With ``frozen_on`` [B', D], by the statistics of those examples instead.
+        """
+        statistics = None if frozen_on is None else network.statistics(state, frozen_on)
+        return network.forward(state, x, statistics).x[-1]
 
     def forward(self, method: str, *arguments: Any) -> Any:
         """A method such as ``step`` by name: ``torch.func.functional_call`` calls a module only."""

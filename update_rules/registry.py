@@ -15,6 +15,8 @@ RULES = {
     "metz": "update_rules.metz:Metz",
     "neuron_local": "update_rules.neuron_local:NeuronLocal",
     "hebbian": "update_rules.hebbian:Hebbian",
+    "maml": "update_rules.gradient_descent:Maml",
+    "protonet": "update_rules.prototypes:ProtoNet",
 }
 """Rule names and where their classes are; a rule's module is imported when the rule is first asked for."""
 
@@ -48,9 +50,12 @@ def fits(value: object, kind: type) -> bool:
 def make_rule(name: str, **options: Option) -> Rule:
     """The rule called ``name``, built with ``options``; the others keep their defaults.
 
-    Raises ValueError for an unknown rule or option and for an option of the wrong type.
+    Raises ValueError for an unknown rule or option, an option of the wrong type, and one without a default that lacks.
     """
     check_options(name, options)
+    for option, parameter in inspect.signature(rule_class(name)).parameters.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise ValueError(f"rule {name}: got no option {option}, which it needs")
     return rule_class(name)(**options)
 
 

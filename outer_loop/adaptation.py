@@ -1,0 +1,84 @@
+"""Few-shot use of a rule that learned where a base network starts: adapt to a support set, then tell its queries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from inner_loop.networks import BaseNetwork
+from inner_loop.states import finite_tasks, stack_states
+from inner_loop.unroll import unroll
+from outer_loop.evaluation import Judged
+from outer_loop.objective import Objective
+from outer_loop.outer_estimator import stacked_episodes
+from outer_loop.paired_tasks import NETWORK, PairedTask
+from tasks.task import Episode
+from update_rules.contract import SUPPORT, Rule, State
+from update_rules.learned_start import LearnedStart, initial_weights
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The base network that a rule starts, how many inner steps it takes on a support set, and what reads it out.
+
+    A network with a head gets as many logits as a task has ways: the first ones of the start. With ``random_start``
+    each task has a start of its own drawn at random, which is what the rule's start is compared with.
+    """
+
+    network: BaseNetwork
+    objective: Objective
+    steps: int
+    random_start: bool = False
+
+    def judge(self, rule: Rule, group: Sequence[PairedTask], points: Sequence[int]) -> list[Judged]:
+        """As the protocol of evaluation says, on the tasks' own episodes."""
+        return self.judge_episodes(rule, group, [task.episode for task in group], points)
+
+    def judge_episodes(
+        self, rule: Rule, group: Sequence[PairedTask], episodes: Sequence[Episode], points: Sequence[int]
+    ) -> list[Judged]:
+        """Accuracies on the queries of ``episodes``, one a task, after each of ``points`` inner steps on its support.
+
+        Raises ValueError for tasks that the rule's start does not fit.
+        """
+        ways = group[0].task.ways
+        network = self.network.with_outputs(ways) if self.objective.name == "head" else self.network
+        if network.sizes[0] != group[0].task.inputs:
+            raise ValueError(
+                f"got tasks of {group[0].task.inputs} inputs, expected {network.sizes[0]} for this network"
+            )
+        theta = dict(rule.named_parameters()) | dict(rule.named_buffers())
+        device = next(rule.parameters()).device
+        start = stack_states([self._start(rule, network, task) for task in group])
+        drawn = Episode(*(part.to(device) for part in stacked_episodes(episodes)))
+        support = dict(zip(SUPPORT, drawn, strict=False))
+        views = {name: support[name].expand(points[-1], *support[name].shape) for name in rule.consumes}
+        with torch.no_grad():
+            state = {name: value.to(device) for name, value in start.items()}
+            reads = unroll(rule, theta, network, state, views, read_points=points)
+            return [
+                Judged(
+                    self.objective.read_tasks(rule, theta, network, read, drawn, ways).accuracy.tolist(),
+                    int((~finite_tasks(read)).sum()),
+                )
+                for read in reads
+            ]
+
+    def _start(self, rule: Rule, network: BaseNetwork, task: PairedTask) -> State:
+        generator = task.generator(NETWORK)
+        state = rule.init_state(network, generator)
+        if not self.random_start or not isinstance(rule, LearnedStart):
+            return state
+        with torch.no_grad():
+            started = rule.started(network)
+        drawn = initial_weights(network.shapes, generator)
+        return state | {name: value - started[name].cpu() for name, value in drawn.items()}
+
+    def from_random(self) -> "Adaptation":
+        """The same from random starts."""
+        return replace(self, random_start=True)
+
+    def prototypes(self) -> "Adaptation":
+        """The network below its head, if it has one, as it is, read out by the means of classes."""
+        network = self.network.encoder() if self.objective.name == "head" else self.network
+        return Adaptation(network, replace(self.objective, name="prototypes"), steps=0)

@@ -1,0 +1,77 @@
+"""What the values in a config may be, and how a value that is none of them is reported."""
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from update_rules.registry import did_you_mean
+
+
+class Problem(PydanticCustomError):
+    """What a checked value should have been: ``expected`` completes the sentence "got ..., expected ..."."""
+
+    def __new__(cls, expected: str) -> Self:
+        """The error that says what was ``expected``."""
+        return super().__new__(cls, "expected", "{expected}", {"expected": expected})
+
+
+def one_of(*names: str) -> AfterValidator:
+    """A check that a string is one of ``names``."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise Problem(f"one of {', '.join(names)}{did_you_mean(value, names)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def rising(value: tuple[int, int]) -> tuple[int, int]:
+    """``value``, if it is a range."""
+    if value[0] > value[1]:
+        raise Problem("[shortest, longest] with shortest <= longest")
+    return value
+
+
+def as_range(value: object) -> object:
+    """A single number stands for the range that holds it alone."""
+    return (value, value) if type(value) is int else value
+
+
+def as_list(value: object) -> object:
+    """A single number stands for a list of one."""
+    return (value,) if type(value) is int else value
+
+
+def yaml_true(value: object) -> object:
+    """The name ``true``, which YAML reads as a truth value."""
+    return "true" if value is True else value
+
+
+Lax = Field(strict=False)  # a YAML list may stand for a tuple; its items stay strict
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Range = Annotated[tuple[Count, Count], Lax, AfterValidator(rising)]
+CountOrRange = Annotated[Range, BeforeValidator(as_range)]
+Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), BeforeValidator(as_list)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Sources = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys and wrong types are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+def problem(loc: tuple[str, ...], given: object, expected: str) -> InitErrorDetails:
+    """The error of a value at ``loc``, which should have been what ``expected`` says."""
+    return InitErrorDetails(type=Problem(expected), loc=loc, input=given)
+
+
+def invalid(key: str, given: object, expected: str) -> ValidationError:
+    """The error of ``key`` in a section, where the fault shows only together with another key."""
+    return ValidationError.from_exception_data("config", [problem((key,), given, expected)])

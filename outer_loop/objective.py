@@ -1,0 +1,93 @@
+"""What a meta-objective makes of a network in the middle or at the end of its training: a readout, a loss, an accuracy.
+
+Shapes: S support and Q query examples, N features, C ways.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from inner_loop.unroll import Theta
+from outer_loop.meta_objective import metz_objective
+from tasks.task import Episode
+from update_rules.contract import Network, Rule, State
+
+OBJECTIVES = ("ridge", "head", "prototypes")
+BATCH_NORMS = ("batch", "support")
+
+
+class Reading(NamedTuple):
+    """Loss and accuracy on the queries of one task, scalars."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+def head_reading(logits: Tensor, y: Tensor) -> Reading:
+    """Mean cross-entropy of the network's own ``logits`` [Q, C] for the classes ``y`` [Q]."""
+    return Reading(F.cross_entropy(logits, y), (logits.argmax(1) == y).to(logits.dtype).mean())
+
+
+def prototype_reading(support: Tensor, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
+    """Mean cross-entropy over minus the squared Euclidean distances of the queries to the means of the classes.
+
+    From features [S, N] and [Q, N]; Snell et al. (2017), algorithm 1, temperature 1.
+    """
+    members = (y_support[:, None] == torch.arange(ways, device=y_support.device)).to(support.dtype)
+    means = members.mT @ support / members.sum(0)[:, None]
+    distances = ((query[:, None] - means) ** 2).sum(-1)
+    return head_reading(-distances, y_query)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How networks are read out, and by which examples they are normalised then.
+
+    ``name``: ``ridge``, the objective of Metz et al. (2019) with ``penalty``; ``head``, the cross-entropy of the
+    network's own logits; or ``prototypes``. ``batch_norm``: by ``batch``, all examples that are read out at once, so
+    that a query's class depends on the other queries (transductive, as MAML); or by ``support``, with statistics frozen
+    on the support set (inductive). Running averages over meta-training, which ProtoNets use at test, would be a state
+    beside θ that no pure function of it gives; in their place are the statistics of the support set, in training too.
+    """
+
+    name: str = "ridge"
+    penalty: float = 0.1
+    batch_norm: str = "batch"
+
+    def read(self, rule: Rule, theta: Theta, network: Network, state: State, episode: Episode, ways: int) -> Reading:
+        """The reading of one task; works under ``torch.func.vmap`` and is differentiable in ``theta`` and ``state``."""
+
+        def features(*arguments: Tensor) -> Tensor:
+            found: Tensor = functional_call(rule, dict(theta), ("features", network, state, *arguments))
+            return found
+
+        support, y_support, query, y_query = episode
+        if self.name == "head":
+            return head_reading(features(query, *([support] if self.batch_norm == "support" else [])), y_query)
+        if self.batch_norm == "support":
+            of_support, of_query = features(support), features(query, support)
+        else:
+            both = features(torch.cat([support, query]))
+            of_support, of_query = both[: support.shape[0]], both[support.shape[0] :]
+        if self.name == "prototypes":
+            return prototype_reading(of_support, y_support, of_query, y_query, ways)
+        found = metz_objective(of_support, y_support, of_query, y_query, ways, self.penalty)
+        return Reading(found.loss, found.accuracy_query)
+
+    def read_tasks(
+        self, rule: Rule, theta: Theta, network: Network, state: State, episodes: Episode, ways: int
+    ) -> Reading:
+        """The readings [T] of T tasks at once, with a leading T in every tensor of ``state`` and ``episodes``."""
+
+        def read(state: State, episode: Episode) -> Reading:
+            return self.read(rule, theta, network, state, episode, ways)
+
+        return vmap(read)(state, episodes)
+
+
+RIDGE = Objective()
+"""The original one."""

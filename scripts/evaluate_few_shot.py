@@ -1,0 +1,142 @@
+# python scripts/evaluate_few_shot.py --rule runs/umtra/rule.safetensors --data npz:FILE@test --ways 5 --shots 1 5
+# python scripts/evaluate_few_shot.py --rule FILE --data npz:FILE@test --encoder network.safetensors --json results.json
+"""Judge a rule that learned where a network starts (maml, protonet) as the few-shot papers do, with true labels.
+
+The network is adapted to the support set of each task and tells its queries. On the same tasks: the same network from a
+random start, a random network with class means, and a nearest neighbour, logistic regression and class means on the
+inputs and on the features of fixed encoders. Means over tasks with 95 % intervals, and paired differences.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from inner_loop.conv4 import Conv4
+from inner_loop.networks import BaseNetwork, network_from
+from outer_loop.adaptation import Adaptation
+from outer_loop.learners import compare_learners, learner_names, load_embedding, make_learners
+from outer_loop.objective import BATCH_NORMS, OBJECTIVES, Objective
+from outer_loop.plots import accuracy_bars, save_png
+from outer_loop.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
+from outer_loop.results_table import results_table
+from scripts.arguments import Parser, at_least, command, different, threads, writable
+from scripts.entry import run
+from scripts.evaluate import split_seed
+from scripts.progress import progress
+from tasks.sources import load_source
+from tasks.task import TaskSource
+from update_rules.rule_file import RuleHeader, load_rule, read_header
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rule", required=True, metavar="FILE", help="rule file that meta_train.py wrote")
+    parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="such as npz:FILE@test")
+    parser.add_argument(
+        "--encoder", nargs="+", default=[], metavar="FILE", help="base network files of apply_rule.py to compare with"
+    )
+    parser.add_argument("--ways", type=at_least(2), default=5, help="classes in a task (default 5)")
+    parser.add_argument(
+        "--shots", type=at_least(1), nargs="+", default=[1], help="labelled examples of each class (default 1)"
+    )
+    parser.add_argument("--queries", type=at_least(1), default=5, help="examples of each class to tell (default 5)")
+    parser.add_argument("--steps", type=at_least(0), default=50, help="adaptation steps on a support set (default 50)")
+    parser.add_argument("--tasks", type=at_least(2), default=600, help="tasks a source, shots and seed (default 600)")
+    parser.add_argument(
+        "--batch-norm",
+        choices=BATCH_NORMS,
+        help="what normalises queries: all of a task at once, or the support set (default: as in training)",
+    )
+    parser.add_argument(
+        "--size", type=at_least(1), metavar="S", help="images as S x S pixels (default: those of the rule's conv4)"
+    )
+    parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[0], help="decide the tasks and random starts")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
+    arguments = parser.parse_args(argv)
+    for option in ("data", "shots", "seeds", "encoder"):
+        given = getattr(arguments, option)
+        twice = {str(one) for one in given if given.count(one) > 1}
+        if twice:
+            parser.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
+    return arguments
+
+
+def trained_use(header: RuleHeader, path: str, steps: int, batch_norm: str | None) -> Adaptation:
+    """What the rule was trained for, as its file says. Raises ValueError for a file that does not."""
+    try:
+        network: BaseNetwork = network_from(json.loads(header.provenance["network"]))
+        name, trained_with = header.provenance["objective"], header.provenance["batch_norm"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"rule file {path}: does not say which network it starts ({type(error).__name__}: {error}), expected a "
+            "file that meta_train.py wrote"
+        ) from None
+    if name not in OBJECTIVES or trained_with not in BATCH_NORMS or "weights" not in header.config:
+        raise ValueError(
+            f"rule file {path}: rule {header.rule}, expected one that learned the start of a network, maml or "
+            "protonet; evaluate.py judges the others"
+        )
+    return Adaptation(network, Objective(name, batch_norm=batch_norm or trained_with), steps)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate, print the table, and write what was asked for."""
+    arguments = parse(argv)
+    writable(arguments.json)
+    writable(arguments.plot)
+    different(json=arguments.json, plot=arguments.plot)
+    torch.set_num_threads(arguments.threads)
+    rule, header = load_rule(arguments.rule), read_header(arguments.rule)
+    use = trained_use(header, arguments.rule, arguments.steps, arguments.batch_norm)
+    embeddings = {Path(path).stem: load_embedding(path) for path in arguments.encoder}
+    learners = make_learners(rule, use, [arguments.steps], embeddings)
+    size = arguments.size or (use.network.side if isinstance(use.network, Conv4) else None)
+    made: dict[str, Any] = {"command": command("evaluate_few_shot", argv), **environment()}
+    started = time.perf_counter()
+    rounds = [(name, shots, seed) for name in arguments.data for shots in arguments.shots for seed in arguments.seeds]
+    found: list[TaskAccuracies] = []
+    every = len(rounds) * len(learner_names(type(rule), embeddings)) * arguments.tasks
+    with progress("tasks done by a learner", every) as advance:
+        for name, shots, seed in rounds:
+            data = tuple(load_source(name, size=size, seed=split_seed(header)))
+            source = TaskSource(data, arguments.ways, shots, arguments.queries, permute=False)
+            measured = compare_learners(
+                learners, source, shots=shots, tasks=arguments.tasks, seed=seed, progress=advance
+            )
+            found += task_accuracies(measured, name, source, seed=seed, size=size)
+    made["seconds"] = round(time.perf_counter() - started, 1)
+    settings = {name: getattr(arguments, name) for name in ("queries", "steps", "seeds", "encoder")}
+    about = {
+        "rule_file": arguments.rule,
+        "rule": header.rule,
+        "rule_config": header.config,
+        "rule_provenance": header.provenance,
+        "objective": use.objective.name,
+        "batch_norm": use.objective.batch_norm,
+        "outputs": use.network.sizes[-1],
+        "size": size,
+        "split_seed": split_seed(header),
+    }
+    results = summarise(found, {**about, **settings, **made})
+    console = Console()
+    if not console.is_terminal:  # a file has room for every column
+        console = Console(width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
+    console.print(results_table(results))
+    if arguments.json is not None:
+        write_results(arguments.json, results)
+    if arguments.plot is not None:
+        save_png(accuracy_bars(results), arguments.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

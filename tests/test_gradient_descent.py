@@ -1,0 +1,250 @@
+"""Gradient descent and prototypes: known answers, meta-gradients, the network's blocks, and fewer ways than trained."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from inner_loop.conv4 import Conv4
+from inner_loop.mlp import MLP
+from inner_loop.networks import BaseNetwork, describe_network, network_from
+from outer_loop.config import Config
+from outer_loop.objective import Objective, prototype_reading
+from outer_loop.outer_estimator import Piece, TruncatedBackprop
+from outer_loop.trainer import read_weights
+from tasks.task import Episode
+from update_rules.contract import Rule
+from update_rules.gradient_descent import Maml
+from update_rules.learned_start import initial_weights, layout, parse_layout
+from update_rules.prototypes import ProtoNet
+
+WAYS = 3
+STRIDE = Conv4(side=6, channels=2, filters=3, pooling="stride", outputs=WAYS)
+MAX = Conv4(side=17, channels=1, filters=2, pooling="max", outputs=WAYS)
+
+
+def maml(network: BaseNetwork = STRIDE, **options: float | bool) -> Maml:
+    return Maml(layout(network.shapes), **({"rate": 0.25} | options)).double()
+
+
+def piece(rule: Rule, network: BaseNetwork, seed: int = 0, reads: tuple[int, ...] = (2,), shots: int = 2) -> Piece:
+    draw = torch.Generator().manual_seed(seed)
+    y = torch.arange(WAYS).repeat(shots)
+    x = torch.rand(2, len(y), network.sizes[0], generator=draw, dtype=torch.float64)
+    episode = Episode(x[0], y, x[1], y)
+    every = {"support_x": x[0], "support_y": y}
+    return Piece(
+        network=network,
+        state={name: value.double() for name, value in rule.init_state(network, draw).items()},
+        views={name: every[name].expand(reads[-1], *every[name].shape) for name in rule.consumes},
+        read_points=reads,
+        episodes=(episode,) * len(reads),
+        ways=WAYS,
+    )
+
+
+def theta(rule: Rule, **other: torch.Tensor) -> dict[str, torch.Tensor]:
+    return dict(rule.named_parameters()) | dict(rule.named_buffers()) | other
+
+
+def test_one_inner_step_by_hand() -> None:
+    network = MLP((4, 3))
+    rule = maml(network)
+    draw = np.random.default_rng(0)
+    x, y = draw.random((5, 4)), np.array([0, 1, 2, 1, 1])
+    w, b = (rule.start[name].detach().numpy() for name in ("w1", "b1"))
+    linear = x @ w
+    centred = linear - linear.mean(0)
+    scale = 1 / np.sqrt((centred**2).mean(0) + 1e-6)
+    logits = centred * scale + b
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    dz = (p - np.eye(3)[y]) / 5  # of the mean cross-entropy over examples
+    dl = scale * (dz - dz.mean(0) - centred * scale**2 * (dz * centred).mean(0))
+    state = {name: value.double() for name, value in rule.init_state(network, torch.Generator()).items()}
+    after = rule.step(network, state, {"support_x": torch.from_numpy(x), "support_y": torch.from_numpy(y)})
+    np.testing.assert_allclose(after["w1"].detach().numpy(), -0.25 * x.T @ dl, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(after["b1"].detach().numpy(), -0.25 * dz.sum(0), rtol=1e-9, atol=1e-12)
+    assert float(after["t"]) == 1
+
+
+@pytest.mark.parametrize("batch_norm", ["batch", "support"])
+@pytest.mark.parametrize(
+    ("network", "objective", "reads"),
+    [(STRIDE, "head", (2,)), (STRIDE, "head", (1, 2)), (MAX, "head", (2,)), (STRIDE, "prototypes", (1,))],
+)
+def test_the_meta_gradient_equals_finite_differences(
+    network: Conv4, objective: str, reads: tuple[int, ...], batch_norm: str
+) -> None:
+    if objective == "head":
+        rule: Rule = maml(network, learned_rates=True, steps=2)
+    else:
+        network = network.encoder()
+        rule = ProtoNet(layout(network.shapes)).double()
+    draw = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in rule.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=draw, dtype=torch.float64), alpha=0.1)
+    given = replace(piece(rule, network, reads=reads), read_weights=(0.25, 0.75) if len(reads) == 2 else None)
+    estimator = TruncatedBackprop(Objective(objective, batch_norm=batch_norm))
+    update = estimator.estimate(rule, theta(rule), [given]).update
+    direction = {name: torch.randn(p.shape, generator=draw, dtype=torch.float64) for name, p in update.items()}
+
+    def loss(size: float) -> float:
+        moved = {name: (rule.get_parameter(name) + size * d).detach() for name, d in direction.items()}
+        moved = {name: value.requires_grad_() for name, value in moved.items()}
+        return estimator.estimate(rule, theta(rule, **moved), [given]).meta_loss
+
+    slope = sum(float((update[name] * d).sum()) for name, d in direction.items())
+    assert slope == pytest.approx((loss(1e-6) - loss(-1e-6)) / 2e-6, rel=1e-5)
+
+
+def test_a_batch_of_tasks_is_the_mean_of_tasks_alone() -> None:
+    rule = maml(learned_rates=True)
+    estimator = TruncatedBackprop(Objective("head"))
+    pieces = [piece(rule, STRIDE, seed) for seed in range(3)]
+    together = estimator.estimate(rule, theta(rule), pieces)
+    alone = [estimator.estimate(rule, theta(rule), [one]) for one in pieces]
+    for name, value in together.update.items():
+        mean = torch.stack([one.update[name] for one in alone]).mean(0)
+        torch.testing.assert_close(value, mean, rtol=1e-9, atol=1e-12)
+    for state, one in zip(together.states, alone, strict=True):
+        assert state is not None
+        assert one.states[0] is not None
+        for name, value in state.items():
+            torch.testing.assert_close(value, one.states[0][name], rtol=1e-9, atol=1e-12)
+    recomputed = replace(estimator, recompute=False).estimate(rule, theta(rule), pieces)
+    assert all(torch.equal(recomputed.update[name], value) for name, value in together.update.items())
+
+
+def test_without_second_derivatives_the_states_are_the_same_and_the_update_is_not() -> None:
+    rule, estimator = maml(learned_rates=True), TruncatedBackprop(Objective("head"))
+    given = [piece(rule, STRIDE)]
+    second = estimator.estimate(rule, theta(rule), given)
+    first = estimator.estimate(rule, theta(rule, second_order=torch.tensor(False)), given)
+    assert first.states[0] is not None
+    assert all(torch.equal(first.states[0][name], value) for name, value in (second.states[0] or {}).items())
+    assert first.meta_loss == second.meta_loss
+    assert not torch.allclose(first.update["start.w1"], second.update["start.w1"], rtol=1e-3)
+    # The gradient of the query loss where the inner steps ended.
+    rule.start.load_state_dict({n: (p + first.states[0][n]).detach() for n, p in rule.start.items()})
+    there = estimator.estimate(rule, theta(rule), [replace(given[0], read_points=(0,))])
+    for name, value in there.update.items():
+        if name != "rates":
+            torch.testing.assert_close(first.update[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_learned_rates_start_at_the_rate_and_the_last_ones_go_on() -> None:
+    rule = maml(learned_rates=True, steps=2)
+    same, data = maml(), piece(rule, STRIDE, reads=(4,))
+    views = {name: view[0] for name, view in data.views.items()}
+    with torch.no_grad():
+        one, other = rule.step(STRIDE, data.state, views), same.step(STRIDE, data.state, views)
+        assert all(torch.equal(one[name], value) for name, value in other.items())
+        rule.rates.copy_(torch.tensor([[0.25] * 5, [0.125] * 5]))
+        for t in (1.0, 2.0, 7.0):
+            state = data.state | {"t": torch.tensor(t)}
+            step, whole = rule.step(STRIDE, state, views), same.step(STRIDE, state, views)
+            torch.testing.assert_close(step["w3"], whole["w3"] / 2)
+    assert rule.describe() == pytest.approx({"rate/1": 0.25, "rate/2": 0.125})
+
+
+def test_prototypes_against_numpy() -> None:
+    draw = np.random.default_rng(1)
+    support, query = draw.normal(size=(6, 4)), draw.normal(size=(9, 4))
+    y, asked = np.array([2, 0, 1, 0, 1, 2]), np.arange(9) % 3
+    means = np.stack([support[y == way].mean(0) for way in range(3)])
+    scores = -np.array([[np.sum((q - m) ** 2) for m in means] for q in query])
+    chance = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    found = prototype_reading(*map(torch.from_numpy, (support, y, query, asked)), 3)
+    assert float(found.loss) == pytest.approx(-np.log(chance[np.arange(9), asked]).mean())
+    assert float(found.accuracy) == pytest.approx((scores.argmax(1) == asked).mean())
+
+
+@pytest.mark.parametrize("network", [STRIDE, MAX])
+def test_the_blocks_are_those_of_torch(network: Conv4) -> None:
+    draw = torch.Generator().manual_seed(0)
+    weights = initial_weights(network.shapes, draw)
+    weights = {name: value + 0.1 * torch.randn(value.shape, generator=draw) for name, value in weights.items()}
+    x = torch.rand(5, network.sizes[0], generator=draw)
+    image = x.view(5, network.side, network.side, network.channels).permute(0, 3, 1, 2)
+    for block in range(1, 5):
+        stride = 2 if network.pooling == "stride" else 1
+        convolution = nn.Conv2d(image.shape[1], network.filters, 3, stride=stride, padding=1, bias=False)
+        normalisation = nn.BatchNorm2d(network.filters)
+        with torch.no_grad():
+            kernel = weights[f"w{block}"].view(3, 3, image.shape[1], network.filters)
+            convolution.weight.copy_(kernel.permute(3, 2, 0, 1))
+            normalisation.weight.copy_(weights[f"g{block}"])
+            normalisation.bias.copy_(weights[f"b{block}"])
+            image = torch.relu(normalisation(convolution(image)))
+            image = nn.functional.max_pool2d(image, 2) if network.pooling == "max" else image
+    code = image.flatten(1) if network.pooling == "max" else image.mean((2, 3))
+    seen = network.forward(weights, x)
+    torch.testing.assert_close(seen.x[4], code, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(seen.x[5], code @ weights["w5"] + weights["b5"], rtol=1e-4, atol=1e-5)
+    assert [layer.shape[1] for layer in seen.x] == list(network.sizes)
+    states, several = {n: torch.stack([v, 2 * v]) for n, v in weights.items()}, torch.stack([x, x.flip(1)])
+    together = network.forward(states, several).x[-1]
+    for task in range(2):
+        alone = network.forward({n: v[task] for n, v in states.items()}, several[task]).x[-1]
+        torch.testing.assert_close(together[task], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_statistics_make_each_example_its_own() -> None:
+    rule = maml()
+    state = {name: value.double() for name, value in rule.init_state(STRIDE, torch.Generator()).items()}
+    x = torch.rand(7, STRIDE.sizes[0], dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    support, query = x[:4], x[4:]
+    frozen = rule.features(STRIDE, state, query, support)
+    torch.testing.assert_close(rule.features(STRIDE, state, query[:1], support), frozen[:1])
+    torch.testing.assert_close(rule.features(STRIDE, state, support, support), rule.features(STRIDE, state, support))
+    assert not torch.allclose(rule.features(STRIDE, state, query), frozen)
+
+
+def test_fewer_ways_take_the_first_logits() -> None:
+    rule, fewer = maml(), STRIDE.with_outputs(2)
+    x = torch.rand(4, STRIDE.sizes[0], dtype=torch.float64)
+    outputs = []
+    for network in (STRIDE, fewer):
+        state = {name: value.double() for name, value in rule.init_state(network, torch.Generator()).items()}
+        outputs.append(rule.features(network, state, x))
+    assert torch.equal(outputs[0][:, :2], outputs[1])
+    with pytest.raises(
+        ValueError, match=r"rule maml starts from weights .* w5=3x3 b5=3, got a base network of .*w5=3x4"
+    ):
+        rule.init_state(STRIDE.with_outputs(4), torch.Generator())
+    with pytest.raises(ValueError, match="or fewer ways"):
+        rule.init_state(STRIDE.encoder(), torch.Generator())
+
+
+@pytest.mark.parametrize("network", [STRIDE, MAX, MLP((3, 4, 2), "tanh")])
+def test_a_network_comes_back_from_its_description(network: BaseNetwork) -> None:
+    assert network_from(describe_network(network)) == network
+    assert parse_layout(layout(network.shapes), "maml") == network.shapes
+    assert network.encoder().sizes == network.sizes[:-1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"side": 0}, "expected sizes of 1 or more"),
+        ({"side": 8, "pooling": "mean"}, "got pooling 'mean', expected one of stride, max"),
+        ({"side": 15, "pooling": "max"}, "got images of 15 x 15 pixels .* expected 16 or more"),
+    ],
+)
+def test_impossible_networks_are_named(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Conv4(**settings)
+
+
+def test_read_points_come_to_count_for_the_last_alone() -> None:
+    config = Config.model_validate({"outer": {"anneal_reads": 10}})
+    assert read_weights(config, 0, 4) == pytest.approx((0.25, 0.25, 0.25, 0.25))
+    assert read_weights(config, 5, 4) == pytest.approx((0.125, 0.125, 0.125, 0.625))
+    assert read_weights(config, 30, 4) == pytest.approx((0, 0, 0, 1))
+    assert read_weights(config, 5, 1) is None
+    assert read_weights(Config(), 5, 4) is None
+    assert math.isclose(sum(read_weights(config, 3, 3) or ()), 1)
