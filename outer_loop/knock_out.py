@@ -25,7 +25,8 @@ def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
     """The name of each part of ``rule`` with a copy that lacks it: every term of the weight change, and more.
 
     Of ``neuron_local`` also the error channels, the lateral inputs, and that mixing and rate follow inner time; of
-    ``hebbian`` also the terms of the bias change and that the rate follows inner time. What is off is 0 at every depth and time. Raises ValueError for other rules.
+    ``hebbian`` also the terms of the bias change and that the rate follows inner time. What is off is 0 at every depth
+    and time. Raises ValueError for other rules.
     """
     if isinstance(rule, NeuronLocal):
         parts = _of_neuron_local(rule)

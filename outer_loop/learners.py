@@ -15,6 +15,8 @@ from torch import Tensor
 from inner_loop.network_file import load_network
 from outer_loop.adaptation import Adaptation
 from outer_loop.comparison import Measured, Progress, source_fingerprint, task_bytes
+from outer_loop.encoder_file import FORMAT as ENCODER_FORMAT
+from outer_loop.encoder_file import load_encoder, read_file_header
 from outer_loop.evaluation import Judged, task_groups, untrained
 from outer_loop.few_shot_readout import few_shot_accuracy
 from outer_loop.paired_tasks import EPISODE, PairedTask
@@ -28,10 +30,12 @@ Embedding = Callable[[Tensor], Tensor]
 
 
 def load_embedding(path: str | Path) -> Embedding:
-    """What the file at ``path`` embeds with: a base network that was written after its training.
+    """What the file at ``path`` embeds with: a convolutional encoder, or a base network written after its training.
 
-    Raises FileNotFoundError or ValueError as ``load_network`` does.
+    Raises FileNotFoundError, OSError or ValueError as ``load_encoder`` and ``load_network`` do.
     """
+    if Path(path).is_file() and read_file_header(path).get("format") == ENCODER_FORMAT:
+        return load_encoder(path).embed
     return load_network(path).embed
 
 

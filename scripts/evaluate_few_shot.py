@@ -40,7 +40,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rule", required=True, metavar="FILE", help="rule file that meta_train.py wrote")
     parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="such as npz:FILE@test")
     parser.add_argument(
-        "--encoder", nargs="+", default=[], metavar="FILE", help="base network files of apply_rule.py to compare with"
+        "--encoder",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of train_encoder.py or base networks of apply_rule.py",
     )
     parser.add_argument("--ways", type=at_least(2), default=5, help="classes in a task (default 5)")
     parser.add_argument(
