@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from inner_loop.networks import BaseNetwork
-from inner_loop.states import finite_tasks, stack_states
+from inner_loop.states import finite_tasks, stack_states, unstack_state
 from inner_loop.unroll import unroll
 from outer_loop.evaluation import Judged
 from outer_loop.objective import Objective
@@ -63,6 +64,22 @@ class Adaptation:
                 )
                 for read in reads
             ]
+
+    def classify(self, rule: Rule, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        """The classes [Q] of ``query_x`` [Q, D] after all inner steps on ``support_x`` [S, D] of classes ``support_y``.
+
+        Raises ValueError for more ways, or other inputs, than those of the rule's start.
+        """
+        ways = int(support_y.max()) + 1
+        network = self.network.with_outputs(ways) if self.objective.name == "head" else self.network
+        theta = dict(rule.named_parameters()) | dict(rule.named_buffers())
+        support = dict(zip(SUPPORT, (support_x, support_y), strict=True))
+        views = {name: support[name].expand(self.steps, 1, *support[name].shape) for name in rule.consumes}
+        with torch.no_grad():
+            start = stack_states([rule.init_state(network, torch.Generator())])
+            state = unroll(rule, theta, network, start, views, read_points=[self.steps])[-1]
+            seen = (support_x, support_y, query_x)
+            return self.objective.scores(rule, theta, network, unstack_state(state)[0], seen, ways).argmax(1)
 
     def _start(self, rule: Rule, network: BaseNetwork, task: PairedTask) -> State:
         generator = task.generator(NETWORK)

@@ -32,15 +32,19 @@ def head_reading(logits: Tensor, y: Tensor) -> Reading:
     return Reading(F.cross_entropy(logits, y), (logits.argmax(1) == y).to(logits.dtype).mean())
 
 
-def prototype_reading(support: Tensor, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
-    """Mean cross-entropy over minus the squared Euclidean distances of the queries to the means of the classes.
+def prototype_scores(support: Tensor, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
+    """Minus the squared Euclidean distances [Q, C] of the queries to the means of the classes.
 
     From features [S, N] and [Q, N]; Snell et al. (2017), algorithm 1, temperature 1.
     """
     members = (y_support[:, None] == torch.arange(ways, device=y_support.device)).to(support.dtype)
     means = members.mT @ support / members.sum(0)[:, None]
-    distances = ((query[:, None] - means) ** 2).sum(-1)
-    return head_reading(-distances, y_query)
+    return -((query[:, None] - means) ** 2).sum(-1)
+
+
+def prototype_reading(support: Tensor, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
+    """Mean cross-entropy over the ``prototype_scores`` of the queries, and how many are told rightly."""
+    return head_reading(prototype_scores(support, y_support, query, ways), y_query)
 
 
 @dataclass(frozen=True)
@@ -60,23 +64,49 @@ class Objective:
 
     def read(self, rule: Rule, theta: Theta, network: Network, state: State, episode: Episode, ways: int) -> Reading:
         """The reading of one task; works under ``torch.func.vmap`` and is differentiable in ``theta`` and ``state``."""
+        support, y_support, query, y_query = episode
+        if self.name != "ridge":
+            return head_reading(self.scores(rule, theta, network, state, episode[:3], ways), y_query)
+        of_support, of_query = self._features(rule, theta, network, state, support, query)
+        found = metz_objective(of_support, y_support, of_query, y_query, ways, self.penalty)
+        return Reading(found.loss, found.accuracy_query)
+
+    def scores(
+        self,
+        rule: Rule,
+        theta: Theta,
+        network: Network,
+        state: State,
+        seen: tuple[Tensor, Tensor, Tensor],
+        ways: int,
+    ) -> Tensor:
+        """What speaks for each class, [Q, C], of the queries in ``seen``, which are support, its classes and queries.
+
+        Raises ValueError for ``ridge``, whose readout has no place for new queries.
+        """
+        if self.name == "ridge":
+            raise ValueError("got objective ridge, expected head or prototypes to score queries without their classes")
+        support, y_support, query = seen
+        if self.name == "head":
+            frozen_on = [support] if self.batch_norm == "support" else []
+            found: Tensor = functional_call(rule, dict(theta), ("features", network, state, query, *frozen_on))
+            return found
+        of_support, of_query = self._features(rule, theta, network, state, support, query)
+        return prototype_scores(of_support, y_support, of_query, ways)
+
+    def _features(
+        self, rule: Rule, theta: Theta, network: Network, state: State, support: Tensor, query: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The features of support and query."""
 
         def features(*arguments: Tensor) -> Tensor:
             found: Tensor = functional_call(rule, dict(theta), ("features", network, state, *arguments))
             return found
 
-        support, y_support, query, y_query = episode
-        if self.name == "head":
-            return head_reading(features(query, *([support] if self.batch_norm == "support" else [])), y_query)
         if self.batch_norm == "support":
-            of_support, of_query = features(support), features(query, support)
-        else:
-            both = features(torch.cat([support, query]))
-            of_support, of_query = both[: support.shape[0]], both[support.shape[0] :]
-        if self.name == "prototypes":
-            return prototype_reading(of_support, y_support, of_query, y_query, ways)
-        found = metz_objective(of_support, y_support, of_query, y_query, ways, self.penalty)
-        return Reading(found.loss, found.accuracy_query)
+            return features(support), features(query, support)
+        both = features(torch.cat([support, query]))
+        return both[: support.shape[0]], both[support.shape[0] :]
 
     def read_tasks(
         self, rule: Rule, theta: Theta, network: Network, state: State, episodes: Episode, ways: int

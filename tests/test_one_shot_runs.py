@@ -1,13 +1,26 @@
 """Omniglot's one-shot runs: the known error of pixel nearest neighbours, made runs of known answers, damaged files."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from inner_loop.conv4 import Conv4
+from inner_loop.networks import describe_network
+from outer_loop.adaptation import Adaptation
+from outer_loop.objective import Objective
 from outer_loop.one_shot_runs import nearest_neighbour, one_shot_error
+from outer_loop.paired_tasks import PairedTask
+from scripts import one_shot_runs as script
 from tasks.omniglot_runs import read_one_shot_runs
+from tasks.sources import load_source
+from tasks.task import TaskSource
+from update_rules.gradient_descent import Maml
+from update_rules.learned_start import layout
+from update_rules.prototypes import ProtoNet
+from update_rules.rule_file import save_rule
 
 OFFICIAL = Path(__file__).parent.parent.parent / "shared" / "data" / "omniglot_oneshot.npz"
 
@@ -68,3 +81,43 @@ def test_files_that_hold_something_else_are_refused(tmp_path: Path, changes: dic
         read_one_shot_runs(tmp_path / "other.npz")
     with pytest.raises(FileNotFoundError):
         read_one_shot_runs(tmp_path / "none.npz")
+
+
+def test_the_script_scores_rules_encoders_and_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = made_runs(tmp_path / "runs.npz")
+    encoder = Conv4(8, filters=4, outputs=0)
+    about = {"network": json.dumps(describe_network(encoder)), "objective": "prototypes", "batch_norm": "support"}
+    save_rule(tmp_path / "protonet.safetensors", ProtoNet(layout(encoder.shapes)), about)
+    headed = encoder.with_outputs(5)
+    about = {"network": json.dumps(describe_network(headed)), "objective": "head", "batch_norm": "batch"}
+    save_rule(tmp_path / "maml.safetensors", Maml(layout(headed.shapes)), about)
+    rules = [str(tmp_path / f"{name}.safetensors") for name in ("protonet", "maml")]
+    argv = ["--runs", str(runs), "--rule", *rules, "--steps", "3", "--json", str(tmp_path / "out.json")]
+    assert script.main(argv) == 0
+    stored = json.loads((tmp_path / "out.json").read_text())
+    assert stored["errors"]["pixels, nearest"] == {"error": 0, "ci95": 0}
+    assert stored["errors"][rules[0]]["error"] == 0  # the images are the same but for one pixel
+    assert 0 <= stored["errors"][rules[1]]["error"] <= 100
+    assert stored["published"] == {"people": 4.5, "Bayesian program learning": 3.3}
+    assert "Lake et al." in capsys.readouterr().out
+    few = encoder.with_outputs(3)
+    about["network"] = json.dumps(describe_network(few))
+    save_rule(tmp_path / "few.safetensors", Maml(layout(few.shapes)), about)
+    with pytest.raises(ValueError, match="rule maml starts from weights"):
+        script.main(["--runs", str(runs), "--rule", str(tmp_path / "few.safetensors")])
+
+
+def test_a_classification_is_the_one_that_is_judged(tmp_path: Path) -> None:
+    """Classes told by ``classify`` agree with the accuracy of the same episode in an evaluation."""
+    source = TaskSource(tuple(load_source("digits", size=8)), 4, 2, 5, permute=False)
+    task = PairedTask(source, 0, 0)
+    network = Conv4(8, filters=4, outputs=4)
+    rule = Maml(layout(network.shapes))
+    for objective in (Objective("head"), Objective("head", batch_norm="support")):
+        use = Adaptation(network, objective, 4)
+        support_x, support_y, query_x, query_y = task.episode
+        told = use.classify(rule, support_x, support_y, query_x)
+        judged = use.judge_episodes(rule, [task], [task.episode], [4])[0].accuracies[0]
+        assert float((told == query_y).float().mean()) == pytest.approx(judged)
+    with pytest.raises(ValueError, match="got objective ridge, expected head or prototypes"):
+        Adaptation(network, Objective("ridge"), 0).classify(rule, support_x, support_y, query_x)
