@@ -1,0 +1,71 @@
+"""The page of learned starts: pairing by seed, own company, what is kept and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from outer_loop.few_shot_page import Key, read_runs
+from scripts import few_shot_page
+
+
+def stored(folder: Path, rule: str, seed: int, accuracies: dict[str, list[float]], drawn: str = "same") -> Path:
+    """A file as evaluate_few_shot writes it, of two tasks."""
+    about = {"source": "npz:a/strokes.npz@test", "ways": 5, "shots": 1, "seed": seed, "drawn": f"{drawn}{seed}"}
+    meta = {
+        "rule_file": f"runs/{rule}_{seed}/rule.safetensors",
+        "encoder": ["runs/code.safetensors"],
+        "command": f"python x.py {rule}",
+        "commit": "0123456789abcdef",
+        "batch_norm": "batch",
+        "machine": "Linux",
+        "threads": 1,
+    }
+    per_task = [about | {"method": method, "accuracies": values} for method, values in accuracies.items()]
+    path = folder / f"{rule}_{seed}.json"
+    path.write_text(json.dumps({"meta": meta, "per_task": per_task}))
+    return path
+
+
+def test_learners_are_paired_by_task_over_all_seeds(tmp_path: Path) -> None:
+    for seed, shift in ((0, 0.0), (1, 0.2)):
+        shared = {"raw_nearest": [0.3, 0.5], "code_linear": [0.4, 0.6]}
+        stored(tmp_path, "umtra", seed, {"rule": [0.5 + shift, 0.7], "scratch": [0.2, 0.2], **shared})
+    stored(tmp_path, "oracle", 1, {"rule": [0.9, 0.9], "scratch": [0.1, 0.1], **shared})
+    runs = read_runs(sorted(tmp_path.glob("*.json")))
+    key = Key("npz:a/strokes.npz@test", 5, 1)
+    assert runs.rules == ["oracle", "umtra"]
+    assert runs.mean("umtra", key).value == pytest.approx((0.5 + 0.7 + 0.7 + 0.7) / 4)
+    assert runs.lead("umtra", "scratch of umtra", key).value == pytest.approx((0.3 + 0.5 + 0.5 + 0.5) / 4)
+    assert runs.lead("umtra", "embedding_linear", key).value == pytest.approx((0.1 + 0.1 + 0.3 + 0.1) / 4)
+    assert runs.lead("oracle", "umtra", key).value == pytest.approx(0.2)  # on seed 1 alone
+    assert runs.lead("oracle", "scratch of umtra", key) == pytest.approx((0.7, 0.0), abs=1e-9)
+    assert runs.mean("nothing", key) is None
+
+
+def test_the_page_keeps_its_introduction(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    stored(tmp_path, "umtra", 0, {"rule": [0.5, 0.7], "scratch": [0.2, 0.2]})
+    argv = ["--results", str(tmp_path), "--page", str(page)]
+    assert few_shot_page.main(argv) == 0
+    page.write_text(page.read_text().replace("# Learning without labels", "# Mine"))
+    assert few_shot_page.main(argv) == 0
+    text = page.read_text()
+    assert text.startswith("# Mine\n\n## Accuracy\n")
+    assert text.count("## Accuracy") == text.count("do not edit") == 1
+    assert "| `umtra` | 60.0 ± 127.1 |" in text  # t(0.975, 1) = 12.706 times 0.1
+    assert "| scratch of umtra | +40.0" in text
+    assert "| umtra_0.json | `python x.py umtra` | 0123456789 | batch | Linux, 1 thread |" in text
+
+
+def test_other_tasks_and_other_files_are_refused(tmp_path: Path) -> None:
+    stored(tmp_path, "umtra", 0, {"rule": [0.5, 0.7]})
+    stored(tmp_path, "oracle", 0, {"rule": [0.5, 0.7]}, drawn="other")
+    with pytest.raises(ValueError, match=r"umtra_0.json: other tasks than in other files, seed 0"):
+        read_runs(sorted(tmp_path.glob("*.json")))
+    (tmp_path / "oracle_0.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"oracle_0.json: no results of scripts/evaluate_few_shot.py"):
+        few_shot_page.main(["--results", str(tmp_path), "--page", str(tmp_path / "page.md")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no JSON files"):
+        few_shot_page.main(["--results", str(tmp_path / "empty"), "--page", str(tmp_path / "page.md")])
