@@ -84,16 +84,16 @@ def _main(stored: StoredResults) -> str:
 
 
 def _other_ways(stored: StoredResults) -> str:
-    places = [p for p in stored.places() if p.ways != WAYS and (p.shots, p.readout) == (SHOTS, READOUT)]
+    places = [p for p in stored.places() if p.ways != WAYS and p.readout == READOUT]
     if not places:
         return ""
 
     def name(place: Place) -> str:
-        return f"{_short(place)}, {place.ways} ways"
+        return f"{_short(place)}, {place.ways} ways, {place.shots} shots"
 
     return "\n\n".join(
         [
-            f"## Text and tables\n\n{SHOTS} labelled examples of each class, {READOUT} readout.",
+            f"## Text and tables\n\nShots: labelled examples of each class. {READOUT.capitalize()} readout.",
             _accuracy_table(stored, places, name),
             *(_lead_table(stored, rule, places, name) for rule in stored.rules),
             _sources(stored, places),

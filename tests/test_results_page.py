@@ -82,7 +82,7 @@ def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_
     assert "| no errors | rule.errors=0 | 50.0 |" in text
     assert "\n- `python x.py`" in text
     assert "decorrelate" in text
-    assert "| wine, 3 ways |" in text
+    assert "| wine, 3 ways, 10 shots |" in text
     assert "| method | digits, 1 | digits, 10 |" in text
     assert "| method | digits, prototype | digits, ridge |" in text
     assert "`python scripts/evaluate.py --data digits --tasks 3" in text

@@ -324,6 +324,9 @@ def test_impossible_options_are_named(name: str, option: str, value: float | str
 
 def test_the_hebbian_rule_prints_as_an_equation() -> None:
     lines = make_rule("hebbian").equation().splitlines()
-    assert len(lines) == 14
+    assert len(lines) == 1 + 12 + 1 + 5
     assert lines[1] == "  (+1.000 +0.000 z) N[⟨v softmax(β u)⟩ · N]   compete"
-    assert lines[-1].startswith("Δb = 0.1000 (1 + t)^-0.300 ·")
+    assert lines[13:15] == [
+        "Δb = 0.1000 exp(+0.000 z) (1 + t)^-0.300 · (sum of)",
+        "  (+2.000 +0.000 z) (⟨s³⟩ - ⟨u³⟩)   straighten",
+    ]
