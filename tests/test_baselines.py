@@ -21,6 +21,7 @@ from outer_loop.baseline_settings import (
 from outer_loop.baselines import Centroids, PrincipalComponents
 from outer_loop.comparison import compare
 from outer_loop.evaluation import InnerTraining, base_network
+from outer_loop.learners import learner_names
 from outer_loop.methods import BASELINES, MEANING, make_methods
 from outer_loop.paired_tasks import paired_tasks
 from outer_loop.plots import COLOURS
@@ -28,6 +29,7 @@ from outer_loop.stacked_training import Draws, minimise, network_parameters
 from outer_loop.supervised import Supervised
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
+from update_rules.gradient_descent import Maml
 
 INNER = InnerTraining(hidden=(12,), outputs=8, batch=16)
 QUICK = BaselineSettings(
@@ -151,7 +153,7 @@ def test_descent_finds_the_minimum_of_every_task() -> None:
 
 
 def test_every_method_has_a_meaning_and_a_colour_and_wrong_names_are_errors() -> None:
-    assert set(COLOURS) == set(MEANING)
+    assert set(COLOURS) == set(MEANING) | set(learner_names(Maml))
     with pytest.raises(ValueError, match=r"unknown method 'kmean', expected rule, .*\(did you mean kmeans\?\)"):
         make_methods(["kmean"], INNER, QUICK)
     with pytest.raises(ValueError, match="got method rule without a rule"):
