@@ -26,6 +26,11 @@ COMPILED = 64
 """Compiled steps that are kept."""
 
 
+def theta_of(rule: Rule) -> dict[str, Tensor]:
+    """The θ of ``rule`` as it is: its own tensors, not copies."""
+    return dict(rule.named_parameters()) | dict(rule.named_buffers())
+
+
 def batched_step(rule: Rule, theta: Theta, network: Network, compiled: bool = False) -> Callable[[State, Views], State]:
     """One inner step of T tasks: a function of a State [T, ...] and views [T, ...] that returns a State [T, ...].
 

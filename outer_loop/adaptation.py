@@ -8,7 +8,7 @@ from torch import Tensor
 
 from inner_loop.networks import BaseNetwork
 from inner_loop.states import finite_tasks, stack_states, unstack_state
-from inner_loop.unroll import unroll
+from inner_loop.unroll import theta_of, unroll
 from outer_loop.evaluation import Judged
 from outer_loop.objective import Objective
 from outer_loop.outer_estimator import stacked_episodes
@@ -43,12 +43,12 @@ class Adaptation:
         Raises ValueError for tasks that the rule's start does not fit.
         """
         ways = group[0].task.ways
-        network = self.network.with_outputs(ways) if self.objective.name == "head" else self.network
+        network = self._network(ways)
         if network.sizes[0] != group[0].task.inputs:
             raise ValueError(
                 f"got tasks of {group[0].task.inputs} inputs, expected {network.sizes[0]} for this network"
             )
-        theta = dict(rule.named_parameters()) | dict(rule.named_buffers())
+        theta = theta_of(rule)
         device = next(rule.parameters()).device
         start = stack_states([self._start(rule, network, task) for task in group])
         drawn = Episode(*(part.to(device) for part in stacked_episodes(episodes)))
@@ -71,8 +71,8 @@ class Adaptation:
         Raises ValueError for more ways, or other inputs, than those of the rule's start.
         """
         ways = int(support_y.max()) + 1
-        network = self.network.with_outputs(ways) if self.objective.name == "head" else self.network
-        theta = dict(rule.named_parameters()) | dict(rule.named_buffers())
+        network = self._network(ways)
+        theta = theta_of(rule)
         support = dict(zip(SUPPORT, (support_x, support_y), strict=True))
         views = {name: support[name].expand(self.steps, 1, *support[name].shape) for name in rule.consumes}
         with torch.no_grad():
@@ -80,6 +80,10 @@ class Adaptation:
             state = unroll(rule, theta, network, start, views, read_points=[self.steps])[-1]
             seen = (support_x, support_y, query_x)
             return self.objective.scores(rule, theta, network, unstack_state(state)[0], seen, ways).argmax(1)
+
+    def _network(self, ways: int) -> BaseNetwork:
+        """The network for tasks of ``ways`` classes."""
+        return self.network.with_outputs(ways) if self.objective.name == "head" else self.network
 
     def _start(self, rule: Rule, network: BaseNetwork, task: PairedTask) -> State:
         generator = task.generator(NETWORK)

@@ -58,7 +58,6 @@ def compare(
     ``TaskSource`` does.
     """
     gathered: dict[tuple[str, int, str, int | None], _Gathered] = {}
-    digests = {count: hashlib.sha256(source_fingerprint(source, count).encode()) for count in shots}
     drawn: dict[int, dict[int, bytes]] = {count: {} for count in shots}
     for group in task_groups(source, tasks, seed):
         episodes = {count: [task.task.episode(task.generator(EPISODE), count) for task in group] for count in shots}
@@ -81,16 +80,14 @@ def compare(
                             )
             if progress is not None:
                 progress(len(group))
-    for count, digest in digests.items():
-        for index in range(tasks):
-            digest.update(drawn[count][index])
+    identities = {count: tasks_identity(source, count, some) for count, some in drawn.items()}
     return [
         Measured(
             name,
             count,
             readout,
             steps,
-            digests[count].hexdigest()[:16],
+            identities[count],
             [found.accuracies[index] for index in range(tasks)],
             found.diverged,
         )
@@ -98,10 +95,14 @@ def compare(
     ]
 
 
-def source_fingerprint(source: TaskSource, shots: int) -> str:
-    """What tells the tasks of ``shots`` shots of ``source`` from others, besides what is drawn."""
+def tasks_identity(source: TaskSource, shots: int, drawn: Mapping[int, bytes]) -> str:
+    """What ``Measured.drawn`` says of tasks of ``shots`` shots of ``source``, given ``task_bytes`` by their index."""
     data = " ".join(dataset.fingerprint for dataset in source.datasets)
-    return f"{data} {source.ways} {shots} {source.queries} {source.permute} {source.labeller}"
+    about = f"{data} {source.ways} {shots} {source.queries} {source.permute} {source.labeller}"
+    digest = hashlib.sha256(about.encode())
+    for index in range(len(drawn)):
+        digest.update(drawn[index])
+    return digest.hexdigest()[:16]
 
 
 def _features(embed: Embed, episode: Episode) -> list[torch.Tensor]:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from outer_loop.learners import MEANING
 from outer_loop.markdown import table
+from outer_loop.results import hardware, short_commit
 from outer_loop.results_table import percent
-from outer_loop.statistics import Mean, mean_over_tasks, paired_difference
+from outer_loop.statistics import Mean, mean_over_seeds, paired_over_seeds
 
 OWN = ("scratch", *[name for name in MEANING if name != "scratch"])
 """Learners that share a rule's network, and so are others for another rule."""
@@ -69,16 +70,12 @@ class FewShotRuns:
     def mean(self, learner: str, key: Key) -> Mean | None:
         """Over all tasks of all seeds."""
         by_seed = self.found.get((learner, key))
-        return mean_over_tasks([one for values in by_seed.values() for one in values]) if by_seed else None
+        return mean_over_seeds(by_seed) if by_seed else None
 
     def lead(self, first: str, second: str, key: Key) -> Mean | None:
         """``first`` less ``second``, task by task, on the seeds that both have."""
-        mine, theirs = self.found.get((first, key), {}), self.found.get((second, key), {})
-        seeds = [seed for seed in mine if seed in theirs]
-        if not seeds:
-            return None
-        pair = [[one for seed in seeds for one in values[seed]] for values in (mine, theirs)]
-        return paired_difference(*pair)
+        found = paired_over_seeds(self.found.get((first, key), {}), self.found.get((second, key), {}))
+        return found[0] if found else None
 
 
 def _learner(method: str, rule: str, encoders: Iterable[str]) -> str:
@@ -124,9 +121,9 @@ def tables(runs: FewShotRuns) -> str:
         [
             name,
             f"`{meta['command']}`",
-            meta["commit"][:10],
+            short_commit(meta),
             meta["batch_norm"],
-            f"{meta.get('processor') or meta['machine']}, {meta['threads']} thread{'s' * (meta['threads'] > 1)}",
+            hardware(meta),
         ]
         for name, meta in sorted(runs.meta.items())
     ]

@@ -3,7 +3,6 @@
 A rule that learned a start brings its own readout; the others here are a classifier on fixed features.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from inner_loop.network_file import load_network
 from outer_loop.adaptation import Adaptation
-from outer_loop.comparison import Measured, Progress, source_fingerprint, task_bytes
+from outer_loop.comparison import Measured, Progress, task_bytes, tasks_identity
 from outer_loop.encoder_file import FORMAT as ENCODER_FORMAT
 from outer_loop.encoder_file import load_encoder, read_file_header
 from outer_loop.evaluation import Judged, task_groups, untrained
@@ -156,7 +155,6 @@ def compare_learners(
     The same arguments give the same numbers, and no global random state is read or changed. Raises ValueError as
     ``TaskSource`` and the learners do.
     """
-    digest = hashlib.sha256(source_fingerprint(source, shots).encode())
     accuracies: dict[tuple[str, int | None], dict[int, float]] = {}
     diverged: dict[tuple[str, int | None], int] = {}
     drawn: dict[int, bytes] = {}
@@ -171,9 +169,7 @@ def compare_learners(
                 found |= {task.index: value for task, value in zip(group, judged.accuracies, strict=True)}
             if progress is not None:
                 progress(len(group))
-    for index in range(tasks):
-        digest.update(drawn[index])
-    identity = digest.hexdigest()[:16]
+    identity = tasks_identity(source, shots, drawn)
     return [
         Measured(name, shots, OWN_READOUT, steps, identity, [found[i] for i in range(tasks)], diverged[name, steps])
         for (name, steps), found in accuracies.items()

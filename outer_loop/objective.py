@@ -27,9 +27,9 @@ class Reading(NamedTuple):
     accuracy: Tensor
 
 
-def head_reading(logits: Tensor, y: Tensor) -> Reading:
-    """Mean cross-entropy of the network's own ``logits`` [Q, C] for the classes ``y`` [Q]."""
-    return Reading(F.cross_entropy(logits, y), (logits.argmax(1) == y).to(logits.dtype).mean())
+def score_reading(scores: Tensor, y: Tensor) -> Reading:
+    """Mean cross-entropy of ``scores`` [Q, C] for the classes ``y`` [Q], and how many of these score highest."""
+    return Reading(F.cross_entropy(scores, y), (scores.argmax(1) == y).to(scores.dtype).mean())
 
 
 def prototype_scores(support: Tensor, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
@@ -40,11 +40,6 @@ def prototype_scores(support: Tensor, y_support: Tensor, query: Tensor, ways: in
     members = (y_support[:, None] == torch.arange(ways, device=y_support.device)).to(support.dtype)
     means = members.mT @ support / members.sum(0)[:, None]
     return -((query[:, None] - means) ** 2).sum(-1)
-
-
-def prototype_reading(support: Tensor, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
-    """Mean cross-entropy over the ``prototype_scores`` of the queries, and how many are told rightly."""
-    return head_reading(prototype_scores(support, y_support, query, ways), y_query)
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class Objective:
         """The reading of one task; works under ``torch.func.vmap`` and is differentiable in ``theta`` and ``state``."""
         support, y_support, query, y_query = episode
         if self.name != "ridge":
-            return head_reading(self.scores(rule, theta, network, state, episode[:3], ways), y_query)
+            return score_reading(self.scores(rule, theta, network, state, episode[:3], ways), y_query)
         of_support, of_query = self._features(rule, theta, network, state, support, query)
         found = metz_objective(of_support, y_support, of_query, y_query, ways, self.penalty)
         return Reading(found.loss, found.accuracy_query)

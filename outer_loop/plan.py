@@ -16,6 +16,7 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
+from inner_loop.unroll import theta_of
 from outer_loop.available_memory import available_memory
 from outer_loop.config import Config
 from outer_loop.evaluation import TASKS_AT_ONCE, Use, measure_rule, read_points
@@ -106,7 +107,7 @@ class Trials:
     def outer_step(self, estimator: OuterEstimator, shape: Shape, tasks: int) -> Cost:
         """An estimate from ``tasks`` tasks of one shape."""
         generator = torch.Generator().manual_seed(self.config.seed)
-        theta = dict(self.rule.named_parameters()) | dict(self.rule.named_buffers())
+        theta = theta_of(self.rule)
         start = self.rule.init_state(shape.network, generator)
         state = {name: value.to(self.device) for name, value in start.items()}
         task = self.trajectories.source.draw(generator, shape.task)

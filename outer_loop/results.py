@@ -197,6 +197,17 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
+def short_commit(made: Mapping[str, Any]) -> str:
+    """The commit in ``made``, from ``environment``, for a reader: ten digits, and whether there were changes."""
+    commit: str = made["commit"]
+    return commit[:10] + ("+changes" if commit.endswith("+changes") else "")
+
+
+def hardware(made: Mapping[str, Any]) -> str:
+    """Processor and threads in ``made``, from ``environment``, for a reader."""
+    return f"{made.get('processor') or made['machine']}, {made['threads']} thread{'s' * (made['threads'] > 1)}"
+
+
 def write_results(path: str | Path, results: Results) -> None:
     """Write ``results`` as JSON: whole or not at all. Raises OSError where that fails."""
     with atomic_write(path) as file:

@@ -8,6 +8,7 @@ from outer_loop.markdown import table
 from outer_loop.methods import MEANING
 from outer_loop.plots import receptive_field_pair, save_png
 from outer_loop.receptive_fields import Fields
+from outer_loop.results import hardware, short_commit
 from outer_loop.results_table import percent
 from outer_loop.statistics import Mean
 from outer_loop.stored_results import Place, StoredResults
@@ -225,8 +226,8 @@ def _command(ablation: Mapping[str, Any]) -> str:
     text = f"`{ablation['command']}`"
     if not made:
         return text
-    hardware = f"{made['processor'] or made['machine']}, {made['threads']} thread{'s' * (made['threads'] > 1)}"
-    return f"{text}: {made['tasks']} tasks a source, seed {made['seed']}, commit {made['commit'][:10]}, {hardware}"
+    drawn = f"{made['tasks']} tasks a source, seed {made['seed']}"
+    return f"{text}: {drawn}, commit {short_commit(made)}, {hardware(made)}"
 
 
 def _share_and_change(ablation: Mapping[str, Any], source: str) -> str:
@@ -243,9 +244,9 @@ def _made(stored: StoredResults) -> str:
         [
             name,
             f"`{meta.get('command', '')}`",
-            meta["commit"][:10] + ("+changes" if meta["commit"].endswith("+changes") else ""),
+            short_commit(meta),
             ", ".join(str(seed) for seed in meta.get("seeds", [])),
-            f"{meta.get('processor') or meta['machine']}, {meta['threads']} thread{'s' * (meta['threads'] > 1)}",
+            hardware(meta),
             f"{meta['seconds']:.0f}",
         ]
         for name, meta in sorted(stored.meta.items())

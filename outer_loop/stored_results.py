@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from outer_loop.methods import MEANING
-from outer_loop.statistics import Mean, mean_over_tasks, paired_difference
+from outer_loop.statistics import Mean, mean_over_seeds, paired_over_seeds
 
 ROUNDING = 0.005
 """Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
@@ -75,16 +75,12 @@ class StoredResults:
     def mean(self, method: str, place: Place) -> Mean | None:
         """Over all tasks of all seeds, or None where nothing is stored."""
         by_seed = self.accuracies(method, place)
-        return mean_over_tasks([one for values in by_seed.values() for one in values]) if by_seed else None
+        return mean_over_seeds(by_seed) if by_seed else None
 
     def lead(self, method: str, other: str, place: Place) -> Lead | None:
         """``method`` less ``other`` on the seeds that both have, or None where there are none."""
-        mine, theirs = self.accuracies(method, place), self.accuracies(other, place)
-        seeds = [seed for seed in mine if seed in theirs and len(mine[seed]) == len(theirs[seed])]
-        if not seeds:
-            return None
-        pair = [[one for seed in seeds for one in values[seed]] for values in (mine, theirs)]
-        return Lead(method, other, place, paired_difference(*pair), len(pair[0]))
+        found = paired_over_seeds(self.accuracies(method, place), self.accuracies(other, place))
+        return Lead(method, other, place, *found) if found else None
 
     def leads(self) -> list[Lead]:
         """Every rule against every other method wherever both are stored."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inner_loop.networks import BaseNetwork, describe_network
+from inner_loop.unroll import theta_of
 from outer_loop.adaptation import Adaptation
 from outer_loop.checkpoint import Checkpoints
 from outer_loop.config import Config
@@ -200,7 +201,7 @@ class Trainer:
         reads = sorted({*range(config.inner.read_every, steps + 1, config.inner.read_every), steps})
         weights = read_weights(config, state.outer_step, len(reads))
         pieces = [slot.piece(reads, self.device, state.rule.consumes, weights) for slot in slots]
-        theta = dict(state.rule.named_parameters()) | dict(state.rule.named_buffers())
+        theta = theta_of(state.rule)
         if state.outer_step < config.outer.first_order and "second_order" in theta:
             theta["second_order"] = torch.zeros_like(theta["second_order"])
         estimate = self.estimator.estimate(state.rule, theta, pieces)

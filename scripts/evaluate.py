@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from inner_loop.activations import ACTIVATIONS
 from outer_loop.baseline_settings import SETTINGS_FILE, read_settings
@@ -30,7 +29,7 @@ from outer_loop.sweep_plot import sweep_curves
 from outer_loop.sweeps import SWEEPS, Variation, vary
 from scripts.arguments import Parser, at_least, command, different, threads, writable
 from scripts.entry import run
-from scripts.progress import progress
+from scripts.progress import print_table, progress
 from tasks.sources import load_source
 from tasks.task import TaskSource
 from update_rules.contract import Rule
@@ -181,10 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = measure(arguments, variations, rule, split_seed(header), advance)
     made["seconds"] = round(time.perf_counter() - started, 1)
     results = summarise(found, {**settings(arguments, header), **made})
-    console = Console()
-    if not console.is_terminal:  # a file has room for every column
-        console = Console(width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
-    console.print(results_table(results))
+    print_table(results_table(results), width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
     if arguments.json is not None:
         write_results(arguments.json, results)
     if arguments.plot is not None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from inner_loop.conv4 import Conv4
 from inner_loop.networks import BaseNetwork, network_from
@@ -28,7 +27,7 @@ from outer_loop.results_table import results_table
 from scripts.arguments import Parser, at_least, command, different, threads, writable
 from scripts.entry import run
 from scripts.evaluate import split_seed
-from scripts.progress import progress
+from scripts.progress import print_table, progress
 from tasks.sources import load_source
 from tasks.task import TaskSource
 from update_rules.rule_file import RuleHeader, load_rule, read_header
@@ -109,10 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounds = [(name, shots, seed) for name in arguments.data for shots in arguments.shots for seed in arguments.seeds]
     found: list[TaskAccuracies] = []
     every = len(rounds) * len(learner_names(type(rule), embeddings)) * arguments.tasks
+    loaded = {name: tuple(load_source(name, size=size, seed=split_seed(header))) for name in arguments.data}
     with progress("tasks done by a learner", every) as advance:
         for name, shots, seed in rounds:
-            data = tuple(load_source(name, size=size, seed=split_seed(header)))
-            source = TaskSource(data, arguments.ways, shots, arguments.queries, permute=False)
+            source = TaskSource(loaded[name], arguments.ways, shots, arguments.queries, permute=False)
             measured = compare_learners(
                 learners, source, shots=shots, tasks=arguments.tasks, seed=seed, progress=advance
             )
@@ -131,10 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "split_seed": split_seed(header),
     }
     results = summarise(found, {**about, **settings, **made})
-    console = Console()
-    if not console.is_terminal:  # a file has room for every column
-        console = Console(width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
-    console.print(results_table(results))
+    print_table(results_table(results), width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
     if arguments.json is not None:
         write_results(arguments.json, results)
     if arguments.plot is not None:

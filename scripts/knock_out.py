@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from outer_loop.evaluation import InnerTraining, measure_rule
@@ -18,7 +17,7 @@ from outer_loop.statistics import mean_over_tasks, paired_difference
 from scripts.arguments import Parser, at_least, command, threads, writable
 from scripts.entry import run
 from scripts.evaluate import split_seed
-from scripts.progress import progress
+from scripts.progress import print_table, progress
 from tasks.sources import load_source
 from tasks.task import TaskSource
 from update_rules.atomic_file import atomic_write
@@ -89,10 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{100 * shares[part][source]:.1f} ({percent(*change, '+')})" for source, change in changes[part].items()
         ]
         table.add_row(_title(name, part), *cells)
-    console = Console()
-    if not console.is_terminal:  # a file has room for every column
-        console = Console(width=60 + 40 * len(sources))
-    console.print(table)
+    print_table(table, width=60 + 40 * len(sources))
     if arguments.json is not None:
         rows = [
             {

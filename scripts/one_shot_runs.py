@@ -51,16 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
-    errors: dict[str, Mean] = {
-        "pixels, nearest": one_shot_error(read_one_shot_runs(arguments.runs), nearest_neighbour())
-    }
+    whole = read_one_shot_runs(arguments.runs)
+    errors: dict[str, Mean] = {"pixels, nearest": one_shot_error(whole, nearest_neighbour())}
     for path in arguments.encoder:
-        embedding = nearest_neighbour(load_embedding(path))
-        errors[f"{path}, nearest"] = one_shot_error(read_one_shot_runs(arguments.runs), embedding)
+        errors[f"{path}, nearest"] = one_shot_error(whole, nearest_neighbour(load_embedding(path)))
     for path in arguments.rule:
         rule, header = load_rule(path), read_header(path)
         use = trained_use(header, path, arguments.steps, None)
-        runs = read_one_shot_runs(arguments.runs, use.network.side if isinstance(use.network, Conv4) else None)
+        runs = read_one_shot_runs(arguments.runs, use.network.side) if isinstance(use.network, Conv4) else whole
         errors[path] = one_shot_error(runs, partial(use.classify, rule))
     table = Table("method", "error in percent")
     for name, error in errors.items():

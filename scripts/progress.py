@@ -1,11 +1,11 @@
-"""How far a script is: a bar on a terminal, plain lines now and then elsewhere. Always on stderr."""
+"""What a script shows: how far it is, on stderr, and a table at its end, on stdout."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
@@ -15,9 +15,20 @@ Advance = Callable[[int], None]
 """Called with how much was done since the last call."""
 
 
+def print_table(table: RenderableType, width: int) -> None:
+    """Print ``table``; where there is no terminal, in a file, there is room for ``width`` columns."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=width)
+    console.print(table)
+
+
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Advance]:
-    """Show how much of ``total`` is done, as told by calls of what this yields."""
+    """Show how much of ``total`` is done, as told by calls of what this yields.
+
+    A bar on a terminal, plain lines now and then elsewhere.
+    """
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -12,7 +12,7 @@ from inner_loop.conv4 import Conv4
 from inner_loop.mlp import MLP
 from inner_loop.networks import BaseNetwork, describe_network, network_from
 from outer_loop.config import Config
-from outer_loop.objective import Objective, prototype_reading
+from outer_loop.objective import Objective, prototype_scores, score_reading
 from outer_loop.outer_estimator import Piece, TruncatedBackprop
 from outer_loop.trainer import read_weights
 from tasks.task import Episode
@@ -158,7 +158,7 @@ def test_prototypes_against_numpy() -> None:
     means = np.stack([support[y == way].mean(0) for way in range(3)])
     scores = -np.array([[np.sum((q - m) ** 2) for m in means] for q in query])
     chance = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    found = prototype_reading(*map(torch.from_numpy, (support, y, query, asked)), 3)
+    found = score_reading(prototype_scores(*map(torch.from_numpy, (support, y, query)), 3), torch.from_numpy(asked))
     assert float(found.loss) == pytest.approx(-np.log(chance[np.arange(9), asked]).mean())
     assert float(found.accuracy) == pytest.approx((scores.argmax(1) == asked).mean())
 
