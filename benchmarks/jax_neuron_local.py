@@ -155,7 +155,10 @@ def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: 
         if layer > 0:
             rate = jnp.exp(QUICK * (theta["log_rate"] + context @ theta["rate_slopes"]))
             mixing = QUICK * (theta["mixing"] + context @ theta["mixing_slopes"])
-            new[f"b{layer}"] = state[f"b{layer}"] * (1 - rate) + rate * REACH * jnp.tanh(push.mean(1)[0])
+            b = state[f"b{layer}"]
+            added_skewness = (standard[layer] ** 3).mean(0) - ((zs[layer] - b) ** 3).mean(0)
+            push = push.mean(1)[0] + QUICK * theta["straighten"] * added_skewness
+            new[f"b{layer}"] = b * (1 - rate) + rate * REACH * jnp.tanh(push)
             local = error * jax.nn.sigmoid(zs[layer]) + sent
             error = jnp.einsum("pn,cbn->cbp", state[f"v{layer}"], local)
         upper = given

@@ -24,9 +24,9 @@ ALL = slice(None)
 def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
     """The name of each part of ``rule`` with a copy that lacks it: every term of the weight change, and more.
 
-    Of ``neuron_local`` also the error channels, the lateral inputs, and that mixing and rate follow inner time; of
-    ``hebbian`` also the terms of the bias change and that the rate follows inner time. What is off is 0 at every depth
-    and time. Raises ValueError for other rules.
+    Of ``neuron_local`` also the error channels, the lateral inputs, what straightens activations, and that mixing and
+    rate follow inner time; of ``hebbian`` also the terms of the bias change and that the rate follows inner time. What
+    is off is 0 at every depth and time. Raises ValueError for other rules.
     """
     if isinstance(rule, NeuronLocal):
         parts = _of_neuron_local(rule)
@@ -50,6 +50,7 @@ def _of_neuron_local(rule: NeuronLocal) -> dict[str, Part]:
     lateral = [OWN.index("lead"), OWN.index("share")]
     for name, inputs in (("error channels", errors), ("lateral inputs", lateral)):
         parts[name] = [("neuron.example", (ALL, inputs)), ("from_inputs", (ALL, inputs))]
+    parts["straighten"] = [("straighten", ...)]
     time = CONTEXT.index("time")
     return parts | {"inner time": [("mixing_slopes", time), ("rate_slopes", time)]}
 

@@ -231,7 +231,9 @@ class NeuronLocal:
             seen = [np.concatenate([own[n], error[:, n]], axis=1) for n in neurons]
             given[layer] = np.stack([self.readouts(seen[n], unit[n]) for n in neurons], axis=1)  # [B, N, rows]
             if layer > 0:
+                skew_before = np.mean((zs[layer] - base[f"b{layer}"]) ** 3, axis=0)
                 push = np.mean(self.of(given[layer], "bias", "", 0), axis=0)
+                push += 10 * self.theta["straighten"] * (np.mean(standard[layer] ** 3, axis=0) - skew_before)
                 rate = self.rate(base, layer)
                 new[f"b{layer}"] = (1 - rate) * base[f"b{layer}"] + rate * 3 * np.tanh(push)
                 below = np.zeros((*xs[layer - 1].shape, len(self.errors)))

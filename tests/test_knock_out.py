@@ -54,7 +54,7 @@ def two_steps(rule: Rule) -> State:
     return state
 
 
-@pytest.mark.parametrize(("name", "parts"), [("neuron_local", 11 + 3), ("hebbian", 12 + 5 + 1)])
+@pytest.mark.parametrize(("name", "parts"), [("neuron_local", 11 + 4), ("hebbian", 12 + 5 + 1)])
 def test_every_part_makes_a_difference_and_leaves_the_rule_itself(name: str, parts: int) -> None:
     rule = trained(name)
     before = {key: value.clone() for key, value in rule.state_dict().items()}

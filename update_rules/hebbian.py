@@ -14,7 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from update_rules.contract import Network, Rule, State, Views
-from update_rules.local_terms import EPS, bounded_columns, spread, standardised, turn, unit_rms_columns, unit_rms_state
+from update_rules.local_terms import (
+    EPS,
+    added_skewness,
+    bounded_columns,
+    spread,
+    standardised,
+    turn,
+    unit_rms_columns,
+    unit_rms_state,
+)
 
 TERMS = {
     "hebb": "⟨v u⟩",
@@ -168,5 +177,5 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
 
 def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
     """The terms [5, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
-    skew, s = (u * u * u).mean(0), standardised(x)
-    return torch.stack([-x.mean(0), skew, -b, torch.ones_like(b), (s * s * s).mean(0) - skew])
+    skew = (u * u * u).mean(0)
+    return torch.stack([-x.mean(0), skew, -b, torch.ones_like(b), added_skewness(standardised(x), u)])

@@ -56,6 +56,11 @@ def spread(x: Tensor) -> Spread:
     return Spread(mean, deviation, centred / deviation[..., None, :], centred * whole[..., None, None])
 
 
+def added_skewness(x: Tensor, u: Tensor) -> Tensor:
+    """⟨x³⟩ − ⟨u³⟩ [..., N] of standardised activations ``x`` and pre-activations ``u`` [..., B, N]: 0 if straight."""
+    return (x * x * x).mean(-2) - (u * u * u).mean(-2)
+
+
 def rivalry(z: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor]:
     """How far each unit of ``z`` [..., B, N] leads its layer, and its share of the layer's response; both [..., B, N].
 

@@ -22,6 +22,7 @@ from update_rules.local_terms import (
     EPS,
     MIDDLE,
     Spread,
+    added_skewness,
     inner_time,
     layer_context,
     rivalry,
@@ -44,6 +45,9 @@ SHARE = 4.0
 
 REACH = 3.0
 """The largest bias: with it a relu is linear in nearly all examples."""
+
+STRAIGHTEN = 0.7
+"""How strongly biases start to be moved to where the activation adds no skewness."""
 
 POWER = -0.3
 """The inner rate starts proportional to (1 + t)^POWER, with t the inner steps done."""
@@ -105,11 +109,12 @@ class NeuronLocal(Rule):
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate) / QUICK))
         self.rate_slopes = nn.Parameter(torch.tensor([POWER * MIDDLE / QUICK, 0.0, 0.0]))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
+        self.straighten = nn.Parameter(torch.tensor(STRAIGHTEN / QUICK))
         self._start_competitive()
 
     @torch.no_grad()
     def _start_competitive(self) -> None:
-        """Let ``order_0`` start as ⟨levels_low share_up⟩, online k-means on a sphere, and all biases tend to 1."""
+        """Let ``order_0`` start as ⟨levels_low share_up⟩, online k-means on a sphere, and biases only straighten."""
         push = self.rows_below
         above = push + 1 + self.error_channels
         for row in (push, *range(self.readout_channels), *range(above, above + self.readout_channels)):
@@ -117,7 +122,6 @@ class NeuronLocal(Rule):
             self.from_inputs[row] = 0.0
         self.from_inputs[above : above + self.readout_channels, OWN.index("levels")] = 1.0
         self.from_inputs[0, OWN.index("share")] = SHARE * self.readout_channels
-        self.offset[push] = math.atanh(1 / REACH)
 
     def rate(self, context: Tensor) -> Tensor:
         """The learned inner rate [...] of a layer, for its ``context`` [..., 3]."""
@@ -162,7 +166,8 @@ class NeuronLocal(Rule):
                 new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
                 b, rate, above = state[f"b{layer}"], self.rate(context), context
-                new[f"b{layer}"] = b * (1 - rate) + rate * REACH * torch.tanh(push.mean(1))[0]
+                goal = self._bias_goal(push.mean(1)[0], spreads[layer], z - b)
+                new[f"b{layer}"] = b * (1 - rate) + rate * goal
                 local = error * torch.sigmoid(z) + sent
                 error = (local.flatten(0, 1) @ state[f"v{layer}"].mT).unflatten(0, local.shape[:2])
                 upper = given
@@ -197,11 +202,19 @@ class NeuronLocal(Rule):
                 new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
                 b, rate, above = state[f"b{layer}"], self.rate(context), context
-                new[f"b{layer}"] = b + rate[:, None] * (REACH * torch.tanh(push.mean(2))[:, 0] - b)
+                goal = self._bias_goal(push.mean(2)[:, 0], spreads[layer], z - b[:, None])
+                new[f"b{layer}"] = b + rate[:, None] * (goal - b)
                 local = seen[:, len(OWN) :] * torch.sigmoid(z)[:, None] + sent
                 error = (local.flatten(1, 2) @ state[f"v{layer}"].mT).unflatten(1, local.shape[1:3])
                 upper = given
         return new
+
+    def _bias_goal(self, push: Tensor, spread: Spread, u: Tensor) -> Tensor:
+        """Where biases [..., N] move: what neurons ask for, ``push`` [..., N], and away from skewness, within REACH.
+
+        ``u`` [..., B, N] are the pre-activations without biases. A relu is nearly straight at biases near 1, tanh at 0.
+        """
+        return REACH * torch.tanh(push + QUICK * self.straighten * added_skewness(spread.standardised, u))
 
     def _own(self, activations: Activations, spreads: list[Spread], layer: int) -> list[Tensor]:
         """What the neurons of ``layer`` see of themselves [..., B, N], in the order of OWN."""
@@ -249,6 +262,7 @@ class NeuronLocal(Rule):
         """The learned rate and the mixing weight of every term in the middle of time and depth, and their slopes."""
         numbers = {"rate": float(self.rate(torch.zeros(len(CONTEXT)).to(self.rate_slopes)))}
         numbers["sharpness"] = float(self.log_sharpness.exp())
+        numbers["straighten"] = QUICK * float(self.straighten)
         numbers |= {
             f"rate_slope/{name}": QUICK * value for name, value in zip(CONTEXT, self.rate_slopes.tolist(), strict=True)
         }
