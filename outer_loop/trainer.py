@@ -203,7 +203,7 @@ class Trainer:
         pieces = [slot.piece(reads, self.device, state.rule.consumes, weights) for slot in slots]
         theta = theta_of(state.rule)
         if state.outer_step < config.outer.first_order and "second_order" in theta:
-            theta["second_order"] = torch.zeros_like(theta["second_order"])
+            theta["second_order"] = theta["second_order"][:0]
         estimate = self.estimator.estimate(state.rule, theta, pieces)
         values = torch.cat(
             [

@@ -21,9 +21,10 @@ class Maml(LearnedStart):
 
     ``weights`` are the shapes of the start, drawn from ``seed``; ``rate`` is the inner rate. With ``learned_rates``
     there is one for each layer and each of ``steps`` inner steps, which start there; further steps use the last ones.
-    Normalisation in inner steps is by the support examples. The buffer ``second_order`` says whether the meta-gradient
-    goes through the gradients of inner steps: it is an argument like the rest of θ, and not written to files. Raises
-    ValueError for shapes that cannot be read, a rate that is not positive, or fewer steps than one.
+    Normalisation in inner steps is by the support examples. The buffer ``second_order`` says by its length, 1 or 0,
+    whether the meta-gradient goes through the gradients of inner steps (reading a value would wait for the device): it
+    is an argument like the rest of θ, and not written to files. Raises ValueError for shapes that cannot be read, a
+    rate that is not positive, or fewer steps than one.
     """
 
     name = "maml"
@@ -49,7 +50,7 @@ class Maml(LearnedStart):
         if learned_rates:
             layers = max(int(name[1:]) for name in self.start)
             self.rates = nn.Parameter(torch.full((steps, layers), float(rate)))
-        self.register_buffer("second_order", torch.tensor(True), persistent=False)
+        self.register_buffer("second_order", torch.zeros(1), persistent=False)
 
     def step(self, network: Network, state: State, views: Views) -> State:
         """One inner step on ``support_x`` [S, D] and ``support_y`` [S] in 0..ways-1."""
@@ -71,7 +72,7 @@ class Maml(LearnedStart):
             return F.cross_entropy(self.output(network.forward(weights, x)), y)
 
         # Without second derivatives no graph is made of the gradients, which saves most of the backward pass.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self.second_order)):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and len(self.second_order) > 0):
             return cast(State, grad(loss)(moved))
 
     def _rates(self, t: Tensor) -> Tensor | None:
