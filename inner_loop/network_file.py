@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from inner_loop.mlp import MLP
 from inner_loop.trained_network import TrainedNetwork
-from update_rules.tensor_file import write_tensors
+from update_rules.tensor_file import check_tensors, read_tensors, write_tensors
 
 FORMAT = "base_network"
-VERSION = 1
+VERSION = "1"
 
 
 def save_network(path: str | Path, trained: TrainedNetwork) -> None:
@@ -23,7 +22,7 @@ def save_network(path: str | Path, trained: TrainedNetwork) -> None:
     tensors |= {"inputs/offset": trained.offset, "inputs/scale": trained.scale}
     header = {
         "format": FORMAT,
-        "version": str(VERSION),
+        "version": VERSION,
         "sizes": json.dumps(trained.network.sizes),
         "activation": trained.network.activation,
     }
@@ -36,25 +35,14 @@ def load_network(path: str | Path) -> TrainedNetwork:
     Raises FileNotFoundError where there is no file, and ValueError for a file that is damaged, of another kind or of a
     newer version, or whose tensors do not fit its header. No code in the file is run.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no base network file at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{path}: no base network file, its header says format {header.get('format')!r}")
-    if header.get("version") != str(VERSION):
-        raise ValueError(f"{path}: base network version {header.get('version')}, this program reads version {VERSION}")
+    where = f"base network file {path}"
+    header, tensors = read_tensors(path, "base network file", FORMAT, VERSION)
     try:
         sizes = tuple(int(size) for size in json.loads(header["sizes"]))
         network = MLP(sizes, header["activation"])
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged header ({error})") from None
-    _check_shapes(path, network, tensors)
+        raise ValueError(f"{where}: damaged header ({error})") from None
+    check_tensors(tensors, _needed(network), where, others=True)
     return TrainedNetwork(
         network,
         {name.removeprefix("state/"): value for name, value in tensors.items() if name.startswith("state/")},
@@ -64,19 +52,13 @@ def load_network(path: str | Path) -> TrainedNetwork:
     )
 
 
-def _check_shapes(path: Path, network: MLP, tensors: dict[str, Tensor]) -> None:
-    """Raise ValueError unless what embedding reads is there, finite and of the shape that ``network`` gives it."""
-    expected: dict[str, tuple[int, ...]] = {}
+def _needed(network: MLP) -> dict[str, Tensor]:
+    """What embedding reads, as tensors on the meta device."""
+    shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(1, network.depth + 1):
         low, up = network.sizes[layer - 1 : layer + 1]
-        expected |= {f"state/w{layer}": (low, up), f"state/b{layer}": (up,)}
-        expected |= {f"statistics/mean{layer}": (up,), f"statistics/var{layer}": (up,)}
-    expected |= {f"inputs/{name}": (network.sizes[0],) for name in ("offset", "scale")}
-    for name, shape in expected.items():
-        found = tensors.get(name)
-        dtype = torch.float64 if name.startswith("inputs/") else torch.float32
-        if found is None or found.shape != shape or found.dtype != dtype:
-            what = "is missing" if found is None else f"is {found.dtype} {list(found.shape)}"
-            raise ValueError(f"{path}: {name} {what}, expected {dtype} {list(shape)}")
-        if not found.isfinite().all():
-            raise ValueError(f"{path}: {name} has values that are not finite")
+        shapes |= {f"state/w{layer}": (low, up), f"state/b{layer}": (up,)}
+        shapes |= {f"statistics/mean{layer}": (up,), f"statistics/var{layer}": (up,)}
+    needed = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    inputs = torch.empty(network.sizes[0], dtype=torch.float64, device="meta")
+    return needed | {"inputs/offset": inputs, "inputs/scale": inputs}

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from inner_loop.feature_extractor import RuleFeatures
-from outer_loop.encoder_file import FORMAT, load_encoder, read_file_header
+from outer_loop.encoder_file import FORMAT, load_encoder
 from tasks.dataset import Dataset
 from update_rules.rule_file import FORMAT as RULE_FORMAT
 from update_rules.rule_file import find_rule_file, load_rule
+from update_rules.tensor_file import file_header
 
 RULE_STEPS = 200
 """Inner steps of a rule whose features are asked for."""
@@ -22,7 +23,7 @@ def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
     if encoder == "inputs":
         return dataset.x
     path = find_rule_file(encoder)
-    kind = read_file_header(path).get("format")
+    kind = file_header(path, "encoder").get("format")
     if kind == RULE_FORMAT:
         features = RuleFeatures(load_rule(path), steps=RULE_STEPS, random_state=seed % 2**32)
         return torch.from_numpy(features.fit_transform(dataset.x.numpy()))

@@ -15,7 +15,7 @@ from inner_loop.network_file import load_network
 from outer_loop.adaptation import Adaptation
 from outer_loop.comparison import Measured, Progress, task_bytes, tasks_identity
 from outer_loop.encoder_file import FORMAT as ENCODER_FORMAT
-from outer_loop.encoder_file import load_encoder, read_file_header
+from outer_loop.encoder_file import load_encoder
 from outer_loop.evaluation import Judged, task_groups, untrained
 from outer_loop.few_shot_readout import few_shot_accuracy
 from outer_loop.paired_tasks import EPISODE, PairedTask
@@ -23,6 +23,7 @@ from tasks.task import Episode, TaskSource
 from update_rules.contract import SUPPORT, Rule
 from update_rules.learned_start import layout
 from update_rules.prototypes import ProtoNet
+from update_rules.tensor_file import file_header
 
 Embedding = Callable[[Tensor], Tensor]
 """Examples [n, D] give features [n, N], each from that example alone; never trained on an evaluation task."""
@@ -31,9 +32,9 @@ Embedding = Callable[[Tensor], Tensor]
 def load_embedding(path: str | Path) -> Embedding:
     """What the file at ``path`` embeds with: a convolutional encoder, or a base network written after its training.
 
-    Raises FileNotFoundError, OSError or ValueError as ``load_encoder`` and ``load_network`` do.
+    Raises OSError or ValueError as ``load_encoder`` and ``load_network`` do.
     """
-    if Path(path).is_file() and read_file_header(path).get("format") == ENCODER_FORMAT:
+    if file_header(path, "encoder").get("format") == ENCODER_FORMAT:
         return load_encoder(path).embed
     return load_network(path).embed
 

@@ -103,7 +103,7 @@ def test_a_terminal_gets_a_bar(
         ({"--seed": "99999999999"}, "Seed must be between"),
         ({"--stepps": "1"}, "unrecognized arguments: --stepps"),
         ({"--rule": None}, "one of the arguments --rule --network-in is required"),
-        ({"--rule": None, "--network-in": "{tmp}/data.npz"}, "not a readable safetensors file"),
+        ({"--rule": None, "--network-in": "{tmp}/data.npz"}, "damaged or not safetensors"),
         ({"--rule": None, "--network-in": "{tmp}/wide.safetensors"}, "has 5 inputs, expected 7"),
         ({"--rule": None, "--network-in": "n", "--network-out": "m"}, "expected one of them"),
     ],

@@ -125,16 +125,16 @@ def test_damaged_and_foreign_network_files_are_one_clear_line(tmp_path: Path) ->
     header = {"format": "base_network", "version": "1", "sizes": "[5, 6, 4]", "activation": "relu"}
     nan = {**tensors, "state/w1": tensors["state/w1"] * float("nan")}
     cases = {
-        "cut.safetensors": (good.read_bytes()[:-8], "not a readable safetensors file"),
-        "empty.safetensors": (b"", "not a readable safetensors file"),
-        "foreign.safetensors": ((tensors, {}), "its header says format None"),
-        "newer.safetensors": ((tensors, {**header, "version": "9"}), "version 9, this program reads version 1"),
+        "cut.safetensors": (good.read_bytes()[:-8], "damaged or not safetensors"),
+        "empty.safetensors": (b"", "damaged or not safetensors"),
+        "foreign.safetensors": ((tensors, {}), "got a file of format None, expected 'base_network'"),
+        "newer.safetensors": ((tensors, {**header, "version": "9"}), "got version '9', expected '1'"),
         "sizes.safetensors": ((tensors, {**header, "sizes": "{"}), "damaged header"),
         "no_sizes.safetensors": ((tensors, {"format": "base_network", "version": "1"}), "damaged header"),
         "activation.safetensors": ((tensors, {**header, "activation": "sin"}), "damaged header"),
         "shape.safetensors": ((tensors, {**header, "sizes": "[7, 6, 4]"}), r"state/w1 is torch.float32 \[5, 6\]"),
-        "missing.safetensors": (({"state/w1": tensors["state/w1"]}, header), "state/b1 is missing"),
-        "nan.safetensors": ((nan, header), "state/w1 has values that are not finite"),
+        "missing.safetensors": (({"state/w1": tensors["state/w1"]}, header), "tensors missing .*'state/b1'"),
+        "nan.safetensors": ((nan, header), "state/w1 has NaN or infinite numbers"),
     }
     for name, (content, message) in cases.items():
         path = tmp_path / name
@@ -146,7 +146,7 @@ def test_damaged_and_foreign_network_files_are_one_clear_line(tmp_path: Path) ->
             load_network(path)
         assert "\n" not in str(caught.value)
         assert name in str(caught.value)
-    with pytest.raises(FileNotFoundError, match="no base network file at"):
+    with pytest.raises(FileNotFoundError, match="not found"):
         load_network(tmp_path / "none.safetensors")
     with pytest.raises(OSError, match="cannot write"):
         save_network(tmp_path / "no" / "network.safetensors", load_network(good))

@@ -205,7 +205,7 @@ def test_an_evaluation_from_the_command_line(tmp_path: Path, capsys: pytest.Capt
         ("hebbian", [], "does not say which network it starts"),
         ("maml", ["--ways", "4"], "got a base network of"),
         ("maml", ["--size", "5"], "got tasks of 25 inputs, expected 64"),
-        ("maml", ["--encoder", "nothing"], "no base network file at nothing"),
+        ("maml", ["--encoder", "nothing"], "encoder nothing: not found"),
         ("maml", ["--shots", "1", "1"], "got --shots 1 more than once"),
         ("maml", ["--batch-norm", "running"], "invalid choice: 'running'"),
     ],

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from update_rules.contract import Rule
 from update_rules.registry import Option, did_you_mean, make_rule
-from update_rules.tensor_file import write_tensors
+from update_rules.tensor_file import check_finite, check_tensors, read_tensors, write_tensors
 
 FORMAT = "unsupervised-update-rule"
 VERSION = "1"
@@ -42,7 +40,7 @@ def save_rule(path: str | Path, rule: Rule, provenance: Mapping[str, str | float
     uses itself; OSError if ``path`` cannot be written.
     """
     theta = rule.state_dict()
-    _check_finite(theta, f"rule {rule.name}")
+    check_finite(theta, f"rule {rule.name}")
     taken = [key for key in provenance if key in HEADER_KEYS]
     if taken:
         raise ValueError(f"got provenance {', '.join(taken)}, expected other keys than {', '.join(HEADER_KEYS)}")
@@ -65,17 +63,7 @@ def load_rule(path_or_name: str | Path) -> Rule:
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{where}: its config {header.config} does not make a rule: {reason}") from None
-    expected = rule.state_dict()
-    if theta.keys() != expected.keys():
-        missing, extra = sorted(expected.keys() - theta.keys()), sorted(theta.keys() - expected.keys())
-        raise ValueError(f"{where}: tensors missing {missing}, unexpected {extra}, for rule {header.rule}")
-    for name, value in expected.items():
-        if theta[name].shape != value.shape or theta[name].dtype != value.dtype:
-            raise ValueError(
-                f"{where}: {name} is {theta[name].dtype} {list(theta[name].shape)}, "
-                f"expected {value.dtype} {list(value.shape)}"
-            )
-    _check_finite(theta, where)
+    check_tensors(theta, rule.state_dict(), where)
     rule.load_state_dict(theta)
     return rule
 
@@ -102,21 +90,8 @@ def find_rule_file(path_or_name: str | Path) -> Path:
 
 def _read(path: Path) -> tuple[RuleHeader, dict[str, Tensor]]:
     """Header and tensors of ``path``."""
-    where = f"rule file {path}"
-    try:
-        path.open("rb").close()  # safe_open calls every file that it cannot open missing
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            theta = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise ValueError(f"{where}: damaged or not safetensors: {error}") from None
-    except OSError as error:
-        raise type(error)(f"{where}: {error.strerror or error}") from None
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{where}: safetensors of another kind, expected format {FORMAT!r} in its metadata")
-    if metadata.get("version") != VERSION:
-        raise ValueError(f"{where}: got version {metadata.get('version')!r}, expected {VERSION!r}")
-    config = _parse_config(metadata.get("config", ""), where)
+    metadata, theta = read_tensors(path, "rule file", FORMAT, VERSION)
+    config = _parse_config(metadata.get("config", ""), f"rule file {path}")
     provenance = {key: value for key, value in metadata.items() if key not in HEADER_KEYS}
     return RuleHeader(VERSION, metadata.get("rule", ""), config, provenance), theta
 
@@ -130,10 +105,3 @@ def _parse_config(text: str, where: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{where}: got config {text[:60]!r}, expected a JSON object")
     return config
-
-
-def _check_finite(theta: Mapping[str, Tensor], where: str) -> None:
-    """Raise ValueError, naming the tensor, where ``theta`` has NaN or infinity."""
-    bad = [name for name, value in theta.items() if not torch.isfinite(value).all()]
-    if bad:
-        raise ValueError(f"{where}: {', '.join(bad)} has NaN or infinite numbers, expected finite ones")
