@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import torch
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ValueErrors, for ``entry.run`` to print in one line."""
@@ -38,6 +40,15 @@ def threads(text: str) -> int:
     if count > most:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected at most {most}, the processors here")
     return count
+
+
+def device(text: str) -> torch.device:
+    """A type for an argument: ``cpu`` or ``cuda``, where there is one."""
+    if text not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected cpu or cuda")
+    if text == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("got 'cuda', but PyTorch finds no CUDA device here; take cpu")
+    return torch.device(text)
 
 
 def different(**files: Path | None) -> None:

@@ -27,7 +27,7 @@ from outer_loop.results import TaskAccuracies, environment, summarise, task_accu
 from outer_loop.results_table import results_table
 from outer_loop.sweep_plot import sweep_curves
 from outer_loop.sweeps import SWEEPS, Variation, vary
-from scripts.arguments import Parser, at_least, command, different, threads, writable
+from scripts.arguments import Parser, at_least, command, device, different, threads, writable
 from scripts.entry import run
 from scripts.progress import print_table, progress
 from tasks.sources import load_source
@@ -71,6 +71,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seeds", type=at_least(0), nargs="+", default=[0], help="decide the tasks and the starting networks"
     )
+    parser.add_argument("--device", type=device, default="cpu", metavar="D", help="where rules run: cpu or cuda")
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
@@ -166,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     rule = header = None
     if arguments.rule is not None:
-        rule, header = load_rule(arguments.rule), read_header(arguments.rule)
+        rule, header = load_rule(arguments.rule).to(arguments.device), read_header(arguments.rule)
     inner = InnerTraining(
         tuple(arguments.hidden), arguments.outputs, arguments.activation, arguments.steps, arguments.batch
     )

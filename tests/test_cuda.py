@@ -12,7 +12,7 @@ from inner_loop.states import stack_states
 from inner_loop.unroll import unroll
 from outer_loop.checkpoint import load_checkpoint
 from scripts import benchmark, evaluate, meta_train
-from update_rules.registry import RULES, make_rule
+from update_rules.registry import make_rule
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -28,7 +28,7 @@ def theta(run_dir: Path) -> torch.Tensor:
     return torch.cat([value.flatten() for value in saved.values()])
 
 
-@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_a_run_trains_resumes_and_is_near_the_one_on_the_cpu(
     name: str, tiny_config: Callable[..., list[str]], tmp_path: Path
 ) -> None:
@@ -40,12 +40,14 @@ def test_a_run_trains_resumes_and_is_near_the_one_on_the_cpu(
     assert float((gpu - cpu).norm() / cpu.norm()) < 1e-2
     assert (tmp_path / "cuda" / "report" / "index.html").exists()
     trained = str(tmp_path / "cuda" / "rule.safetensors")
-    assert evaluate.main(["--rule", trained, "--data", "digits", "--outputs", "4", "--tasks", "2", "--steps", "3"]) == 0
+    arguments = ["--data", "digits", "--outputs", "4", "--tasks", "2", "--steps", "3"]
+    assert evaluate.main(["--rule", trained, *arguments]) == 0
+    assert evaluate.main(["--rule", trained, *arguments, "--device", "cuda"]) == 0
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("recompute", [True, False])
-@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_the_unroll_never_waits_for_the_device(name: str, recompute: bool) -> None:
     rule, network = make_rule(name, **OPTIONS[name]), MLP((6, 5, 4))
     draw = torch.Generator().manual_seed(0)

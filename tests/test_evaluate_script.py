@@ -116,6 +116,7 @@ def test_a_sweep_has_a_row_a_setting(tmp_path: Path, rule: str, sweep: str) -> N
         (["--baseline-settings", "none.yaml"], "none.yaml"),
         (["--hidden", "0"], "argument --hidden: got '0'"),
         (["--activation", "sin"], "invalid choice: 'sin'"),
+        (["--device", "tpu"], "argument --device: got 'tpu', expected cpu or cuda"),
         (["--sweep", "colour"], "invalid choice: 'colour'"),
     ],
 )
