@@ -66,7 +66,8 @@ def test_two_ranks_give_the_theta_of_one_process_and_take_up_each_others_runs(
     assert len(lines) == 55
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_worker_is_restarted_and_the_run_goes_on(rank: int, tiny_config: Arguments, tmp_path: Path) -> None:
     long = (*SETTINGS, "outer_steps=80")
     process = torchrun(tiny_config("killed", *long), restarts=2)
@@ -90,6 +91,7 @@ def test_a_mistake_is_told_once_and_not_tried_again(tiny_config: Arguments) -> N
     assert err.count("error: got outer.tasks_per_step=1 for 2 processes") == 1
 
 
+@pytest.mark.slow
 def test_a_signal_to_torchrun_saves_first(tiny_config: Arguments, tmp_path: Path) -> None:
     process = torchrun(tiny_config("stopped", *SETTINGS, "outer_steps=5000", "evaluation.every=5000"))
     metrics = tmp_path / "stopped" / "metrics.jsonl"
