@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails
+from pydantic_core import InitErrorDetails
 
 from inner_loop.activations import ACTIVATIONS
 from inner_loop.conv4 import POOLINGS
 from inner_loop.networks import KINDS
+from outer_loop.config_errors import explain_all, fields, siblings
 from outer_loop.config_values import (
     Beta,
     Count,
@@ -30,13 +31,13 @@ from outer_loop.config_values import (
     yaml_true,
 )
 from outer_loop.objective import BATCH_NORMS, OBJECTIVES
-from outer_loop.yaml_dialect import parse_yaml, yaml_lines, yaml_value
+from outer_loop.yaml_dialect import parse_yaml, yaml_lines
 from tasks.augmentations import parse_augmentation
 from tasks.labellers import LABELLERS
 from tasks.partitions import PARTITIONS
 from update_rules.atomic_file import atomic_write
 from update_rules.contract import SUPPORT, UNLABELLED
-from update_rules.registry import RULES, did_you_mean, fits, rule_class, rule_options
+from update_rules.registry import RULES, fits, rule_class, rule_options
 
 PSEUDO_LABELLERS = ("instances", *PARTITIONS)
 """Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
@@ -70,7 +71,7 @@ class RuleConfig(Section):
         problems = []
         for option, value in self.options.items():
             if option not in valid:
-                problems.append(problem(("options", option), value, _siblings(option, valid, "rule.options.")))
+                problems.append(problem(("options", option), value, siblings(option, valid, "rule.options.", Config())))
             elif not fits(value, valid[option]):
                 problems.append(problem(("options", option), value, valid[option].__name__))
         if problems:
@@ -326,7 +327,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(_explain_all(error.errors())) from None
+        raise ValueError(explain_all(error.errors(), Config())) from None
 
 
 def save_config(config: Config, path: str | Path) -> None:
@@ -340,19 +341,9 @@ def save_config(config: Config, path: str | Path) -> None:
 
 def describe_config() -> str:
     """One line for each setting: dotted key, default and meaning. For ``--help`` and the documentation."""
-    fields = list(_fields(Config()))
-    width = max(len(f"{key}={value}") for key, value, _ in fields)
-    return "\n".join(f"{f'{key}={value}':{width}}  {text}" for key, value, text in fields)
-
-
-def _fields(section: Section, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Dotted key, default as YAML, and description of every setting."""
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            yield from _fields(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", yaml_value(section.model_dump(mode="json")[name]), field.description or ""
+    every = list(fields(Config()))
+    width = max(len(f"{key}={value}") for key, value, _ in every)
+    return "\n".join(f"{f'{key}={value}':{width}}  {text}" for key, value, text in every)
 
 
 def _apply(settings: dict[Any, Any], override: str) -> None:
@@ -368,76 +359,3 @@ def _apply(settings: dict[Any, Any], override: str) -> None:
             dotted = ".".join(sections[: place + 1])
             raise ValueError(f"got override {override!r}, but {dotted} is {settings!r}, expected a section with keys")
     settings[last] = value
-
-
-def _siblings(key: str, valid: Sequence[str] | dict[str, Any], prefix: str) -> str:
-    """What an unknown ``key`` should have been: the valid keys beside it, and the nearest of all."""
-    hint = did_you_mean(prefix + key, [prefix + name for name in valid])
-    if not hint:
-        everywhere = [name for name, _, _ in _fields(Config())]
-        same = [name for name in everywhere if name.rpartition(".")[2] == key]
-        hint = f" (did you mean {same[0]}?)" if same else did_you_mean(prefix + key, everywhere)
-    return f"one of {', '.join(valid)}{hint}"
-
-
-def _section_at(loc: Sequence[int | str]) -> type[Section] | None:
-    """The section that ``loc`` leads to, or None if it leads to a value."""
-    section: type[Section] = Config
-    for name in loc:
-        field = section.model_fields.get(str(name))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
-            return None
-        section = field.annotation
-    return section
-
-
-_EXPECTED = {
-    "bool_type": "true or false",
-    "dict_type": "a mapping of names to values",
-    "expected": "{expected}",
-    "finite_number": "a finite number",
-    "float_type": "a number",
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "{ge} or more",
-    "int_type": "an integer",
-    "invalid_key": "a name",
-    "less_than": "less than {lt}",
-    "missing": "a list of two",
-    "string_pattern_mismatch": "cpu, cuda or cuda:N",
-    "string_too_short": "a text that is not empty",
-    "string_type": "a text",
-    "too_long": "a list of two",
-    "too_short": "a list that is not empty",
-    "tuple_type": "a list",
-}
-
-
-def _explain_all(errors: Sequence[ErrorDetails]) -> str:
-    """One line about all wrong keys. A list is not called too short when it is its items that are wrong."""
-    blamed = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
-    return "; ".join(
-        dict.fromkeys(_explain(e) for e in errors if not (e["type"] == "too_short" and e["loc"] in blamed))
-    )
-
-
-def _explain(error: ErrorDetails) -> str:
-    """One clause about one wrong key: its dotted name, what was given, what was expected."""
-    *parents, key = error["loc"]
-    dotted = ".".join(str(part) for part in error["loc"])
-    given = repr(error["input"])
-    given = given if len(given) <= 60 else f"{given[:57]}..."
-    kind, context = error["type"], error.get("ctx", {})
-    section = _section_at(error["loc"])
-    if kind == "extra_forbidden":
-        valid = list((_section_at(parents) or Config).model_fields)
-        expected = _siblings(str(key), valid, "".join(f"{part}." for part in parents))
-        return f"unknown config key {dotted}: got {given}, expected {expected}"
-    if kind == "missing":  # every key has a default: what is missing is an item of a pair
-        dotted = dotted.rpartition(".")[0]
-    if section is not None:
-        expected = f"a section with the keys {', '.join(section.model_fields)}"
-    elif kind in _EXPECTED:
-        expected = _EXPECTED[kind].format(**context)
-    else:
-        expected = error["msg"].removeprefix("Input should be ")
-    return f"config key {dotted}: got {given}, expected {expected}"
