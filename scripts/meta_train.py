@@ -6,7 +6,7 @@
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from outer_loop.plan import plan_run
 from outer_loop.process_group import OtherRankFailedError, Ranks, open_ranks
 from outer_loop.progress import Progress
 from outer_loop.results_table import results_table
+from outer_loop.run_lock import run_lock
 from outer_loop.run_report import networks_in_report, report_on_run, report_sources
 from outer_loop.tracking import Tracker, open_trackers
 from outer_loop.trainer import Trainer
@@ -64,6 +65,7 @@ def train(config: Config, resume: bool, ranks: Ranks) -> int:
     trainer.estimator = trainer.make_estimator(plan.recompute, compiled=config.inner.compile)
     start = trainer.state.outer_step
     with (
+        run_lock(run_dir) if ranks.first else nullcontext(),
         Progress(config.outer_steps, start, shown=ranks.first) as progress,
         Interruption(ranks) as interruption,
     ):
@@ -73,7 +75,6 @@ def train(config: Config, resume: bool, ranks: Ranks) -> int:
             progress.message(f"resuming {run_dir} after outer step {start}")
         tracker = Tracker()
         if ranks.first:
-            run_dir.mkdir(parents=True, exist_ok=True)
             save_config(config, run_dir / "config.yaml")
             tracker = open_trackers(config, trainer.state.run_id, start if resume else None, progress.message)
         with closing(tracker):

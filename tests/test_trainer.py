@@ -13,6 +13,7 @@ import torch
 from outer_loop.checkpoint import load_checkpoint, save_checkpoint
 from outer_loop.config import Config, load_config
 from outer_loop.interruption import Interruption
+from outer_loop.run_lock import run_lock
 from outer_loop.run_report import report_sources
 from outer_loop.trainer import Trainer, outer_learning_rate
 from scripts import meta_train
@@ -131,6 +132,16 @@ def test_a_second_interrupt_does_not_wait() -> None:
         assert interruption.exit_code == 130
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_two_processes_cannot_train_in_one_folder(tiny_config: Arguments, tmp_path: Path) -> None:
+    with (
+        run_lock(tmp_path / "run"),
+        pytest.raises(ValueError, match="another process trains there now") as caught,
+    ):
+        meta_train.main(tiny_config("run", "outer_steps=1"))
+    assert "\n" not in str(caught.value)
+    assert meta_train.main(tiny_config("run", "outer_steps=1")) == 0
 
 
 def test_more_outer_steps_can_be_added(tiny_config: Arguments, tmp_path: Path) -> None:
