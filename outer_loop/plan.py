@@ -35,6 +35,9 @@ SIMULATED = 64
 TRIED = 3
 """At most so many shapes are tried; what the others take is interpolated by the examples times units they hold."""
 
+SHORT = 25
+"""In runs of fewer outer steps only the largest shape is tried: trials of all would take as long as the run."""
+
 TOGETHER = 4
 """Tasks in the larger trials."""
 
@@ -154,7 +157,8 @@ class OuterStepCost:
         ordered = sorted(
             {_held(shape): shape for step in simulated for shape in step}.items(), key=lambda pair: pair[0]
         )
-        tried = [ordered[int(place)] for place in sorted(set(np.linspace(0, len(ordered) - 1, TRIED).round()))]
+        places = np.linspace(len(ordered) - 1, 0, TRIED if trials.config.outer_steps >= SHORT else 1)
+        tried = [ordered[int(place)] for place in sorted(set(places.round()))]
         self.held = [held for held, _ in tried]
         together = min(TOGETHER, max(max(step.values()) for step in simulated))
         self.more = max(1, together - 1)
