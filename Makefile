@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test lint clean
+.PHONY: setup quickstart test test-slow coverage lint clean
 
 setup: $(VENV)/installed
 
@@ -19,6 +19,14 @@ quickstart: setup
 	$(BIN)/python scripts/meta_train.py --config configs/quickstart.yaml --resume
 
 test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# What `make test` leaves out: a killed worker, a stopped torchrun, a compiled step. Some minutes.
+test-slow: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+# Half as slow again as `make test`, by the tracing.
+coverage: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: setup
