@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from update_rules.contract import Network, Rule, State, Views
 from update_rules.local_terms import (
     EPS,
-    added_skewness,
     bounded_columns,
+    skewness,
     spread,
     standardised,
     turn,
@@ -177,5 +177,5 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
 
 def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
     """The terms [5, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
-    skew = (u * u * u).mean(0)
-    return torch.stack([-x.mean(0), skew, -b, torch.ones_like(b), added_skewness(standardised(x), u)])
+    skew = skewness(u)
+    return torch.stack([-x.mean(0), skew, -b, torch.ones_like(b), skewness(standardised(x)) - skew])

@@ -56,9 +56,9 @@ def spread(x: Tensor) -> Spread:
     return Spread(mean, deviation, centred / deviation[..., None, :], centred * whole[..., None, None])
 
 
-def added_skewness(x: Tensor, u: Tensor) -> Tensor:
-    """⟨x³⟩ − ⟨u³⟩ [..., N] of standardised activations ``x`` and pre-activations ``u`` [..., B, N]: 0 if straight."""
-    return (x * x * x).mean(-2) - (u * u * u).mean(-2)
+def skewness(x: Tensor) -> Tensor:
+    """⟨x³⟩ [..., N] of standardised ``x`` [..., B, N]: a straight activation has that of its pre-activation."""
+    return (x * x * x).mean(-2)
 
 
 def rivalry(z: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor]:

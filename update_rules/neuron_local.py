@@ -22,10 +22,10 @@ from update_rules.local_terms import (
     EPS,
     MIDDLE,
     Spread,
-    added_skewness,
     inner_time,
     layer_context,
     rivalry,
+    skewness,
     spread,
     unit_rms_columns,
     unit_rms_state,
@@ -214,7 +214,8 @@ class NeuronLocal(Rule):
 
         ``u`` [..., B, N] are the pre-activations without biases. A relu is nearly straight at biases near 1, tanh at 0.
         """
-        return REACH * torch.tanh(push + QUICK * self.straighten * added_skewness(spread.standardised, u))
+        added = skewness(spread.standardised) - skewness(u)
+        return REACH * torch.tanh(push + QUICK * self.straighten * added)
 
     def _own(self, activations: Activations, spreads: list[Spread], layer: int) -> list[Tensor]:
         """What the neurons of ``layer`` see of themselves [..., B, N], in the order of OWN."""
