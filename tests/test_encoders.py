@@ -192,7 +192,7 @@ def test_files_that_are_no_whole_encoder_are_refused(tmp_path: Path) -> None:
         ({"version": "2"}, tensors, "got version '2', expected '1'"),
         ({"shape": "{}"}, tensors, "damaged header"),
         ({"shape": '{"image_shape": [8, 8], "code": 1e400, "channels": 2}'}, tensors, "damaged header"),
-        ({}, {}, "tensors missing .*, unexpected"),
+        ({}, {}, r"tensors missing \['layers.0.bias', .*\], unexpected \[\]"),
         ({}, tensors | {name: torch.zeros(9)}, r"layers.0.bias is torch.float32 \[9\], expected torch.float32 \[2\]"),
         ({}, tensors | {name: torch.full((2,), torch.nan)}, "layers.0.bias has NaN or infinite numbers"),
     ):

@@ -103,8 +103,8 @@ NAN = torch.tensor(torch.nan)
 @pytest.mark.parametrize(
     ("metadata", "tensors", "part"),
     [
-        ({"format": "pt"}, {}, "got a file of format"),
-        ({"format": None}, {}, "got a file of format"),
+        ({"format": "pt"}, {}, "got a file of format 'pt', expected 'unsupervised-update-rule'"),
+        ({"format": None}, {}, "got a file of format None, expected 'unsupervised-update-rule'"),
         ({"version": "2"}, {}, "got version '2', expected '1'"),
         ({"version": None}, {}, "got version None, expected '1'"),
         ({"rule": "neuron_locl"}, {}, "did you mean neuron_local?"),

@@ -60,7 +60,7 @@ def check_tensors(
                 f"{where}: {name} is {found[name].dtype} {list(found[name].shape)}, "
                 f"expected {value.dtype} {list(value.shape)}"
             )
-    check_finite(found, where)
+    check_finite({name: found[name] for name in expected}, where)
 
 
 def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
