@@ -53,7 +53,13 @@ RULES = {
 
 @pytest.mark.parametrize(
     ("rule", "labeller"),
-    [*(("neuron_local", labeller) for labeller in LABELLERS), ("maml", "instances"), ("protonet", "clusters")],
+    [
+        (rule, labeller)
+        if rule == "neuron_local" or (rule, labeller) in (("maml", "instances"), ("protonet", "clusters"))
+        else pytest.param(rule, labeller, marks=pytest.mark.slow)
+        for rule in RULES
+        for labeller in LABELLERS
+    ],
 )
 def test_hidden_labels_change_nothing(
     labeller: str, rule: str, tiny_config: Arguments, tmp_path: Path, images: tuple[str, str]
