@@ -1,9 +1,6 @@
 import gzip
-import hashlib
-import json
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -323,152 +320,6 @@ def test_bad_folders(tmp_path):
         load_source(f"folder:{tmp_path}")
 
 
-# -- csv --------------------------------------------------------------------------------------------------------------
-
-
-def write_csv(path, text):
-    path.write_text(text, encoding="utf-8")
-    return f"csv:{path}"
-
-
-def test_csv(tmp_path):
-    source = write_csv(tmp_path / "t.csv", "\ufeffclass,a,b\n10,1.5,-2\n2,0,1e3\n\n10,3,4\n")
-    (data,) = load_source(source)
-    assert data.x.tolist() == [[1.5, -2], [0, 1000], [3, 4]]
-    assert data.class_names == ("2", "10")
-    assert data.y.tolist() == [1, 0, 1]
-    assert load_inputs(source)[0].tolist() == data.x.tolist()
-
-
-def test_csv_class_in_the_last_column(tmp_path):
-    (data,) = load_source(write_csv(tmp_path / "t.csv", "a,b,kind\n1,2,dog\n3,4,cat\n"))
-    assert data.class_names == ("cat", "dog")
-    assert data.x.tolist() == [[1, 2], [3, 4]]
-
-
-def test_csv_without_labels(tmp_path):
-    source = write_csv(tmp_path / "t.csv", "a,b,c\n1,2,0.5\n3,4,7\n")
-    inputs, shape = load_inputs(source)
-    assert inputs.tolist() == [[1, 2, 0.5], [3, 4, 7]]
-    assert shape is None
-    assert load_source(source)[0].inputs == 2
-    text = write_csv(tmp_path / "u.csv", "a,b,kind\n1,2,dog\n")
-    assert load_inputs(text)[0].tolist() == [[1, 2]]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "empty, expected a header"),
-        ("a,b\n", "no rows"),
-        ("a,b,y\n1,2,0\n1,2\n", "line 3 has 2 values, expected 3 as in the header"),
-        ("a,b,y\n1,2,0\n1,x,0\n", "line 3, column 'b' is 'x', expected a number"),
-        ("a,b,y\n1,,0\n", "column 'b' is '', expected a number"),
-        ("a,b,y\n1,nan,0\n1,1e999,0\n1,1e300,0\n", r"csv:t\.csv: 3 of 6 input values are NaN or infinite"),
-        ("label,b,Target\n1,2,0\n", "columns label, Target, expected one of classes only"),
-        ("y\n1\n", "only the class column 'y'"),
-        ("a,y\n1,\x00\xff\n" * 2, "column 'a' is 'a'"),
-    ],
-)
-def test_bad_csv(tmp_path, text, message):
-    with pytest.raises(ValueError, match=message):
-        load_source(write_csv(tmp_path / "t.csv", text))
-
-
-def test_csv_that_is_no_text(tmp_path):
-    (tmp_path / "t.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
-    with pytest.raises(ValueError, match=r"t\.csv: not a text file of comma-separated values"):
-        load_source(f"csv:{tmp_path / 't.csv'}")
-
-
-# -- openml -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def openml_cache(tmp_path, monkeypatch):
-    """scikit-learn's download folder with one data set in it; returns a function that fills it."""
-    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there: no network
-
-    def fill(rows, columns, target="class", data_type="numeric"):
-        features = [{"index": str(i), "name": f"p{i}", "data_type": data_type} for i in range(columns)]
-        features.append({"index": str(columns), "name": "class", "data_type": "nominal", "nominal_value": ["u", "v"]})
-        for feature in features:
-            is_target = feature["name"] == target
-            feature.update(
-                is_target=str(is_target).lower(),
-                is_ignore="false",
-                is_row_identifier="false",
-                number_of_missing_values="0",
-            )
-        attributes = "".join(f"@ATTRIBUTE p{i} NUMERIC\n" for i in range(columns)) + "@ATTRIBUTE class {u,v}\n"
-        arff = f"@RELATION toy\n{attributes}@DATA\n" + "\n".join(rows) + "\n"
-        found = {"did": 7, "name": "toy", "version": 1, "status": "active", "format": "ARFF"}
-        url = "https://www.openml.org/data/v1/download/77/toy.arff"
-        description = {"id": "7", "name": "toy", "version": "1", "format": "ARFF", "file_id": "77", "status": "active"}
-        description |= {
-            "md5_checksum": hashlib.md5(arff.encode()).hexdigest(),
-            "url": url,
-            "default_target_attribute": target,
-            "description": "",
-        }
-        answers = {
-            "api/v1/json/data/list/data_name/toy/limit/2/status/active/": {"data": {"dataset": [found]}},
-            "api/v1/json/data/7": {"data_set_description": description},
-            "api/v1/json/data/features/7": {"data_features": {"feature": features}},
-            "api/v1/json/data/qualities/7": {"data_qualities": {"quality": []}},
-        }
-        contents = {path: json.dumps(answer) for path, answer in answers.items()}
-        contents["data/v1/download/77/toy.arff"] = arff
-        for path, content in contents.items():
-            file = tmp_path / "openml" / "openml.org" / f"{path}.gz"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(gzip.compress(content.encode()))
-
-    return fill
-
-
-def test_openml_rows(openml_cache):
-    openml_cache(["1.5,2,u", "-3,4,v", "5,600,u"], 2)
-    for name in ("toy", "7"):
-        (data,) = load_source(f"openml:{name}")
-        assert data.name == f"openml:{name}"
-        assert data.x.tolist() == [[1.5, 2], [-3, 4], [5, 600]]
-        assert data.class_names == ("u", "v")
-        assert data.y.tolist() == [0, 1, 0]
-
-
-def test_openml_categories(openml_cache):
-    openml_cache(["1,v", "2,u", "3,v"], 1, target="p0")
-    (data,) = load_source("openml:toy")
-    assert data.x.flatten().tolist() == [1, 0, 1]
-    assert data.class_names == ("1", "2", "3")
-
-
-def test_openml_images(openml_cache):
-    openml_cache([",".join(["0"] * 48 + ["255", "u"]), ",".join(["51"] * 49 + ["v"])], 49)
-    (data,) = load_source("openml:toy")
-    assert data.image_shape == (7, 7)
-    torch.testing.assert_close(data.x[1], torch.full((49,), 0.2))
-
-
-def test_openml_that_cannot_be_used(openml_cache):
-    openml_cache(["a,u", "b,v"], 1, data_type="string")
-    with pytest.raises(ValueError, match="openml:toy: column 'p0' holds text, expected numbers"):
-        load_source("openml:toy")
-    openml_cache(["1,u", "?,v"], 1)
-    with pytest.raises(ValueError, match="openml:toy: 1 of 2 input values are NaN"):
-        load_source("openml:toy")
-    openml_cache(["1,u", "2,v"], 1, target="")
-    with pytest.raises(ValueError, match="openml:toy: has no class column, or several"):
-        load_source("openml:toy")
-
-
-def test_openml_without_network(openml_cache):
-    with pytest.raises(OSError, match=r"openml:absent: could not be fetched from openml\.org, is there a network"):
-        load_source("openml:absent")
-
-
 # -- what users get wrong ---------------------------------------------------------------------------------------------
 
 ROWS = np.zeros((4, 2), np.float32)
@@ -581,16 +432,3 @@ def test_bad_splits(tmp_path):
 def test_sizes_below_one():
     with pytest.raises(ValueError, match="image size -1, expected 1 or more"):
         load_source("digits", size=-1)
-
-
-def test_a_csv_without_a_header_is_refused_and_not_shortened(tmp_path: Path) -> None:
-    path = tmp_path / "bare.csv"
-    path.write_text("1,2,0\n3,4,1\n5,6,0\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="the first line is all numbers, expected a header"):
-        load_source(f"csv:{path}")
-
-
-def test_class_names_may_be_numbers_of_any_size(tmp_path: Path) -> None:
-    path = tmp_path / "ids.csv"
-    path.write_text("a,b,label\n1,2,100000000000000000000\n3,4,7\n5,6,7\n", encoding="utf-8")
-    assert load_source(f"csv:{path}")[0].classes == 2
