@@ -187,6 +187,13 @@ class OuterConfig(Section):
 
     tasks_per_step: Count = Field(default=8, description="tasks in an outer step")
     team: Count = Field(default=1, description="neighbouring tasks that share a shape and run as one batch")
+    turns: Count = Field(
+        default=1,
+        description="sets of tasks_per_step tasks in flight, advanced in turn: more kinds of task behind θ at no cost",
+    )
+    average: Beta = Field(
+        default=0.0, description="decay at each outer step of the moving average of θ that is kept; 0: θ itself"
+    )
     learning_rate: Rate = Field(default=1e-3, description="Adam's rate after the warm-up")
     warmup: Annotated[int, Field(ge=0)] = Field(default=20, description="outer steps over which the rate rises from 0")
     final_learning_rate: NotNegative = Field(

@@ -229,11 +229,12 @@ def _simulate(trainer: Trainer) -> list[Counter[Shape]]:
     """The shapes of the tasks in some outer steps, with how many tasks have each."""
     config, trajectories = trainer.config, trainer.trajectories
     generator = torch.Generator().manual_seed(config.seed)
+    tasks = len(trainer.state.slots[0])
     simulated = []
     for _ in range(min(SIMULATED, config.outer_steps)):
         shapes: Counter[Shape] = Counter()
-        for start in range(0, len(trainer.state.slots), trajectories.team):
-            shapes[trajectories.draw_shape(generator)] += min(trajectories.team, len(trainer.state.slots) - start)
+        for start in range(0, tasks, trajectories.team):
+            shapes[trajectories.draw_shape(generator)] += min(trajectories.team, tasks - start)
         simulated.append(shapes)
     return simulated
 

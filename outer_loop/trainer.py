@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inner_loop.networks import BaseNetwork, describe_network
 from inner_loop.unroll import theta_of
@@ -62,6 +63,11 @@ def read_weights(config: Config, outer_step: int, reads: int) -> tuple[float, ..
         return None
     others = max(0.0, 1 - outer_step / config.outer.anneal_reads) / reads
     return (*[others] * (reads - 1), 1 - others * (reads - 1))
+
+
+def averaged(rule: Rule, decay: float) -> AveragedModel | None:
+    """The moving average of the rule's θ, which forgets a share 1 - ``decay`` at each outer step; None for 0."""
+    return AveragedModel(rule, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
 
 
 def new_run_id() -> str:
@@ -132,9 +138,11 @@ class Trainer:
             slots=[],
             generator=torch.Generator().manual_seed(config.seed),
             run_id=new_run_id(),
+            average=averaged(rule, config.outer.average),
         )
         if checkpoint is None:
-            self.state.slots = self.trajectories.start(rule, tasks, config.seed, ranks.own(range(tasks)))
+            own = ranks.own(range(tasks))
+            self.state.slots = self.trajectories.start(rule, tasks, config.seed, own, config.outer.turns)
         else:
             try:
                 check_same_experiment(checkpoint, config, self.source.fingerprint)
@@ -191,11 +199,12 @@ class Trainer:
     def _outer_step(self) -> dict[str, float]:
         """One update of θ. Nothing of the run's state changes when it raises DivergedError."""
         config, state = self.config, self.state
-        streams = [state.generator, *(s for slot in state.slots for s in (slot.generator, slot.team))]
+        turn = state.outer_step % config.outer.turns
+        streams = [state.generator, *(s for slot in state.slots[turn] for s in (slot.generator, slot.team))]
         before = [stream.get_state() for stream in streams]
         slots = [
             self.trajectories.restart(state.rule, slot, state.outer_step) if slot.finished else slot
-            for slot in state.slots
+            for slot in state.slots[turn]
         ]
         steps = self.trajectories.schedule.draw_piece(state.generator)
         reads = sorted({*range(config.inner.read_every, steps + 1, config.inner.read_every), steps})
@@ -223,7 +232,9 @@ class Trainer:
                 "or copy an earlier step file over last.pt first"
             )
         norm, rate = self._descend(values[2:], list(estimate.update))
-        state.slots = [self._carry(slot, carried, steps) for slot, carried in zip(slots, estimate.states, strict=True)]
+        state.slots[turn] = [
+            self._carry(slot, carried, steps) for slot, carried in zip(slots, estimate.states, strict=True)
+        ]
         state.outer_step += 1
         clipped = norm > config.outer.clip
         state.clipped_total += clipped
@@ -257,6 +268,8 @@ class Trainer:
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         state.optimiser.step()
+        if state.average is not None:
+            state.average.update_parameters(state.rule)
         return norm, rate
 
     def _evaluated(self, outer_step: int) -> bool:
@@ -276,7 +289,7 @@ class Trainer:
             payload = self._payload()
             if checkpoints is not None:
                 path = self.run_dir / "rule.safetensors"
-                save_rule(path, state.rule, self._rule_header())
+                save_rule(path, state.judged, self._rule_header())
                 checkpoints.save_best(payload)
                 tracker.log_artifact(path, "rule")
         return metrics | {"best_heldout_accuracy": state.best_accuracy}
@@ -288,13 +301,13 @@ class Trainer:
         last = []
         for name, source in self.evaluation_sources.items():
             by_step = evaluate_rule(
-                state.rule, source, inner, read_every=settings.read_every, tasks=settings.tasks, seed=EVALUATION_SEED
+                state.judged, source, inner, read_every=settings.read_every, tasks=settings.tasks, seed=EVALUATION_SEED
             )
             metrics |= {f"{name}/accuracy@{step}": accuracy for step, accuracy in by_step.items()}
             if name.startswith("heldout/"):
                 last.append(by_step[inner.steps])
         shown = PairedTask(next(iter(self.evaluation_sources.values())), EVALUATION_SEED, 0)
-        fields = receptive_fields(state.rule, shown, inner) if isinstance(inner, InnerTraining) else None
+        fields = receptive_fields(state.judged, shown, inner) if isinstance(inner, InnerTraining) else None
         if fields is not None:
             tracker.log_images(state.outer_step, "receptive_fields", [montage(field) for field in fields])
         return metrics, sum(last) / len(last)

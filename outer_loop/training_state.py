@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from outer_loop.process_group import Ranks
 from outer_loop.trajectories import Slot, Trajectories
@@ -17,23 +19,31 @@ class TrainingState:
 
     rule: Rule
     optimiser: torch.optim.Adam
-    slots: list[Slot]
-    """This rank's share of the tasks in flight. Everything else is the same on every rank."""
+    slots: list[list[Slot]]
+    """This rank's share of the tasks in flight, by turn. Everything else is the same on every rank."""
     generator: torch.Generator
     """Draws the length of each piece of unroll; tasks have generators of their own."""
     run_id: str
     """The tracking run that a resumed process continues."""
+    average: AveragedModel | None = None
+    """The rule with a moving average of θ, where there is one."""
     outer_step: int = 0
     best_accuracy: float = -math.inf
     dropped_total: int = 0
     clipped_total: int = 0
 
+    @property
+    def judged(self) -> Rule:
+        """The rule that is evaluated and saved: that with the average of θ, where there is one."""
+        return self.rule if self.average is None else cast(Rule, self.average.module)
+
     def state_dict(self, ranks: Ranks) -> dict[str, Any]:
         """The whole state as tensors, numbers and strings in dicts and lists: on every rank, the slots of all ranks."""
         return {
-            "theta": {name: value.detach().clone() for name, value in self.rule.state_dict().items()},
+            "theta": _theta(self.rule),
+            "average": None if self.average is None else _theta(self.average),
             "optimiser": self.optimiser.state_dict(),
-            "slots": ranks.gather([slot.state_dict() for slot in self.slots]),
+            "slots": [ranks.gather([slot.state_dict() for slot in turn]) for turn in self.slots],
             "generator": self.generator.get_state(),
             "run_id": self.run_id,
             "outer_step": self.outer_step,
@@ -49,13 +59,20 @@ class TrainingState:
         """
         try:
             self.rule.load_state_dict(saved["theta"])
+            if self.average is not None:
+                self.average.load_state_dict(saved["average"])
         except RuntimeError as error:
             raise ValueError(f"the checkpoint holds another rule: {error}") from None
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.slots = [trajectories.restore(slot) for slot in ranks.own(saved["slots"])]
+        self.slots = [[trajectories.restore(slot) for slot in ranks.own(turn)] for turn in saved["slots"]]
         self.generator.set_state(saved["generator"])
         self.run_id = saved["run_id"]
         self.outer_step = saved["outer_step"]
         self.best_accuracy = saved["best_accuracy"]
         self.dropped_total = saved["dropped_total"]
         self.clipped_total = saved["clipped_total"]
+
+
+def _theta(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of all tensors of ``module``."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}

@@ -155,17 +155,22 @@ class Trajectories:
     team: int
     device: torch.device
 
-    def start(self, rule: Rule, slots: int, seed: int, which: Sequence[int]) -> list[Slot]:
-        """Of ``slots`` fresh slots with staggered lengths ``which``; slot i depends on ``seed`` and i only."""
+    def start(self, rule: Rule, slots: int, seed: int, which: Sequence[int], turns: int = 1) -> list[list[Slot]]:
+        """For each of ``turns``, of its ``slots`` fresh slots with staggered lengths ``which``.
+
+        A slot depends on ``seed``, its turn and its index only.
+        """
         seeds = torch.Generator().manual_seed(seed)
-        drawn = torch.randint(2**62, (2, slots), generator=seeds).tolist()
+        drawn = torch.randint(2**62, (turns, 2, slots), generator=seeds).tolist()
         teams = -(-slots // self.team)
-        started = []
-        for index in which:
-            place = index // self.team
-            own, team = (torch.Generator().manual_seed(s) for s in (drawn[0][index], drawn[1][place]))
-            length = self.schedule.draw_first(place, teams, team)
-            started.append(self._draw(rule, own, team, self.draw_shape(team), length))
+        started: list[list[Slot]] = []
+        for turn, (own_seeds, team_seeds) in enumerate(drawn):
+            started.append([])
+            for index in which:
+                place = index // self.team
+                own, team = (torch.Generator().manual_seed(s) for s in (own_seeds[index], team_seeds[place]))
+                length = self.schedule.draw_first(place * turns + turn, teams * turns, team)
+                started[turn].append(self._draw(rule, own, team, self.draw_shape(team), length))
         return started
 
     def restart(self, rule: Rule, slot: Slot, outer_step: int) -> Slot:

@@ -43,7 +43,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 def theta(run_dir: Path) -> torch.Tensor:
     saved = load_checkpoint(run_dir / "checkpoints" / "last.pt")["state"]
-    assert len(saved["slots"]) == 5
+    assert len(saved["slots"][0]) == 5
     return torch.cat([value.flatten() for value in saved["theta"].values()])
 
 

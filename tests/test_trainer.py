@@ -166,6 +166,46 @@ def test_a_run_can_go_on_with_a_lower_rate(tiny_config: Arguments, tmp_path: Pat
     assert len(lines(tmp_path / "run")) == 7
 
 
+def test_turns_and_averages_resume_exactly(tiny_config: Arguments, tmp_path: Path) -> None:
+    settings = ("outer.turns=3", "outer.average=0.9", "outer.final_learning_rate=1e-3")  # a rate that never falls
+    assert meta_train.main(tiny_config("parts", *settings, "outer_steps=2", "evaluation.every=6")) == 0
+    assert meta_train.main([*tiny_config("parts", *settings, "evaluation.every=6"), "--resume"]) == 0
+    assert meta_train.main(tiny_config("whole", *settings, "evaluation.every=6")) == 0
+    assert lines(tmp_path / "parts")[2:5] == lines(tmp_path / "whole")[2:5]
+    first, second = (load_checkpoint(tmp_path / run / "checkpoints" / "last.pt")["state"] for run in ("parts", "whole"))
+    for name, value in first["average"].items():
+        assert torch.equal(value, second["average"][name]), name
+
+
+def test_turns_take_their_own_tasks_in_turn(tiny_config: Arguments) -> None:
+    path, *overrides = tiny_config("run", "outer.turns=3", "inner.length=[50,60]")[1:]
+    run = Trainer(load_config(path, overrides))
+    tasks = {id(slot.task) for turn in run.state.slots for slot in turn}
+    assert len(tasks) == 12
+    for step in range(6):
+        before = [[slot.position for slot in turn] for turn in run.state.slots]
+        run._outer_step()
+        moved = [turn for turn in range(3) if [slot.position for slot in run.state.slots[turn]] != before[turn]]
+        assert moved == [step % 3]
+
+
+def test_the_kept_rule_is_the_moving_average_of_theta(tiny_config: Arguments, tmp_path: Path) -> None:
+    """By its definition, from the θ of every outer step; it begins at that of the first."""
+    settings = ("outer_steps=3", "outer.average=0.75")
+    assert meta_train.main(tiny_config("whole", *settings)) == 0
+    path, *overrides = tiny_config("steps", *settings)[1:]
+    expected: dict[str, torch.Tensor] = {}
+    run = Trainer(load_config(path, overrides))
+    for _ in range(3):
+        run._outer_step()
+        now = {name: value.detach().clone() for name, value in run.state.rule.state_dict().items()}
+        expected = {name: 0.75 * expected[name] + 0.25 * now[name] for name in now} if expected else now
+    kept = load_rule(tmp_path / "whole" / "rule.safetensors").state_dict()
+    for name, value in expected.items():
+        torch.testing.assert_close(kept[name], value)
+    assert not torch.equal(kept["mixing"], now["mixing"])
+
+
 def test_a_run_can_start_from_a_rule_file(tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("run")) == 0
     path, *overrides = tiny_config("next", f"rule.start={tmp_path}/run/rule.safetensors")[1:]
@@ -183,7 +223,7 @@ def test_a_checkpoint_without_its_parts_is_one_line(tiny_config: Arguments, tmp_
     assert meta_train.main(tiny_config("run")) == 0
     path = tmp_path / "run" / "checkpoints" / "last.pt"
     saved = load_checkpoint(path)
-    for broken in ({}, {**saved, "state": 3}, {**saved, "state": {**saved["state"], "slots": [{}]}}):
+    for broken in ({}, {**saved, "state": 3}, {**saved, "state": {**saved["state"], "slots": [[{}]]}}):
         save_checkpoint(path, broken)
         with pytest.raises(ValueError, match="holds no whole run state"):
             meta_train.main([*tiny_config("run"), "--resume"])
@@ -201,7 +241,7 @@ def poisoned(run_dir: Path, slots: int) -> None:
     """Puts a NaN into the state of some tasks in flight of a checkpoint."""
     path = run_dir / "checkpoints" / "last.pt"
     saved = load_checkpoint(path)
-    for slot in saved["state"]["slots"][:slots]:
+    for slot in saved["state"]["slots"][0][:slots]:
         slot["state"]["w1"][0, 0] = torch.nan
         slot["length"] = 10**6
     save_checkpoint(path, saved)

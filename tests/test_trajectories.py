@@ -67,7 +67,7 @@ def lived(at: Trajectories, slots: list[Slot], pieces: int, lose: tuple[int, ...
 @pytest.mark.parametrize("lose", [(), (1,), (0, 2, 5)])
 def test_a_team_keeps_one_shape_and_restarts_together_whatever_is_lost(lose: tuple[int, ...]) -> None:
     at = trajectories()
-    slots = at.start(RULE, SLOTS, seed=1, which=range(SLOTS))
+    (slots,) = at.start(RULE, SLOTS, seed=1, which=range(SLOTS))
     seen = set()
     for _ in range(40):
         slots = lived(at, slots, 2, lose)
@@ -85,8 +85,8 @@ def test_a_team_keeps_one_shape_and_restarts_together_whatever_is_lost(lose: tup
 
 def test_a_slot_depends_on_the_seed_and_its_place_alone() -> None:
     at = trajectories()
-    every = at.start(RULE, SLOTS, seed=1, which=range(SLOTS))
-    share = at.start(RULE, SLOTS, seed=1, which=range(4, SLOTS))
+    (every,) = at.start(RULE, SLOTS, seed=1, which=range(SLOTS))
+    (share,) = at.start(RULE, SLOTS, seed=1, which=range(4, SLOTS))
     for one, other in zip(lived(at, every, 9)[4:], lived(at, share, 9), strict=True):
         assert torch.equal(one.state["w1"], other.state["w1"])
         assert (one.position, one.length, one.shape) == (other.position, other.length, other.shape)
@@ -94,7 +94,7 @@ def test_a_slot_depends_on_the_seed_and_its_place_alone() -> None:
 
 def test_a_restored_slot_lives_on_as_if_nothing_had_been() -> None:
     at = trajectories()
-    slots = lived(at, at.start(RULE, SLOTS, seed=2, which=range(SLOTS)), 5)
+    slots = lived(at, at.start(RULE, SLOTS, seed=2, which=range(SLOTS))[0], 5)
     again = [at.restore(slot.state_dict()) for slot in slots]
     for one, other in zip(lived(at, slots, 12), lived(at, again, 12), strict=True):
         assert torch.equal(one.state["w1"], other.state["w1"])
