@@ -1,8 +1,7 @@
 """The settings of a meta-training run: a YAML file and ``key=value`` overrides, checked before anything starts."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
@@ -10,7 +9,7 @@ from pydantic_core import InitErrorDetails
 from inner_loop.activations import ACTIVATIONS
 from inner_loop.conv4 import POOLINGS
 from inner_loop.networks import KINDS
-from outer_loop.config_errors import explain_all, fields, siblings
+from outer_loop.config_errors import siblings
 from outer_loop.config_values import (
     Beta,
     Count,
@@ -31,11 +30,9 @@ from outer_loop.config_values import (
     yaml_true,
 )
 from outer_loop.objective import BATCH_NORMS, OBJECTIVES
-from outer_loop.yaml_dialect import parse_yaml, yaml_lines
 from tasks.augmentations import parse_augmentation
 from tasks.labellers import LABELLERS
 from tasks.partitions import PARTITIONS
-from update_rules.atomic_file import atomic_write
 from update_rules.contract import SUPPORT, UNLABELLED
 from update_rules.registry import RULES, fits, rule_class, rule_options
 
@@ -308,61 +305,3 @@ class Config(Section):
             yield problem(
                 ("inner", "compile"), True, f"false for rule {name}, whose gradients are differentiated again"
             )
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The checked settings in the YAML file ``path``, changed by ``overrides`` such as ``outer.learning_rate=3e-4``.
-
-    Keys that are not given keep their defaults. Raises FileNotFoundError or OSError if the file cannot be read, and
-    ValueError, in one line that names every wrong key, what was given and what was expected.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"config file {path}: not found, expected a YAML file") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"config file {path}: not UTF-8 text, expected a YAML file") from None
-    except OSError as error:
-        raise type(error)(f"config file {path}: {error.strerror}") from None
-    settings = parse_yaml(text, f"config file {path}")
-    if not isinstance(settings, dict):
-        given = "nothing" if settings is None else type(settings).__name__
-        raise ValueError(f"config file {path}: got {given}, expected lines of `key: value`")
-    for override in overrides:
-        _apply(settings, override)
-    try:
-        return Config.model_validate(settings)
-    except ValidationError as error:
-        raise ValueError(explain_all(error.errors(), Config())) from None
-
-
-def save_config(config: Config, path: str | Path) -> None:
-    """Write every setting to the YAML file ``path``, from which ``load_config`` gives an equal Config.
-
-    Raises OSError if it cannot be written.
-    """
-    with atomic_write(path) as file:
-        file.write(yaml_lines(config.model_dump(mode="json")).encode())
-
-
-def describe_config() -> str:
-    """One line for each setting: dotted key, default and meaning. For ``--help`` and the documentation."""
-    every = list(fields(Config()))
-    width = max(len(f"{key}={value}") for key, value, _ in every)
-    return "\n".join(f"{f'{key}={value}':{width}}  {text}" for key, value, text in every)
-
-
-def _apply(settings: dict[Any, Any], override: str) -> None:
-    """Put the value of ``dotted.key=value`` into ``settings``. Raises ValueError if it is not of that form."""
-    key, equals, text = override.partition("=")
-    *sections, last = key.strip().split(".")
-    if not equals or not last or "" in sections:
-        raise ValueError(f"got override {override!r}, expected key=value such as outer.learning_rate=3e-4")
-    value = parse_yaml(text, f"override {override!r}")
-    for place, section in enumerate(sections):
-        settings = settings.setdefault(section, {})
-        if not isinstance(settings, dict):
-            dotted = ".".join(sections[: place + 1])
-            raise ValueError(f"got override {override!r}, but {dotted} is {settings!r}, expected a section with keys")
-    settings[last] = value

@@ -202,14 +202,14 @@ def plan_run(trainer: Trainer) -> Plan:
             break
 
     together = min(TASKS_AT_ONCE, max(settings.tasks, report.tasks))
-    source = next(iter(trainer.evaluation_sources.values()))
-    evaluation = trials.evaluation(source, trainer.inner_training(), together)
+    source = next(iter(trainer.held_out.sources.values()))
+    evaluation = trials.evaluation(source, trainer.held_out.inner_training(), together)
     once = evaluation.of(settings.steps, len(read_points(settings.steps, settings.read_every)))[0]
     in_report = evaluation.of(report.steps, READS + 1)[0] + evaluation.readout[0]  # of raw inputs or of components
     plan = Plan(
         outer_step_s=cost.mean_seconds(float(np.mean(lengths)), float(np.mean(readouts))),
         outer_steps=config.outer_steps - trainer.state.outer_step,
-        evaluations_s=trainer.evaluations_left() * len(trainer.evaluation_sources) * settings.tasks / together * once,
+        evaluations_s=trainer.evaluations_left() * len(trainer.held_out.sources) * settings.tasks / together * once,
         report_s=2 * len(report.sources) * report.tasks / together * in_report,
         peak_bytes=max(peak, held + evaluation.of(1, 1)[1]),
         available_bytes=available,

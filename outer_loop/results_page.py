@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from outer_loop.markdown import table
 from outer_loop.methods import MEANING
 from outer_loop.plots import receptive_field_pair, save_png
 from outer_loop.receptive_fields import Fields
 from outer_loop.results import hardware, short_commit
+from outer_loop.results_studies import ablations, compute
 from outer_loop.results_table import percent
 from outer_loop.statistics import Mean
 from outer_loop.stored_results import Place, StoredResults
@@ -56,7 +56,8 @@ def write_page(
         _fields(fields, folder),
         _losses(stored),
         _equations(equations),
-        _ablations(stored),
+        ablations(stored.ablations),
+        compute(stored.trainings, folder),
         _made(stored),
     ]
     text = f"# Results\n\nWritten by `{command}` from the files in the last table; do not edit.\n\n"
@@ -202,43 +203,6 @@ def _equations(equations: Mapping[str, Hebbian]) -> str:
     return "\n\n".join([head, *parts]) if parts else ""
 
 
-def _ablations(stored: StoredResults) -> str:
-    if not stored.ablations:
-        return ""
-    sources = list(dict.fromkeys(source for one in stored.ablations for source in one["accuracy"]))
-    rows = [
-        [one["name"], " ".join(one["overrides"]), *(_share_and_change(one, s) for s in sources)]
-        for one in stored.ablations
-    ]
-    commands = dict.fromkeys(_command(one) for one in stored.ablations)
-    return (
-        "## What matters\n\nOne thing changed at a time: in the training of a rule, where a setting is named, else a "
-        "part of a trained rule switched off (in brackets the change on the same tasks, with its 95 % interval).\n\n"
-        + table(["run", "setting", *sources], rows)
-        + "\n\n"
-        + "\n".join(f"- {command}" for command in commands)
-    )
-
-
-def _command(ablation: Mapping[str, Any]) -> str:
-    """The command behind ``ablation``, and what it ran on where that was stored."""
-    made = ablation.get("made")
-    text = f"`{ablation['command']}`"
-    if not made:
-        return text
-    drawn = f"{made['tasks']} tasks a source, seed {made['seed']}"
-    return f"{text}: {drawn}, commit {short_commit(made)}, {hardware(made)}"
-
-
-def _share_and_change(ablation: Mapping[str, Any], source: str) -> str:
-    """The accuracy on ``source``, and by how much it differs where that was measured task by task."""
-    share = _share(ablation["accuracy"].get(source))
-    if source not in ablation.get("change", {}):
-        return share
-    value, ci95 = ablation["change"][source]
-    return f"{share} ({percent(value, ci95, '+')})"
-
-
 def _made(stored: StoredResults) -> str:
     rows = [
         [
@@ -319,7 +283,3 @@ def _short(place: Place) -> str:
 
 def _mean(mean: Mean | None) -> str:
     return "" if mean is None else percent(*mean)
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"

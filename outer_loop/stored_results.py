@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from outer_loop.methods import MEANING
 from outer_loop.statistics import Mean, mean_over_seeds, paired_over_seeds
+from outer_loop.training_curve import CURVE
 
 ROUNDING = 0.005
 """Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
@@ -50,6 +51,8 @@ class StoredResults:
     """Names of the evaluated rules."""
     ablations: list[dict[str, Any]] = field(default_factory=list)
     """Runs with ``name``, ``overrides``, ``command``, what they were ``made`` with, ``accuracy`` and ``change``."""
+    trainings: list[dict[str, Any]] = field(default_factory=list)
+    """What ``training_curve`` found of runs."""
     found: dict[tuple[str, Place], dict[int, list[float]]] = field(default_factory=dict)
     """Accuracies of each task by method, place and seed."""
     files: dict[tuple[str, Place], set[str]] = field(default_factory=dict)
@@ -138,11 +141,11 @@ class StoredResults:
 
 
 def read_stored(paths: Iterable[Path]) -> StoredResults:
-    """The results and ablations in the JSON files at ``paths``.
+    """The results, ablations and training curves in the JSON files at ``paths``.
 
     An ablation file holds ``ablations``, a list of objects with ``name``, ``overrides``, ``command`` and ``accuracy``,
     an object with a share by source, and maybe ``change``, an object with a difference and its 95 % interval by source,
-    and ``made``, an object with commit, processor, tasks and seed.
+    and ``made``, an object with commit, processor, tasks and seed. scripts/training_curve.py writes the curves.
     Raises OSError, and ValueError for files of another kind or that contradict each other.
     """
     stored = StoredResults()
@@ -155,11 +158,14 @@ def read_stored(paths: Iterable[Path]) -> StoredResults:
                     {key: one[key] for key in wanted} | {key: one.get(key, {}) for key in ("change", "made")}
                     for one in content["ablations"]
                 ]
+            elif "training" in content:
+                stored.trainings.append({key: content["training"][key] for key in CURVE})
             else:
                 stored.add(path.name, content)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(
-                f"{path}: neither results of scripts/evaluate.py nor ablations ({type(error).__name__}: {error})"
+                f"{path}: neither results of scripts/evaluate.py nor ablations nor a training curve "
+                f"({type(error).__name__}: {error})"
             ) from None
     return stored
 

@@ -1,7 +1,6 @@
 """The outer loop: from a config to a trained rule, with evaluation, checkpoints and tracking on the way."""
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,91 +9,36 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from inner_loop.networks import BaseNetwork, describe_network
+from inner_loop.networks import describe_network
 from inner_loop.unroll import theta_of
-from outer_loop.adaptation import Adaptation
 from outer_loop.checkpoint import Checkpoints
 from outer_loop.config import Config
-from outer_loop.configured import first_network, network_choice, objective, rule_use
-from outer_loop.evaluation import InnerTraining, evaluate_rule
+from outer_loop.configured import first_network, network_choice, objective
+from outer_loop.held_out import HeldOut
 from outer_loop.interruption import Interruption
 from outer_loop.outer_estimator import OuterEstimator, TruncatedBackprop
-from outer_loop.paired_tasks import PairedTask
+from outer_loop.outer_schedules import outer_learning_rate, read_weights
 from outer_loop.process_group import ALONE, Ranks
 from outer_loop.progress import Progress
 from outer_loop.provenance import commit
-from outer_loop.receptive_fields import montage, receptive_fields
 from outer_loop.same_experiment import check_same_experiment
-from outer_loop.task_sources import evaluation_tasks, load_datasets, training_tasks
+from outer_loop.starting_rule import averaged, starting_rule
+from outer_loop.task_sources import load_datasets, training_tasks
 from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule
-from update_rules.contract import Rule
-from update_rules.learned_start import layout
-from update_rules.registry import make_rule, rule_options
-from update_rules.rule_file import load_rule, save_rule
-
-EVALUATION_SEED = 2**31  # held-out tasks are the same at every evaluation and for every run
+from update_rules.rule_file import save_rule
 
 
 class DivergedError(ValueError):
     """More than half of the tasks of an outer step became non-finite."""
 
 
-def outer_learning_rate(config: Config, outer_step: int) -> float:
-    """Adam's rate for the 1-based ``outer_step``: a linear rise over the warm-up, then a cosine to the final rate."""
-    outer = config.outer
-    if outer_step <= outer.warmup:
-        return outer.learning_rate * outer_step / outer.warmup
-    share = (outer_step - outer.warmup) / max(1, config.outer_steps - outer.warmup)
-    height = (1 + math.cos(math.pi * min(1.0, share))) / 2
-    return outer.final_learning_rate + (outer.learning_rate - outer.final_learning_rate) * height
-
-
-def read_weights(config: Config, outer_step: int, reads: int) -> tuple[float, ...] | None:
-    """What each of ``reads`` read points counts in the 0-based ``outer_step``; None where all count alike.
-
-    The multi-step loss of Antoniou et al. (2019), section 4: from all alike to the last one alone, linearly.
-    """
-    if not config.outer.anneal_reads or reads == 1:
-        return None
-    others = max(0.0, 1 - outer_step / config.outer.anneal_reads) / reads
-    return (*[others] * (reads - 1), 1 - others * (reads - 1))
-
-
-def averaged(rule: Rule, decay: float) -> AveragedModel | None:
-    """The moving average of the rule's θ, which forgets a share 1 - ``decay`` at each outer step; None for 0."""
-    return AveragedModel(rule, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
-
-
 def new_run_id() -> str:
     """A name for a tracking run. Not a draw of the experiment, so it comes from the system."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}"
-
-
-def starting_rule(config: Config, network: BaseNetwork) -> Rule:
-    """The config's rule before its first outer step; one that learns a start does so for ``network``.
-
-    Raises ValueError or OSError for a file to start from.
-    """
-    settings = config.rule
-    if settings.start:
-        rule = load_rule(settings.start)
-        if rule.name != settings.name or any(rule.config[key] != value for key, value in settings.options.items()):
-            raise ValueError(
-                f"got rule.start={settings.start} with rule {rule.name} {rule.config}, expected {settings.name} "
-                f"{settings.options}"
-            )
-        return rule
-    options, valid = dict(settings.options), rule_options(settings.name)
-    if "seed" in valid:
-        options.setdefault("seed", config.seed)
-    if "weights" in valid:
-        options.setdefault("weights", layout(network.shapes))
-    return make_rule(settings.name, **options)
 
 
 class Trainer:
@@ -119,18 +63,13 @@ class Trainer:
             config, (*config.tasks.sources, *(config.evaluation.training or ()), *config.evaluation.sources)
         )
         self.source = training_tasks(config, loaded)
-        training = config.tasks.sources if config.evaluation.training is None else config.evaluation.training
-        self.evaluation_sources = {
-            f"{kind}/{name}": evaluation_tasks(config, loaded[name])
-            for kind, names in (("train", training), ("heldout", config.evaluation.sources))
-            for name in names
-        }
         schedule = TruncationSchedule(config.inner.unroll, config.inner.length, config.inner.curriculum)
         self.trajectories = Trajectories(
             self.source, network_choice(config), config.tasks.batch, schedule, config.outer.team, self.device
         )
         self.estimator = self.make_estimator(config.inner.recompute is not False, compiled=config.inner.compile)
         self.network = first_network(config, self.source.datasets[0].inputs)
+        self.held_out = HeldOut(config, loaded, self.network.sizes[0])
         rule = starting_rule(config, self.network).to(self.device)
         self.state = TrainingState(
             rule=rule,
@@ -283,38 +222,18 @@ class Trainer:
     def _evaluate(self, tracker: Tracker, checkpoints: Checkpoints | None) -> dict[str, float]:
         """Readout accuracy by inner step on every source, measured by the first rank; the best rule so far is saved."""
         state = self.state
-        metrics, mean = self.ranks.from_first(lambda: self._measure(tracker))
-        if mean > state.best_accuracy:
-            state.best_accuracy = mean
+        watched = self.ranks.from_first(lambda: self.held_out.watch(state.judged))
+        if watched.fields:
+            tracker.log_images(state.outer_step, "receptive_fields", watched.fields)
+        if watched.mean > state.best_accuracy:
+            state.best_accuracy = watched.mean
             payload = self._payload()
             if checkpoints is not None:
                 path = self.run_dir / "rule.safetensors"
                 save_rule(path, state.judged, self._rule_header())
                 checkpoints.save_best(payload)
                 tracker.log_artifact(path, "rule")
-        return metrics | {"best_heldout_accuracy": state.best_accuracy}
-
-    def _measure(self, tracker: Tracker) -> tuple[dict[str, float], float]:
-        """The metrics of an evaluation, and the mean accuracy on held-out sources after the last inner step."""
-        state, settings, inner = self.state, self.config.evaluation, self.inner_training()
-        metrics: dict[str, float] = {}
-        last = []
-        for name, source in self.evaluation_sources.items():
-            by_step = evaluate_rule(
-                state.judged, source, inner, read_every=settings.read_every, tasks=settings.tasks, seed=EVALUATION_SEED
-            )
-            metrics |= {f"{name}/accuracy@{step}": accuracy for step, accuracy in by_step.items()}
-            if name.startswith("heldout/"):
-                last.append(by_step[inner.steps])
-        shown = PairedTask(next(iter(self.evaluation_sources.values())), EVALUATION_SEED, 0)
-        fields = receptive_fields(state.judged, shown, inner) if isinstance(inner, InnerTraining) else None
-        if fields is not None:
-            tracker.log_images(state.outer_step, "receptive_fields", [montage(field) for field in fields])
-        return metrics, sum(last) / len(last)
-
-    def inner_training(self) -> InnerTraining | Adaptation:
-        """What a rule is evaluated on."""
-        return rule_use(self.config, self.config.evaluation.steps, self.network.sizes[0])
+        return watched.metrics | {"best_heldout_accuracy": state.best_accuracy}
 
     def _rule_header(self) -> dict[str, Any]:
         """What a rule file says about where the rule comes from."""

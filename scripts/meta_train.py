@@ -14,7 +14,8 @@ import torch
 from rich.console import Console
 
 from outer_loop.checkpoint import load_checkpoint
-from outer_loop.config import Config, describe_config, load_config, save_config
+from outer_loop.config import Config
+from outer_loop.config_file import describe_config, load_config, save_config
 from outer_loop.interruption import Interruption
 from outer_loop.plan import plan_run
 from outer_loop.process_group import OtherRankFailedError, Ranks, open_ranks
@@ -24,13 +25,13 @@ from outer_loop.run_lock import run_lock
 from outer_loop.run_report import networks_in_report, report_on_run, report_sources
 from outer_loop.tracking import Tracker, open_trackers
 from outer_loop.trainer import Trainer
-from scripts.arguments import Parser
+from scripts.arguments import Parser, command
 from scripts.entry import USAGE_ERROR, run
 from scripts.progress import progress as script_progress
 
 
-def parse(argv: Sequence[str] | None) -> tuple[Config, bool]:
-    """The checked config and whether to resume."""
+def parse(argv: Sequence[str] | None) -> tuple[Config, bool, str]:
+    """The checked config, whether to resume, and the command that would start the run anew."""
     parser = Parser(
         description=__doc__,
         epilog="settings, each with its default:\n\n" + describe_config(),
@@ -40,24 +41,25 @@ def parse(argv: Sequence[str] | None) -> tuple[Config, bool]:
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in run_dir, if any")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that differ from the file")
     arguments = parser.parse_intermixed_args(argv)
-    return load_config(arguments.config, arguments.overrides), arguments.resume
+    anew = command("meta_train", ["--config", arguments.config, *arguments.overrides])
+    return load_config(arguments.config, arguments.overrides), arguments.resume, anew
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, save, report. Returns 0, or 128 + the signal's number when Ctrl-C or SIGTERM stopped it early."""
-    config, resume = parse(argv)
+    config, resume, anew = parse(argv)
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.set_float32_matmul_precision(config.matmul_precision)
     try:
         with open_ranks() as ranks:
-            return train(config, resume or ranks.restarted, ranks)
+            return train(config, resume or ranks.restarted, ranks, anew)
     except OtherRankFailedError:
         return USAGE_ERROR
 
 
-def train(config: Config, resume: bool, ranks: Ranks) -> int:
-    """``main`` on every rank of the run."""
+def train(config: Config, resume: bool, ranks: Ranks, anew: str) -> int:
+    """``main`` on every rank of the run that the command ``anew`` starts."""
     run_dir = Path(config.run_dir)
     trainer = Trainer(config, ranks.from_first(lambda: starting_point(run_dir, resume)), ranks)
     judged_on = report_sources(config)
@@ -75,7 +77,7 @@ def train(config: Config, resume: bool, ranks: Ranks) -> int:
             progress.message(f"resuming {run_dir} after outer step {start}")
         tracker = Tracker()
         if ranks.first:
-            save_config(config, run_dir / "config.yaml")
+            save_config(config, run_dir / "config.yaml", anew)
             tracker = open_trackers(config, trainer.state.run_id, start if resume else None, progress.message)
         with closing(tracker):
             trainer.run(tracker, progress, interruption)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from outer_loop.config import Config, Section, describe_config, load_config, save_config
+from outer_loop.config import Config, Section
+from outer_loop.config_file import describe_config, load_config, save_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -13,7 +13,7 @@ from torch import nn
 from inner_loop.mlp import MLP
 from inner_loop.network_file import save_network
 from inner_loop.trained_network import TrainedNetwork
-from outer_loop.config import load_config
+from outer_loop.config_file import load_config
 from outer_loop.conv_autoencoder import ConvDecoder, ConvEncoder, ConvShape, start_at_random
 from outer_loop.encoder_file import load_encoder, save_encoder
 from outer_loop.encoder_training import EncoderSettings, batch_losses, train_encoder

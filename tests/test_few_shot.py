@@ -16,7 +16,7 @@ from inner_loop.networks import describe_network
 from inner_loop.trained_network import TrainedNetwork
 from outer_loop.adaptation import Adaptation
 from outer_loop.checkpoint import load_checkpoint
-from outer_loop.config import load_config
+from outer_loop.config_file import load_config
 from outer_loop.learners import OnFeatures, compare_learners, learner_names, make_learners
 from outer_loop.objective import Objective
 from outer_loop.trainer import Trainer

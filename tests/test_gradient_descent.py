@@ -14,7 +14,7 @@ from inner_loop.networks import BaseNetwork, describe_network, network_from
 from outer_loop.config import Config
 from outer_loop.objective import Objective, prototype_scores, score_reading
 from outer_loop.outer_estimator import Piece, TruncatedBackprop
-from outer_loop.trainer import read_weights
+from outer_loop.outer_schedules import read_weights
 from tasks.task import Episode
 from update_rules.contract import Rule
 from update_rules.gradient_descent import Maml

@@ -10,7 +10,7 @@ import torch
 
 from inner_loop.mlp import MLP
 from outer_loop.available_memory import _left_in_groups
-from outer_loop.config import load_config
+from outer_loop.config_file import load_config
 from outer_loop.outer_estimator import Piece, TruncatedBackprop
 from outer_loop.peak_memory import PeakMemory
 from outer_loop.trainer import Trainer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from outer_loop.config import load_config
+from outer_loop.config_file import load_config
 from outer_loop.task_sources import load_datasets, training_tasks
 from scripts import meta_train
 from tasks.instances import InstanceSource

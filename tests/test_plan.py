@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from outer_loop import plan
-from outer_loop.config import load_config
+from outer_loop.config_file import load_config
 from outer_loop.plan import Cost, plan_run
 from outer_loop.trainer import Trainer
 from scripts import meta_train

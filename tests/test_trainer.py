@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from outer_loop.checkpoint import load_checkpoint, save_checkpoint
-from outer_loop.config import Config, load_config
+from outer_loop.config import Config
+from outer_loop.config_file import load_config
 from outer_loop.interruption import Interruption
+from outer_loop.outer_schedules import outer_learning_rate
 from outer_loop.run_lock import run_lock
 from outer_loop.run_report import report_sources
-from outer_loop.trainer import Trainer, outer_learning_rate
+from outer_loop.trainer import Trainer
 from scripts import meta_train
 from update_rules.neuron_local import NeuronLocal
 from update_rules.rule_file import load_rule, read_header
@@ -310,5 +312,5 @@ def test_a_rule_is_judged_by_true_labels_whatever_it_was_trained_with(tiny_confi
     config = load_config(path, overrides)
     trainer = Trainer(config)
     assert trainer.source.labeller == "shuffled"
-    judging = [*trainer.evaluation_sources.values(), *report_sources(config).values()]
+    judging = [*trainer.held_out.sources.values(), *report_sources(config).values()]
     assert {source.labeller for source in judging} == {"true"}

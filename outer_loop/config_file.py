@@ -1,0 +1,77 @@
+"""Configs as YAML files, with overrides from the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from outer_loop.config import Config
+from outer_loop.config_errors import explain_all, fields
+from outer_loop.yaml_dialect import parse_yaml, yaml_lines
+from update_rules.atomic_file import atomic_write
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The checked settings in the YAML file ``path``, changed by ``overrides`` such as ``outer.learning_rate=3e-4``.
+
+    Keys that are not given keep their defaults. Raises FileNotFoundError or OSError if the file cannot be read, and
+    ValueError, in one line that names every wrong key, what was given and what was expected.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"config file {path}: not found, expected a YAML file") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"config file {path}: not UTF-8 text, expected a YAML file") from None
+    except OSError as error:
+        raise type(error)(f"config file {path}: {error.strerror}") from None
+    settings = parse_yaml(text, f"config file {path}")
+    if not isinstance(settings, dict):
+        given = "nothing" if settings is None else type(settings).__name__
+        raise ValueError(f"config file {path}: got {given}, expected lines of `key: value`")
+    for override in overrides:
+        _apply(settings, override)
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise ValueError(explain_all(error.errors(), Config())) from None
+
+
+def save_config(config: Config, path: str | Path, made_by: str = "") -> None:
+    """Write every setting to the YAML file ``path``, from which ``load_config`` gives an equal Config.
+
+    The command that the run was ``made_by`` is a comment in the first line. Raises OSError if it cannot be written.
+    """
+    comment = f"# {made_by}\n" if made_by else ""
+    with atomic_write(path) as file:
+        file.write((comment + yaml_lines(config.model_dump(mode="json"))).encode())
+
+
+def made_by(path: str | Path) -> str:
+    """The command in the first line of a config that ``save_config`` wrote, or an empty string. Raises OSError."""
+    first = Path(path).read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("# ") if first.startswith("# ") else ""
+
+
+def describe_config() -> str:
+    """One line for each setting: dotted key, default and meaning. For ``--help`` and the documentation."""
+    every = list(fields(Config()))
+    width = max(len(f"{key}={value}") for key, value, _ in every)
+    return "\n".join(f"{f'{key}={value}':{width}}  {text}" for key, value, text in every)
+
+
+def _apply(settings: dict[Any, Any], override: str) -> None:
+    """Put the value of ``dotted.key=value`` into ``settings``. Raises ValueError if it is not of that form."""
+    key, equals, text = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not equals or not last or "" in sections:
+        raise ValueError(f"got override {override!r}, expected key=value such as outer.learning_rate=3e-4")
+    value = parse_yaml(text, f"override {override!r}")
+    for place, section in enumerate(sections):
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            dotted = ".".join(sections[: place + 1])
+            raise ValueError(f"got override {override!r}, but {dotted} is {settings!r}, expected a section with keys")
+    settings[last] = value

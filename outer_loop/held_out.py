@@ -1,0 +1,64 @@
+"""How a rule in training does on data that it does not train on: what is logged, and by what the best is chosen."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outer_loop.adaptation import Adaptation
+from outer_loop.config import Config
+from outer_loop.configured import rule_use
+from outer_loop.evaluation import InnerTraining, evaluate_rule
+from outer_loop.paired_tasks import PairedTask
+from outer_loop.receptive_fields import montage, receptive_fields
+from outer_loop.task_sources import evaluation_tasks
+from tasks.dataset import Dataset
+from update_rules.contract import Rule
+
+SEED = 2**31
+"""Held-out tasks are the same at every evaluation and for every run."""
+
+
+class Watched(NamedTuple):
+    """What one evaluation finds."""
+
+    metrics: dict[str, float]
+    """Accuracy by source and inner step, with the keys of ``metrics.jsonl``."""
+    mean: float
+    """Accuracy over the held-out sources after the last inner step."""
+    fields: list[NDArray[np.uint8]]
+    """Pictures of the first layer's weights before and after, where it has images."""
+
+
+class HeldOut:
+    """The evaluation that ``config.evaluation`` asks for, on the ``loaded`` data of networks with ``inputs`` inputs."""
+
+    def __init__(self, config: Config, loaded: Mapping[str, Sequence[Dataset]], inputs: int) -> None:
+        training = config.tasks.sources if config.evaluation.training is None else config.evaluation.training
+        self.config, self.inputs = config, inputs
+        self.sources = {
+            f"{kind}/{name}": evaluation_tasks(config, loaded[name])
+            for kind, names in (("train", training), ("heldout", config.evaluation.sources))
+            for name in names
+        }
+
+    def inner_training(self) -> InnerTraining | Adaptation:
+        """What rules are evaluated on."""
+        return rule_use(self.config, self.config.evaluation.steps, self.inputs)
+
+    def watch(self, rule: Rule) -> Watched:
+        """The readout accuracy of ``rule`` by inner step on every source."""
+        settings, inner = self.config.evaluation, self.inner_training()
+        metrics: dict[str, float] = {}
+        last = []
+        for name, source in self.sources.items():
+            by_step = evaluate_rule(
+                rule, source, inner, read_every=settings.read_every, tasks=settings.tasks, seed=SEED
+            )
+            metrics |= {f"{name}/accuracy@{step}": accuracy for step, accuracy in by_step.items()}
+            if name.startswith("heldout/"):
+                last.append(by_step[inner.steps])
+        shown = PairedTask(next(iter(self.sources.values())), SEED, 0)
+        fields = receptive_fields(rule, shown, inner) if isinstance(inner, InnerTraining) else None
+        return Watched(metrics, sum(last) / len(last), [montage(field) for field in fields or ()])

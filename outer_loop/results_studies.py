@@ -1,0 +1,82 @@
+"""Sections of ``docs/results.md`` on training: what matters in a rule, and what more computing brings."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from outer_loop.markdown import table
+from outer_loop.plots import save_png
+from outer_loop.results import hardware, short_commit
+from outer_loop.results_table import percent
+from outer_loop.training_curve import compute_figure, mean_held_out
+
+
+def ablations(runs: Sequence[Mapping[str, Any]]) -> str:
+    """What changed when one thing was changed, as ``read_stored`` keeps it; an empty string for no ``runs``."""
+    if not runs:
+        return ""
+    sources = list(dict.fromkeys(source for one in runs for source in one["accuracy"]))
+    rows = [[one["name"], " ".join(one["overrides"]), *(_share_and_change(one, s) for s in sources)] for one in runs]
+    commands = dict.fromkeys(_command(one) for one in runs)
+    return (
+        "## What matters\n\nOne thing changed at a time: in the training of a rule, where a setting is named, else a "
+        "part of a trained rule switched off (in brackets the change on the same tasks, with its 95 % interval).\n\n"
+        + table(["run", "setting", *sources], rows)
+        + "\n\n"
+        + "\n".join(f"- {command}" for command in commands)
+    )
+
+
+def _command(ablation: Mapping[str, Any]) -> str:
+    """The command behind ``ablation``, and what it ran on where that was stored."""
+    made = ablation.get("made")
+    text = f"`{ablation['command']}`"
+    if not made:
+        return text
+    drawn = f"{made['tasks']} tasks a source, seed {made['seed']}"
+    return f"{text}: {drawn}, commit {short_commit(made)}, {hardware(made)}"
+
+
+def _share_and_change(ablation: Mapping[str, Any], source: str) -> str:
+    """The accuracy on ``source``, and by how much it differs where that was measured task by task."""
+    share = _share(ablation["accuracy"].get(source))
+    if source not in ablation.get("change", {}):
+        return share
+    value, ci95 = ablation["change"][source]
+    return f"{share} ({percent(value, ci95, '+')})"
+
+
+def compute(curves: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """Held-out accuracy over training, from ``training_curve``; writes its figure to ``folder``. Empty for none."""
+    if not curves:
+        return ""
+    save_png(compute_figure(curves), folder / "compute.png")
+    rows = []
+    for curve in curves:
+        means = mean_held_out(curve)
+        best = max(range(len(means)), key=means.__getitem__)
+        hours = curve["seconds"][-1] / 3600
+        rows.append(
+            [
+                curve["name"],
+                f"{100 * means[0]:.1f}, {100 * means[best]:.1f} at {curve['outer_steps'][best]}, {100 * means[-1]:.1f}",
+                f"{curve['outer_steps'][-1]} in {hours:.1f} h",
+                f"`{curve['command']}`",
+                short_commit(curve),
+                curve["processor"],
+            ]
+        )
+    first = curves[0]
+    return "\n\n".join(
+        [
+            "## Against compute\n\n"
+            f"Mean accuracy on the held-out sources ({', '.join(Path(name).name for name in first['heldout'])}) after "
+            f"{first['inner_steps']} inner steps, in training. The best rule of a run is the one that it keeps.",
+            f"![held-out accuracy over training]({folder.name}/compute.png)",
+            table(["run", "first, best, last", "outer steps", "command", "commit", "hardware"], rows),
+        ]
+    )
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

@@ -1,0 +1,37 @@
+"""The rule that a run begins with, and the average of what it becomes."""
+
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from inner_loop.networks import BaseNetwork
+from outer_loop.config import Config
+from update_rules.contract import Rule
+from update_rules.learned_start import layout
+from update_rules.registry import make_rule, rule_options
+from update_rules.rule_file import load_rule
+
+
+def starting_rule(config: Config, network: BaseNetwork) -> Rule:
+    """The config's rule before its first outer step; one that learns a start does so for ``network``.
+
+    Raises ValueError or OSError for a file to start from.
+    """
+    settings = config.rule
+    if settings.start:
+        rule = load_rule(settings.start)
+        if rule.name != settings.name or any(rule.config[key] != value for key, value in settings.options.items()):
+            raise ValueError(
+                f"got rule.start={settings.start} with rule {rule.name} {rule.config}, expected {settings.name} "
+                f"{settings.options}"
+            )
+        return rule
+    options, valid = dict(settings.options), rule_options(settings.name)
+    if "seed" in valid:
+        options.setdefault("seed", config.seed)
+    if "weights" in valid:
+        options.setdefault("weights", layout(network.shapes))
+    return make_rule(settings.name, **options)
+
+
+def averaged(rule: Rule, decay: float) -> AveragedModel | None:
+    """The moving average of the rule's θ, which forgets a share 1 - ``decay`` at each outer step; None for 0."""
+    return AveragedModel(rule, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
