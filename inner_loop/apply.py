@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from inner_loop.unroll import batched_step
+from inner_loop.unroll import batched_step, theta_of
 from update_rules.contract import Network, Rule, State
 
 Progress = Callable[[int], None]
@@ -55,7 +55,7 @@ def apply_rule_to_tasks(
     points = list(read_points)
     if not points or points != sorted(set(points)) or points[0] < 0:
         raise ValueError(f"got read points {points}, expected rising counts of 0 or more inner steps")
-    step = batched_step(rule, {**dict(rule.named_parameters()), **dict(rule.named_buffers())}, network)
+    step = batched_step(rule, theta_of(rule), network)
     stream = iter(batches)
     reads = []
     with torch.no_grad():

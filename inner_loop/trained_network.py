@@ -6,13 +6,10 @@ import torch
 from torch import Tensor
 
 from inner_loop.mlp import MLP
-from update_rules.contract import State
+from update_rules.contract import State, Statistics
 
 EXAMPLES_AT_ONCE = 4096
 """Examples embedded in one pass, which bounds the memory of the activations."""
-
-Statistics = list[tuple[Tensor, Tensor]]
-"""Mean and variance [N_l] of each layer's linear part, as ``MLP.statistics`` computes them."""
 
 
 def scaled(x: Tensor, offset: Tensor, scale: Tensor) -> Tensor:

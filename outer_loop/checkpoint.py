@@ -14,7 +14,7 @@ from torch import Tensor
 from update_rules.atomic_file import atomic_write, remove_temporary_files, sync_folder, temporary_name
 
 FORMAT = "unsupervised-update-rules checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 def save_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
@@ -52,7 +52,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"checkpoint {path}: damaged or not a checkpoint, expected a file that meta_train.py wrote")
     if content.get("version") != VERSION:
-        raise ValueError(f"checkpoint {path}: got version {content.get('version')}, expected {VERSION}")
+        raise ValueError(
+            f"checkpoint {path}: got version {content.get('version')}, expected {VERSION}; resume with the code that "
+            "wrote it, or start anew in another run_dir"
+        )
     payload = content.get("payload")
     if not isinstance(payload, dict):
         raise ValueError(f"checkpoint {path}: holds no payload, expected a file that meta_train.py wrote")

@@ -1,19 +1,16 @@
 """Few-shot accuracy of several methods on the same tasks, by labelled examples, readout and inner steps."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from outer_loop.evaluation import task_groups
+from outer_loop.evaluation import Progress, task_groups
 from outer_loop.few_shot_readout import READOUT, few_shot_accuracy
 from outer_loop.method import Embed, Method
 from outer_loop.paired_tasks import EPISODE, PairedTask
 from tasks.task import Episode, TaskSource
-
-Progress = Callable[[int], None]
-"""Called with a number of tasks just done by one method."""
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ class OuterConfig(Section):
     team: Count = Field(default=1, description="neighbouring tasks that share a shape and run as one batch")
     turns: Count = Field(
         default=1,
-        description="sets of tasks_per_step tasks in flight, advanced in turn: more kinds of task behind θ at no cost",
+        description="sets of tasks_per_step tasks in flight, advanced in turn: more tasks behind θ in the same time",
     )
     average: Beta = Field(
         default=0.0, description="decay at each outer step of the moving average of θ that is kept; 0: θ itself"

@@ -1,6 +1,7 @@
 """Configs as YAML files, with overrides from the command line."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ValueError(explain_all(error.errors(), Config())) from None
 
 
-def save_config(config: Config, path: str | Path, made_by: str = "") -> None:
+def save_config(config: Config, path: str | Path, made_by: Sequence[str] = ()) -> None:
     """Write every setting to the YAML file ``path``, from which ``load_config`` gives an equal Config.
 
-    The command that the run was ``made_by`` is a comment in the first line. Raises OSError if it cannot be written.
+    The commands that the run was ``made_by`` are comments in its first lines. Raises OSError if it cannot be written.
     """
-    comment = f"# {made_by}\n" if made_by else ""
+    comments = "".join(f"# {' '.join(one.splitlines())}\n" for one in made_by)
     with atomic_write(path) as file:
-        file.write((comment + yaml_lines(config.model_dump(mode="json"))).encode())
+        file.write((comments + yaml_lines(config.model_dump(mode="json"))).encode())
 
 
-def made_by(path: str | Path) -> str:
-    """The command in the first line of a config that ``save_config`` wrote, or an empty string. Raises OSError."""
-    first = Path(path).read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("# ") if first.startswith("# ") else ""
+def made_by(path: str | Path) -> list[str]:
+    """The commands in the first lines of a config that ``save_config`` wrote. Raises OSError."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines)]
 
 
 def describe_config() -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from outer_loop.learners import MEANING
 from outer_loop.markdown import table
 from outer_loop.results import hardware, short_commit
-from outer_loop.results_table import percent
+from outer_loop.results_table import percent, short_source
 from outer_loop.statistics import Mean, mean_over_seeds, paired_over_seeds
 
 OWN = ("scratch", *[name for name in MEANING if name != "scratch"])
@@ -105,7 +105,7 @@ def read_runs(paths: Iterable[Path]) -> FewShotRuns:
 def tables(runs: FewShotRuns) -> str:
     """Accuracies, leads of every rule over its company and over the other rules, published figures, provenance."""
     keys = list(dict.fromkeys(key for _, key in runs.found))
-    heads = [f"{Path(key.source).name}, {key.ways}-way {key.shots}-shot" for key in keys]
+    heads = [f"{short_source(key.source)}, {key.ways}-way {key.shots}-shot" for key in keys]
     learners = list(dict.fromkeys(learner for learner, _ in runs.found))
     shared = [name for name in learners if name not in runs.rules and " of " not in name]
     rows = [

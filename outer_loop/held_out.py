@@ -17,7 +17,8 @@ from tasks.dataset import Dataset
 from update_rules.contract import Rule
 
 SEED = 2**31
-"""Held-out tasks are the same at every evaluation and for every run."""
+"""Held-out tasks are the same at every evaluation, and for runs of the same settings; a source without a split of its
+own is split by the run's seed."""
 
 
 class Watched(NamedTuple):

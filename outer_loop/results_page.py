@@ -1,6 +1,6 @@
 """``docs/results.md``: what stored results say, section by section; a section without data is left out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from outer_loop.markdown import table
@@ -9,8 +9,8 @@ from outer_loop.plots import receptive_field_pair, save_png
 from outer_loop.receptive_fields import Fields
 from outer_loop.results import hardware, short_commit
 from outer_loop.results_studies import ablations, compute
-from outer_loop.results_table import percent
-from outer_loop.statistics import Mean
+from outer_loop.results_table import percent, short_source
+from outer_loop.statistics import Mean, mean_over_seeds
 from outer_loop.stored_results import Place, StoredResults
 from outer_loop.sweep_plot import line_figure
 from outer_loop.sweeps import SWEEPS
@@ -60,7 +60,7 @@ def write_page(
         compute(stored.trainings, folder),
         _made(stored),
     ]
-    text = f"# Results\n\nWritten by `{command}` from the files in the last table; do not edit.\n\n"
+    text = f"# Results\n\nWritten by `{command}` from stored JSON files; do not edit.\n\n"
     text += (
         "Accuracy in percent on few-shot tasks, mean ± 95 % interval over all tasks of all seeds. Every method gives "
         "as many features and gets the same tasks and readout. Differences are taken task by task.\n\n"
@@ -155,12 +155,23 @@ def _sweep(stored: StoredResults, name: str, folder: Path) -> str:
                     rows.append([rule, other, _short(place), value, percent(*lead.mean, "+")])
     return "\n\n".join(
         [
-            f"## {name.capitalize()}\n\nVaried: {SWEPT[name]}. {_says(first)}.",
+            f"## {name.capitalize()}\n\nVaried: {SWEPT[name]}. {_says(first, name)}.",
             f"![accuracy against {SWEPT[name]}]({folder.name}/{name}.png)",
-            table(["rule", "ahead of", "data", name, "by"], rows) if rows else "",
+            table(["rule", "ahead of", "data", name, "by"], rows) if rows else _swept(stored, places),
             _sources(stored, places),
         ]
     )
+
+
+def _swept(stored: StoredResults, places: Sequence[Place]) -> str:
+    """What a sweep without company found: a row a method and value."""
+    found = [(place, method, stored.found.get((method, place))) for place in places for method in stored.methods]
+    rows = [
+        [method, _short(place), str(place.value), _mean(mean_over_seeds(by_seed))]
+        for place, method, by_seed in found
+        if by_seed
+    ]
+    return table(["method", "data", places[0].sweep, "accuracy"], rows)
 
 
 def _fields(fields: Mapping[str, Fields], folder: Path) -> str:
@@ -204,6 +215,8 @@ def _equations(equations: Mapping[str, Hebbian]) -> str:
 
 
 def _made(stored: StoredResults) -> str:
+    if not stored.meta:
+        return ""
     rows = [
         [
             name,
@@ -227,12 +240,17 @@ def _alike(stored: StoredResults, place: Place, name: str) -> list[Place]:
     return sorted(p for p in stored.places() if p._replace(**{name: getattr(place, name)}) == place)
 
 
-def _says(place: Place) -> str:
-    permuted = "inputs permuted anew in every task" if place.permute else "inputs in their order"
-    return (
-        f"{place.ways} ways, {place.shots} labelled examples of each class, {place.outputs} features, "
-        f"images of {place.size} × {place.size} pixels, {permuted}, {place.readout} readout"
-    )
+def _says(place: Place, varied: str = "") -> str:
+    """What ``place`` is, but for what is ``varied``."""
+    parts = {
+        "ways": f"{place.ways} ways",
+        "shots": f"{place.shots} labelled examples of each class",
+        "outputs": f"{place.outputs} features",
+        "size": f"images of {place.size} × {place.size} pixels",
+        "permute": "inputs permuted anew in every task" if place.permute else "inputs in their order",
+        "readout": f"{place.readout} readout",
+    }
+    return ", ".join(text for name, text in parts.items() if name != varied)
 
 
 def _accuracy_table(stored: StoredResults, places: Iterable[Place], name: Callable[[Place], str]) -> str:
@@ -276,9 +294,7 @@ def _sources(stored: StoredResults, places: Iterable[Place]) -> str:
 
 
 def _short(place: Place) -> str:
-    """The name of the data without its folder."""
-    scheme, colon, rest = place.source.partition(":")
-    return rest.rpartition("/")[2] if colon else scheme
+    return short_source(place.source)
 
 
 def _mean(mean: Mean | None) -> str:

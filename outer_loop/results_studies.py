@@ -7,8 +7,8 @@ from typing import Any
 from outer_loop.markdown import table
 from outer_loop.plots import save_png
 from outer_loop.results import hardware, short_commit
-from outer_loop.results_table import percent
-from outer_loop.training_curve import compute_figure, mean_held_out
+from outer_loop.results_table import percent, short_source
+from outer_loop.training_curve import best, compute_figure, mean_held_out
 
 
 def ablations(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -54,26 +54,26 @@ def compute(curves: Sequence[Mapping[str, Any]], folder: Path) -> str:
     rows = []
     for curve in curves:
         means = mean_held_out(curve)
-        best = max(range(len(means)), key=means.__getitem__)
-        hours = curve["seconds"][-1] / 3600
+        kept = best(curve)
+        sources = ", ".join(short_source(name) for name in curve["heldout"])
         rows.append(
             [
                 curve["name"],
-                f"{100 * means[0]:.1f}, {100 * means[best]:.1f} at {curve['outer_steps'][best]}, {100 * means[-1]:.1f}",
-                f"{curve['outer_steps'][-1]} in {hours:.1f} h",
+                f"{100 * means[0]:.1f}, {100 * means[kept]:.1f} at {curve['outer_steps'][kept]}, {100 * means[-1]:.1f}",
+                f"{curve['outer_steps'][-1]} in {curve['seconds'][-1] / 60:.0f} min",
+                f"{sources}, {curve['inner_steps']}",
                 f"`{curve['command']}`",
                 short_commit(curve),
                 curve["processor"],
             ]
         )
-    first = curves[0]
+    head = ["run", "first, best, last", "outer steps", "held out, inner steps", "command", "commit", "processor"]
     return "\n\n".join(
         [
-            "## Against compute\n\n"
-            f"Mean accuracy on the held-out sources ({', '.join(Path(name).name for name in first['heldout'])}) after "
-            f"{first['inner_steps']} inner steps, in training. The best rule of a run is the one that it keeps.",
+            "## Against compute\n\nMean accuracy on held-out sources during training. Runs compare where sources and "
+            "inner steps are the same. The best rule of a run is the one it keeps; minutes are those in outer steps.",
             f"![held-out accuracy over training]({folder.name}/compute.png)",
-            table(["run", "first, best, last", "outer steps", "command", "commit", "hardware"], rows),
+            table(head, rows),
         ]
     )
 

@@ -17,6 +17,12 @@ def percent(value: float, ci95: float, sign: str = "") -> str:
     return f"{100 * value:{sign}.1f} ± {100 * ci95:.1f}"
 
 
+def short_source(name: str) -> str:
+    """The name of the data SOURCE ``name`` without its scheme and folder."""
+    scheme, colon, rest = name.partition(":")
+    return rest.rpartition("/")[2] if colon else scheme
+
+
 def methods_of(results: Results) -> list[str]:
     """The names of the methods, in their order."""
     return _distinct(found["method"] for found in results["per_task"])

@@ -175,10 +175,13 @@ def _alike(first: list[float], second: list[float]) -> bool:
 
 
 def rule_name(meta: dict[str, Any]) -> str:
-    """A short name of the rule that was evaluated: its file's, or its folder's where that is plain ``rule``."""
-    if "rule_file" not in meta:
-        return ""
-    path = Path(meta["rule_file"])
+    """The label of the rule that was evaluated, or an empty string."""
+    return rule_label(meta["rule_file"]) if "rule_file" in meta else ""
+
+
+def rule_label(path: str | Path) -> str:
+    """A short name of a rule: its file's, or its folder's where that is plain ``rule``."""
+    path = Path(path)
     return path.parent.name if path.stem == "rule" and path.parent.name else path.stem
 
 

@@ -29,6 +29,8 @@ from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule
+from update_rules.contract import Rule
+from update_rules.registry import make_rule
 from update_rules.rule_file import save_rule
 
 
@@ -51,6 +53,7 @@ class Trainer:
 
     def __init__(self, config: Config, checkpoint: Mapping[str, Any] | None = None, ranks: Ranks = ALONE) -> None:
         self.config, self.ranks = config, ranks
+        self.commit = commit()  # of the code that runs, whatever becomes of the files meanwhile
         self.device = ranks.device(config.device)
         tasks = config.outer.tasks_per_step
         if tasks < ranks.count:
@@ -70,7 +73,7 @@ class Trainer:
         self.estimator = self.make_estimator(config.inner.recompute is not False, compiled=config.inner.compile)
         self.network = first_network(config, self.source.datasets[0].inputs)
         self.held_out = HeldOut(config, loaded, self.network.sizes[0])
-        rule = starting_rule(config, self.network).to(self.device)
+        rule = self._rule(checkpoint).to(self.device)
         self.state = TrainingState(
             rule=rule,
             optimiser=torch.optim.Adam(rule.parameters(), lr=config.outer.learning_rate, betas=config.outer.betas),
@@ -95,6 +98,15 @@ class Trainer:
                     f"got outer_steps={config.outer_steps}, but {self.state.outer_step} are done; set more, or another "
                     "run_dir"
                 )
+
+    def _rule(self, checkpoint: Mapping[str, Any] | None) -> Rule:
+        """The rule before θ is taken over from the ``checkpoint``, or the one that a new run starts with."""
+        if checkpoint is None:
+            return starting_rule(self.config, self.network)
+        try:
+            return make_rule(self.config.rule.name, **checkpoint["rule"])
+        except (KeyError, TypeError):
+            raise ValueError("the checkpoint holds no whole run state (no rule); take an earlier one") from None
 
     def make_estimator(self, recompute: bool, *, compiled: bool = False) -> OuterEstimator:
         """The config's outer estimator, with each inner step run again in the backward pass or its graph kept."""
@@ -166,9 +178,9 @@ class Trainer:
                 stream.set_state(drawn)
             raise DivergedError(
                 f"outer step {state.outer_step + 1}: {dropped} of {dropped + kept} tasks became non-finite, "
-                f"at most half may; the state before it is in {self.run_dir / 'checkpoints'}: resume with a lower "
-                f"outer.learning_rate (now {config.outer.learning_rate}) or outer.clip (now {config.outer.clip}), "
-                "or copy an earlier step file over last.pt first"
+                f"at most half may; in {self.run_dir / 'checkpoints'} delete last.pt, copy an earlier step file to "
+                f"that name, and resume with a lower outer.learning_rate (now {config.outer.learning_rate}) or "
+                f"outer.clip (now {config.outer.clip})"
             )
         norm, rate = self._descend(values[2:], list(estimate.update))
         state.slots[turn] = [
@@ -242,7 +254,7 @@ class Trainer:
             "outer_steps": self.state.outer_step,
             "seed": self.config.seed,
             "heldout_accuracy": self.state.best_accuracy,
-            "commit": commit(),
+            "commit": self.commit,
             "network": json.dumps(describe_network(self.network)),
             "objective": self.config.outer.objective,
             "batch_norm": self.config.network.batch_norm,
@@ -253,6 +265,7 @@ class Trainer:
         return {
             "state": self.state.state_dict(self.ranks),
             "config": self.config.model_dump(mode="json"),
+            "rule": self.state.rule.config,
             "data": self.source.fingerprint,
         }
 

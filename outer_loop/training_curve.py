@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def training_curve(run_dir: str | Path) -> dict[str, Any]:
     sources = [key.removeprefix(HELD_OUT).removesuffix(last) for key in metrics[0] if _accuracy(key, last)]
     rule = run_dir / "rule.safetensors"
     return {
-        "name": run_dir.name,
-        "command": made_by(run_dir / "config.yaml"),
+        "name": run_dir.resolve().name,
+        "command": "; ".join(made_by(run_dir / "config.yaml")),
         "commit": read_header(rule).provenance.get("commit", "") if rule.exists() else "",
         "processor": processor(),
         "inner_steps": steps,
@@ -55,14 +56,22 @@ def mean_held_out(curve: Mapping[str, Any]) -> list[float]:
     return [sum(values) / len(values) for values in zip(*curve["heldout"].values(), strict=True)]
 
 
+def best(curve: Mapping[str, Any]) -> int:
+    """The place of the evaluation whose rule the run keeps: the best, the first where several are."""
+    means = mean_held_out(curve)
+    return means.index(max(means))
+
+
 def compute_figure(curves: Sequence[Mapping[str, Any]]) -> Figure:
     """Mean held-out accuracy against outer steps and against minutes, a line a run."""
     figure, axes = figure_in_style(2, 8.2, 3.2, sharey=True)
+    markers = cycle("osv^D")
     for place, curve in enumerate(curves):
         accuracy = [100 * value for value in mean_held_out(curve)]
         colour = OTHER_COLOURS[place % len(OTHER_COLOURS)]
-        axes[0].plot(curve["outer_steps"], accuracy, color=colour, marker="o", markersize=3, label=curve["name"])
-        axes[1].plot([s / 60 for s in curve["seconds"]], accuracy, color=colour, marker="o", markersize=3)
+        style: dict[str, Any] = {"color": colour, "marker": next(markers), "markersize": 4}
+        axes[0].plot(curve["outer_steps"], accuracy, label=curve["name"], **style)
+        axes[1].plot([s / 60 for s in curve["seconds"]], accuracy, **style)
     axes[0].set_xlabel("outer steps", color=INK)
     axes[1].set_xlabel("minutes", color=INK)
     axes[0].set_ylabel("held-out accuracy, %")

@@ -158,7 +158,7 @@ class Trajectories:
     def start(self, rule: Rule, slots: int, seed: int, which: Sequence[int], turns: int = 1) -> list[list[Slot]]:
         """For each of ``turns``, of its ``slots`` fresh slots with staggered lengths ``which``.
 
-        A slot depends on ``seed``, its turn and its index only.
+        A slot depends on ``seed``, its turn, its index and the counts, not on ``which``.
         """
         seeds = torch.Generator().manual_seed(seed)
         drawn = torch.randint(2**62, (turns, 2, slots), generator=seeds).tolist()

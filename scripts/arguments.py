@@ -18,6 +18,14 @@ class Parser(argparse.ArgumentParser):
         """Raise ValueError with ``message``."""
         raise ValueError(f"{message}; {self.prog} --help lists the options")
 
+    def expect_different(self, arguments: argparse.Namespace, *options: str) -> None:
+        """Raise ValueError where one of ``options``, each a list, has a value more than once."""
+        for option in options:
+            given = getattr(arguments, option)
+            twice = {str(one) for one in given if given.count(one) > 1}
+            if twice:
+                self.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
+
 
 def at_least(least: int) -> Callable[[str], int]:
     """A type for an argument: a whole number of ``least`` or more."""

@@ -8,6 +8,9 @@ from typing import NoReturn
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
+NO_MEMORY = ("not enough memory", "can't allocate", "out of memory")
+"""How PyTorch says so, on CPUs and on GPUs."""
+
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Call ``main`` and exit with what it returns.
@@ -30,8 +33,8 @@ def run(main: Callable[[], int]) -> NoReturn:
 
 
 def _is_the_users(error: Exception) -> bool:
-    """Whether ``error`` is about what was given. PyTorch reports a lack of memory as a RuntimeError of this text."""
-    return not isinstance(error, RuntimeError) or "not enough memory" in str(error) or "can't allocate" in str(error)
+    """Whether ``error`` is about what was given. PyTorch reports a lack of memory as a RuntimeError of such a text."""
+    return not isinstance(error, RuntimeError) or any(text in str(error) for text in NO_MEMORY)
 
 
 def _text(error: Exception) -> str:

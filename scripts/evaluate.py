@@ -76,11 +76,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
     arguments = parser.parse_args(argv)
-    for option in ("data", "readout", "shots", "seeds", "values"):
-        given = getattr(arguments, option)
-        twice = {str(one) for one in given if given.count(one) > 1}
-        if twice:
-            parser.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
+    parser.expect_different(arguments, "data", "readout", "shots", "seeds", "values")
     if arguments.values and arguments.sweep is None:
         parser.error("got --values without --sweep, expected a sweep whose values they are")
     arguments.methods = chosen_methods(parser, arguments)

@@ -66,11 +66,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
     arguments = parser.parse_args(argv)
-    for option in ("data", "shots", "seeds", "encoder"):
-        given = getattr(arguments, option)
-        twice = {str(one) for one in given if given.count(one) > 1}
-        if twice:
-            parser.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
+    parser.expect_different(arguments, "data", "shots", "seeds", "encoder")
+    names = [Path(path).stem for path in arguments.encoder]
+    if len({*names, "raw"}) <= len(names):
+        parser.error(f"got --encoder files called {' '.join(names)}, expected different names, none of them raw")
     return arguments
 
 

@@ -14,6 +14,7 @@ from outer_loop.knock_out import knock_outs
 from outer_loop.results import environment
 from outer_loop.results_table import percent
 from outer_loop.statistics import mean_over_tasks, paired_difference
+from outer_loop.stored_results import rule_label
 from scripts.arguments import Parser, at_least, command, device, threads, writable
 from scripts.entry import run
 from scripts.evaluate import split_seed
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
+    made = environment()  # of the code that is about to run
     rule, header = load_rule(arguments.rule).to(arguments.device), read_header(arguments.rule)
     variants: dict[str, Rule] = {WHOLE: rule, **dict(knock_outs(rule))}
     inner = InnerTraining(tuple(arguments.hidden), arguments.outputs, "relu", arguments.steps, arguments.batch)
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     progress=advance,
                 )
                 accuracies.setdefault(part, {})[name] = found.by_step[arguments.steps]
-    name = Path(arguments.rule).stem
+    name = rule_label(arguments.rule)
     shares = {
         part: {source: mean_over_tasks(values).value for source, values in by_source.items()}
         for part, by_source in accuracies.items()
@@ -96,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "name": _title(name, part),
                 "overrides": [],
                 "command": command("knock_out", argv),
-                "made": environment() | {"tasks": arguments.tasks, "seed": arguments.seed},
+                "made": made | {"tasks": arguments.tasks, "seed": arguments.seed},
                 "accuracy": shares[part],
                 "change": changes[part],
             }

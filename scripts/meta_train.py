@@ -15,11 +15,12 @@ from rich.console import Console
 
 from outer_loop.checkpoint import load_checkpoint
 from outer_loop.config import Config
-from outer_loop.config_file import describe_config, load_config, save_config
+from outer_loop.config_file import describe_config, load_config, made_by, save_config
 from outer_loop.interruption import Interruption
 from outer_loop.plan import plan_run
 from outer_loop.process_group import OtherRankFailedError, Ranks, open_ranks
 from outer_loop.progress import Progress
+from outer_loop.results import environment
 from outer_loop.results_table import results_table
 from outer_loop.run_lock import run_lock
 from outer_loop.run_report import networks_in_report, report_on_run, report_sources
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(config: Config, resume: bool, ranks: Ranks, anew: str) -> int:
     """``main`` on every rank of the run that the command ``anew`` starts."""
     run_dir = Path(config.run_dir)
+    made, found = environment(), last_write(run_dir)
     trainer = Trainer(config, ranks.from_first(lambda: starting_point(run_dir, resume)), ranks)
     judged_on = report_sources(config)
     plan = plan_run(trainer)
@@ -71,13 +73,17 @@ def train(config: Config, resume: bool, ranks: Ranks, anew: str) -> int:
         Progress(config.outer_steps, start, shown=ranks.first) as progress,
         Interruption(ranks) as interruption,
     ):
+        if ranks.first and last_write(run_dir) != found:
+            raise ValueError(f"{run_dir}: another process trained there meanwhile; start again with --resume")
         for line in plan.lines():
             progress.message(line)
         if resume:
             progress.message(f"resuming {run_dir} after outer step {start}")
         tracker = Tracker()
         if ranks.first:
-            save_config(config, run_dir / "config.yaml", anew)
+            last = anew if ranks.count == 1 else anew.replace("python", f"torchrun --nproc-per-node {ranks.count}", 1)
+            before = made_by(run_dir / "config.yaml") if resume and (run_dir / "config.yaml").exists() else []
+            save_config(config, run_dir / "config.yaml", [*before, *([] if last in before[-1:] else [last])])
             tracker = open_trackers(config, trainer.state.run_id, start if resume else None, progress.message)
         with closing(tracker):
             trainer.run(tracker, progress, interruption)
@@ -89,10 +95,16 @@ def train(config: Config, resume: bool, ranks: Ranks, anew: str) -> int:
         return interruption.exit_code
     if ranks.first:
         with script_progress("base networks evaluated", networks_in_report(config)) as advance:
-            page, results = report_on_run(config, judged_on, advance)
+            page, results = report_on_run(config, judged_on, made, advance)
         Console().print(results_table(results))
         print(f"report: {page}")
     return 0
+
+
+def last_write(run_dir: Path) -> int:
+    """When the last checkpoint in ``run_dir`` was written, in nanoseconds; 0 where there is none."""
+    last = run_dir / "checkpoints" / "last.pt"
+    return last.stat().st_mtime_ns if last.exists() else 0
 
 
 def starting_point(run_dir: Path, resume: bool) -> dict[str, Any] | None:

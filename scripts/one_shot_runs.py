@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
+    about = {"command": command("one_shot_runs", argv), "steps": arguments.steps, **environment()}
     whole = read_one_shot_runs(arguments.runs)
     errors: dict[str, Mean] = {"pixels, nearest": one_shot_error(whole, nearest_neighbour())}
     for path in arguments.encoder:
@@ -68,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Console().print(table)
     if arguments.json is not None:
         found = {name: {"error": error.value, "ci95": error.ci95} for name, error in errors.items()}
-        about = {"command": command("one_shot_runs", argv), "steps": arguments.steps, **environment()}
         with atomic_write(arguments.json) as file:
             file.write((json.dumps({"meta": about, "errors": found, "published": PUBLISHED}, indent=1) + "\n").encode())
     return 0

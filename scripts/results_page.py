@@ -12,7 +12,7 @@ from outer_loop.evaluation import InnerTraining
 from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
 from outer_loop.results_page import write_page
-from outer_loop.stored_results import read_stored
+from outer_loop.stored_results import read_stored, rule_label
 from scripts.arguments import Parser, at_least, command, threads, writable
 from scripts.entry import run
 from tasks.sources import load_source
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not files:
         raise ValueError(f"{arguments.results}: no JSON files, expected results of scripts/evaluate.py --json")
     stored = read_stored(files)
-    rules = {Path(name).stem: load_rule(name) for name in arguments.rules}
+    rules = {rule_label(name): load_rule(name) for name in arguments.rules}
+    if len(rules) < len(arguments.rules):
+        raise ValueError(f"got --rules {' '.join(arguments.rules)}, expected files or folders of different names")
     fields = {}
     if rules:
         datasets = tuple(load_source(arguments.data, size=arguments.size))

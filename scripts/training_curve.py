@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from outer_loop.training_curve import mean_held_out, training_curve
+from outer_loop.training_curve import best, mean_held_out, training_curve
 from scripts.arguments import Parser, writable
 from scripts.entry import run
 from update_rules.atomic_file import atomic_write
@@ -27,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     curve = training_curve(arguments.run)
     with atomic_write(arguments.json) as file:
         file.write((json.dumps({"training": curve}, indent=1) + "\n").encode())
-    best = max(zip(mean_held_out(curve), curve["outer_steps"], strict=True))
-    print(f"best: {100 * best[0]:.1f} % after outer step {best[1]}; curve: {arguments.json}")
+    place = best(curve)
+    accuracy, outer_step = mean_held_out(curve)[place], curve["outer_steps"][place]
+    print(f"best: {100 * accuracy:.1f} % after outer step {outer_step}; curve: {arguments.json}")
     return 0
 
 

@@ -6,7 +6,6 @@ images, whose shared label says nothing: those are tasks of K shots. Labels of t
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
 import torch
 from torch import Generator, Tensor
@@ -98,12 +97,3 @@ class InstanceSource(TaskSource):
         dataset = self.datasets[index]
         pool = torch.arange(len(dataset))
         return InstanceTask(dataset, classes, permutation, shots, self.queries, labels, pool, index, self._augment)
-
-
-def distinct_classes_chance(ways: int, classes: int, examples: int) -> float:
-    """The chance that ``ways`` random examples of ``classes`` classes with ``examples`` each are all of different ones.
-
-    Π m(C − i) / (Cm − i) over i < N.
-    """
-    total = classes * examples
-    return prod(examples * max(0, classes - i) / (total - i) for i in range(ways))

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import pytest
+import torch
 
 from scripts.arguments import different, threads
 from scripts.entry import run
@@ -24,6 +25,7 @@ def fails(error: BaseException) -> int:
         (ValueError(), "error: ValueError"),
         (MemoryError(), "error: not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "error: not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"), "error: not enough memory"),
     ],
 )
 def test_an_error_of_the_user_is_one_line_and_exit_2(

@@ -18,7 +18,10 @@ from scripts import meta_train
 
 ROOT = Path(__file__).parent.parent
 Arguments = Callable[..., list[str]]
-SETTINGS = ("rule={name: hebbian, options: {}}", "outer.tasks_per_step=5", "evaluation.every=25", "checkpoint_every=10")
+SETTINGS = (
+    *("rule={name: hebbian, options: {}}", "outer.tasks_per_step=5", "outer.turns=2", "outer.average=0.9"),
+    *("evaluation.every=25", "checkpoint_every=10"),
+)
 
 
 def torchrun(arguments: list[str], processes: int = 2, restarts: int = 0) -> subprocess.Popen[str]:

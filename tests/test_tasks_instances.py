@@ -1,12 +1,13 @@
 """Tasks of random examples as classes: what an episode holds, that labels are never seen, how often classes collide."""
 
 from dataclasses import replace
+from math import prod
 
 import pytest
 import torch
 
 from tasks.dataset import Dataset
-from tasks.instances import InstanceSource, InstanceTask, distinct_classes_chance
+from tasks.instances import InstanceSource, InstanceTask
 from tasks.task import Episode
 
 
@@ -79,6 +80,15 @@ def test_a_task_comes_back_from_its_state() -> None:
     assert isinstance(again.episode(seeded(4)), Episode)
     for a, b in zip(task.episode(seeded(4)), again.episode(seeded(4)), strict=True):
         assert torch.equal(a, b)
+
+
+def distinct_classes_chance(ways: int, classes: int, examples: int) -> float:
+    """The chance that ``ways`` random examples of ``classes`` classes with ``examples`` each are all of different ones.
+
+    Π m(C − i) / (Cm − i) over i < N.
+    """
+    total = classes * examples
+    return prod(examples * max(0, classes - i) / (total - i) for i in range(ways))
 
 
 @pytest.mark.parametrize(("ways", "classes"), [(5, 6), (5, 40), (2, 3)])

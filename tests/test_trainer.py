@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 
 from outer_loop.checkpoint import load_checkpoint, save_checkpoint
 from outer_loop.config import Config
-from outer_loop.config_file import load_config
+from outer_loop.config_file import load_config, made_by
 from outer_loop.interruption import Interruption
 from outer_loop.outer_schedules import outer_learning_rate
 from outer_loop.run_lock import run_lock
@@ -136,6 +137,20 @@ def test_a_second_interrupt_does_not_wait() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+def test_the_config_of_a_run_says_the_commands_that_made_it(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert (
+        meta_train.main(tiny_config("run", "rule.options={hidden: 4,\n error_channels: 2, readout_channels: 1}")) == 0
+    )
+    assert meta_train.main([*tiny_config("run"), "--resume"]) == 0
+    assert meta_train.main([*tiny_config("run", "outer_steps=7"), "--resume"]) == 0
+    assert meta_train.main([*tiny_config("run", "outer_steps=7"), "--resume"]) == 0
+    first, second, third = made_by(tmp_path / "run" / "config.yaml")
+    assert "error_channels: 2" in first
+    assert second == f"python scripts/meta_train.py {' '.join(tiny_config('run'))}"
+    assert third.endswith("outer_steps=7")
+    assert load_config(tmp_path / "run" / "config.yaml").outer_steps == 7
+
+
 def test_two_processes_cannot_train_in_one_folder(tiny_config: Arguments, tmp_path: Path) -> None:
     with (
         run_lock(tmp_path / "run"),
@@ -182,8 +197,9 @@ def test_turns_and_averages_resume_exactly(tiny_config: Arguments, tmp_path: Pat
 def test_turns_take_their_own_tasks_in_turn(tiny_config: Arguments) -> None:
     path, *overrides = tiny_config("run", "outer.turns=3", "inner.length=[50,60]")[1:]
     run = Trainer(load_config(path, overrides))
-    tasks = {id(slot.task) for turn in run.state.slots for slot in turn}
-    assert len(tasks) == 12
+    orders = {tuple(slot.task.permutation.tolist()) for turn in run.state.slots for slot in turn}
+    streams = {bytes(slot.generator.get_state().tolist()) for turn in run.state.slots for slot in turn}
+    assert len(orders) == len(streams) == 12
     for step in range(6):
         before = [[slot.position for slot in turn] for turn in run.state.slots]
         run._outer_step()
@@ -217,6 +233,9 @@ def test_a_run_can_start_from_a_rule_file(tiny_config: Arguments, tmp_path: Path
     assert meta_train.main(["--config", path, *overrides]) == 0
     files = [tmp_path / run / "rule.safetensors" for run in ("run", "next")]
     assert [read_header(file).provenance.get("started_from") for file in files] == [None, str(files[0])]
+    files[0].rename(tmp_path / "moved.safetensors")  # θ is in the checkpoint from the first on
+    assert meta_train.main(["--config", path, *overrides, "outer_steps=7", "--resume"]) == 0
+    (tmp_path / "moved.safetensors").rename(files[0])
     with pytest.raises(ValueError, match=r"with rule neuron_local .*, expected hebbian"):
         Trainer(load_config(path, [*overrides, "rule.name=hebbian", "rule.options={}"]))
 
@@ -267,6 +286,12 @@ def test_too_many_lost_tasks_stop_the_run_with_a_usable_checkpoint(tiny_config: 
     assert saved["state"]["outer_step"] == 6
     for name, value in before.items():
         assert torch.equal(saved["state"]["theta"][name], value)
+    folder = tmp_path / "run" / "checkpoints"  # as the error says
+    (folder / "last.pt").unlink()
+    shutil.copy(folder / "step_00000004.pt", folder / "last.pt")
+    lower = ("outer_steps=8", "outer.learning_rate=5e-4", "outer.final_learning_rate=1e-4")
+    assert meta_train.main([*tiny_config("run", *lower), "--resume"]) == 0
+    assert len(lines(tmp_path / "run")) == 8
 
 
 def test_the_outer_learning_rate_rises_and_falls() -> None:

@@ -21,10 +21,14 @@ def test_a_run_becomes_a_curve_and_a_section(tiny_config: Callable[..., list[str
     assert curve["outer_steps"] == [3, 6]
     assert curve["heldout"] == {"digits": [metrics[step - 1]["heldout/digits/accuracy@4"] for step in (3, 6)]}
     assert curve["seconds"] == pytest.approx([sum(timing[:3]), sum(timing)], abs=0.06)
-    assert curve["command"].startswith("python scripts/meta_train.py --config ")
+    assert curve["command"] == f"python scripts/meta_train.py {' '.join(tiny_config('run'))}"
     page = tmp_path / "page.md"
     assert results_page.main(["--results", str(folder), "--rules", "--page", str(page)]) == 0
-    assert "## Against compute" in page.read_text()
+    (row,) = [line for line in page.read_text().splitlines() if line.startswith("| run |") and "digits" in line]
+    means = [100 * value for value in curve["heldout"]["digits"]]
+    at, most = max(zip((3, 6), means, strict=True), key=lambda pair: pair[1])
+    assert f"| {means[0]:.1f}, {most:.1f} at {at}, {means[1]:.1f} | 6 in 0 min | digits, 4 |" in row
+    assert "## How it was made" not in page.read_text()
     assert (tmp_path / "page" / "compute.png").exists()
 
 

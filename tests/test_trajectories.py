@@ -92,6 +92,18 @@ def test_a_slot_depends_on_the_seed_and_its_place_alone() -> None:
         assert (one.position, one.length, one.shape) == (other.position, other.length, other.shape)
 
 
+def test_every_turn_has_tasks_and_lengths_of_its_own_whatever_the_rank() -> None:
+    at = trajectories()
+    every = at.start(RULE, SLOTS, seed=1, which=range(SLOTS), turns=3)
+    share = at.start(RULE, SLOTS, seed=1, which=range(4, SLOTS), turns=3)
+    orders = {tuple(slot.task.permutation.tolist()) for turn in every for slot in turn}
+    assert len(orders) == 3 * SLOTS
+    for whole, part in zip(every, share, strict=True):
+        for one, other in zip(whole[4:], part, strict=True):
+            assert torch.equal(one.state["w1"], other.state["w1"])
+            assert one.length == other.length
+
+
 def test_a_restored_slot_lives_on_as_if_nothing_had_been() -> None:
     at = trajectories()
     slots = lived(at, at.start(RULE, SLOTS, seed=2, which=range(SLOTS))[0], 5)

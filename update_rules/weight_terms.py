@@ -1,8 +1,8 @@
 """The terms of a weight change for T tasks at once, with their backward pass written by hand.
 
-The maths is that of ``NeuronLocal._terms`` and ``WeightChange.terms``, and of the mixing of bounded terms. The terms
-lie in one array, and what goes into or comes out of a product is not copied. Shapes: T tasks, P units below, N units
-above, B examples, M = readout channels · B.
+The maths is that of ``weight_change`` and ``WeightChange.terms``, and of the mixing of bounded terms. The terms lie in
+one array, and what goes into or comes out of a product is not copied. Shapes: T tasks, P units below, N units above, B
+examples, M = readout channels · B.
 """
 
 import math
