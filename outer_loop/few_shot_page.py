@@ -103,20 +103,8 @@ def read_runs(paths: Iterable[Path]) -> FewShotRuns:
 
 
 def tables(runs: FewShotRuns) -> str:
-    """Accuracies, leads of every rule over its company and over the other rules, published figures, provenance."""
-    keys = list(dict.fromkeys(key for _, key in runs.found))
-    heads = [f"{short_source(key.source)}, {key.ways}-way {key.shots}-shot" for key in keys]
-    learners = list(dict.fromkeys(learner for learner, _ in runs.found))
-    shared = [name for name in learners if name not in runs.rules and " of " not in name]
-    rows = [
-        [f"`{name}`" if name in runs.rules else name, *(_cell(runs.mean(name, key)) for key in keys)]
-        for name in [*runs.rules, *shared, *(name for name in learners if " of " in name)]
-    ]
-    parts = ["## Accuracy", table(["learner", *heads], rows), "## Who is ahead of whom"]
-    for rule in runs.rules:
-        others = [f"{name} of {rule}" for name in OWN] + shared + [name for name in runs.rules if name != rule]
-        leads = [[other, *(_cell(runs.lead(rule, other, key), "+") for key in keys)] for other in others]
-        parts.append(table([f"`{rule}` is ahead of", *heads], [row for row in leads if any(row[1:])]))
+    """Accuracies and leads on each kind of task, published figures, provenance."""
+    keys = sorted({key for _, key in runs.found}, key=lambda key: (key.source, key.ways, key.shots))
     made = [
         [
             name,
@@ -129,13 +117,47 @@ def tables(runs: FewShotRuns) -> str:
     ]
     return "\n\n".join(
         [
-            *parts,
+            "## Accuracy",
+            "In percent; `+` columns and the second tables: how far ahead on the same tasks. `its scratch` and `its "
+            "untrained_prototypes` are the rule's own network from a random start.",
+            *(_of_key(runs, key) for key in keys),
             "## Published\n\nOn other data, so not to be compared number by number; the order of methods is.",
             PUBLISHED,
             "## How it was made",
             table(["file", "command", "commit", "batch norm", "hardware"], made),
         ]
     )
+
+
+def _of_key(runs: FewShotRuns, key: Key) -> str:
+    """The section of tasks of one kind: each learner, and rules of one learner or one labeller against each other."""
+    there = list(dict.fromkeys(learner for learner, found in runs.found if found == key))
+    rules = [rule for rule in runs.rules if rule in there]
+    shared = [name for name in there if name not in rules and " of " not in name]
+    own = [name for name in OWN if any(f"{name} of {rule}" in there for rule in rules)]
+    rows = []
+    for rule in rules:
+        others = [*(f"{name} of {rule}" for name in own), *shared]
+        leads = [_cell(runs.lead(rule, other, key), "+") for other in others]
+        count = sum(len(values) for values in runs.found[rule, key].values())
+        rows.append([f"`{rule}`", _cell(runs.mean(rule, key)), str(count), *leads])
+    nothing = [""] * (len(own) + len(shared) + 1)
+    rows += [[name, _cell(runs.mean(name, key)), *nothing] for name in shared]
+    heads = ["learner", "accuracy", "tasks", *(f"+ its {name}" for name in own), *(f"+ {name}" for name in shared)]
+    pairs = [
+        [f"`{one}` over `{other}`", _cell(lead, "+")]
+        for place, one in enumerate(rules)
+        for other in rules[place + 1 :]
+        if _related(one, other) and (lead := runs.lead(one, other, key)) is not None
+    ]
+    parts = [f"### {short_source(key.source)}, {key.ways}-way {key.shots}-shot", table(heads, rows)]
+    return "\n\n".join([*parts, *([table(["rules", "ahead by"], pairs)] if pairs else [])])
+
+
+def _related(one: str, other: str) -> bool:
+    """Whether names such as ``umtra`` and ``umtra_identity``, or ``oracle_maml`` and ``cactus_maml``, share an end."""
+    first, second = one.split("_"), other.split("_")
+    return first[0] == second[0] or first[-1] == second[-1]
 
 
 def _cell(mean: Mean | None, sign: str = "") -> str:

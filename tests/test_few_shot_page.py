@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from outer_loop.few_shot_page import Key, read_runs
+from outer_loop.few_shot_page import Key, read_runs, tables
 from scripts import few_shot_page
 
 
@@ -53,8 +53,21 @@ def test_the_page_keeps_its_introduction(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("# Mine\n\n## Accuracy\n")
     assert text.count("## Accuracy") == text.count("do not edit") == 1
-    assert "| `umtra` | 60.0 ± 127.1 |" in text  # t(0.975, 1) = 12.706 times 0.1
-    assert "| scratch of umtra | +40.0" in text
+    assert "| learner | accuracy | tasks | + its scratch |" in text
+    assert "| `umtra` | 60.0 ± 127.1 | 2 | +40.0 ± 127.1 |" in text  # t(0.975, 1) = 12.706 times 0.1
+
+
+def test_relatives_are_set_against_each_other(tmp_path: Path) -> None:
+    for rule, first in (("umtra", 0.5), ("umtra_identity", 0.2), ("oracle_maml", 0.9)):
+        stored(tmp_path, rule, 0, {"rule": [first, first]})
+    text = tables(read_runs(sorted(tmp_path.glob("*.json"))))
+    assert "| `umtra` over `umtra_identity` | +30.0 ± 0.0 |" in text
+    assert "`oracle_maml` over" not in text
+
+
+def test_every_file_is_named_with_its_command(tmp_path: Path) -> None:
+    stored(tmp_path, "umtra", 0, {"rule": [0.5, 0.7]})
+    text = tables(read_runs(sorted(tmp_path.glob("*.json"))))
     assert "| umtra_0.json | `python x.py umtra` | 0123456789 | batch | Linux, 1 thread |" in text
 
 
