@@ -207,6 +207,8 @@ def test_an_evaluation_from_the_command_line(tmp_path: Path, capsys: pytest.Capt
         ("maml", ["--size", "5"], "got tasks of 25 inputs, expected 64"),
         ("maml", ["--encoder", "nothing"], "encoder nothing: not found"),
         ("maml", ["--shots", "1", "1"], "got --shots 1 more than once"),
+        ("maml", ["--encoder", "a/net.safetensors", "b/net.safetensors"], "called net net, expected different names"),
+        ("maml", ["--encoder", "a/raw.safetensors"], "none of them raw"),
         ("maml", ["--batch-norm", "running"], "invalid choice: 'running'"),
     ],
 )

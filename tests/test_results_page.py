@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from outer_loop.stored_results import Place, read_stored, untrained_name
+from outer_loop.stored_results import Place, read_stored, rule_label, untrained_name
 from scripts import evaluate, results_page
 from update_rules.hebbian import Hebbian
 from update_rules.rule_file import save_rule
@@ -122,6 +122,13 @@ def test_files_that_contradict_each_other_are_one_clear_line(
     with pytest.raises(ValueError, match=message) as caught:
         read_stored(sorted(tmp_path.glob("*.json")))
     assert "\n" not in str(caught.value)
+
+
+def test_a_rule_file_is_called_by_its_folder_and_no_two_alike(results: Path, tmp_path: Path) -> None:
+    assert [rule_label(path) for path in ("runs/a/rule.safetensors", "b/mine.safetensors")] == ["a", "mine"]
+    rule = str(results / "mine.safetensors")
+    with pytest.raises(ValueError, match="expected files or folders of different names"):
+        results_page.main(["--results", str(results), "--rules", rule, rule, "--page", str(tmp_path / "page.md")])
 
 
 def test_other_files_and_empty_folders_are_one_clear_line(tmp_path: Path) -> None:
