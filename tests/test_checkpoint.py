@@ -142,11 +142,11 @@ def test_foreign_files_and_code_are_refused_and_not_run(tmp_path):
 
 
 def test_other_versions_are_refused(tmp_path):
-    tagged = {"format": "unsupervised-update-rules checkpoint", "version": 2, "payload": {}}
-    torch.save(tagged, tmp_path / "new")
-    with pytest.raises(ValueError, match="got version 2, expected 1"):
-        load_checkpoint(tmp_path / "new")
-    torch.save({**tagged, "version": 1, "payload": 3}, tmp_path / "hollow")
+    tagged = {"format": "unsupervised-update-rules checkpoint", "version": 1, "payload": {}}
+    torch.save(tagged, tmp_path / "old")
+    with pytest.raises(ValueError, match="got version 1, expected 2"):
+        load_checkpoint(tmp_path / "old")
+    torch.save({**tagged, "version": 2, "payload": 3}, tmp_path / "hollow")
     with pytest.raises(ValueError, match="holds no payload"):
         load_checkpoint(tmp_path / "hollow")
 
