@@ -10,7 +10,7 @@ from outer_loop.receptive_fields import Fields
 from outer_loop.results import hardware, short_commit
 from outer_loop.results_studies import ablations, compute
 from outer_loop.results_table import percent, short_source
-from outer_loop.statistics import Mean, mean_over_seeds
+from outer_loop.statistics import Mean
 from outer_loop.stored_results import Place, StoredResults
 from outer_loop.sweep_plot import line_figure
 from outer_loop.sweeps import SWEEPS
@@ -165,11 +165,11 @@ def _sweep(stored: StoredResults, name: str, folder: Path) -> str:
 
 def _swept(stored: StoredResults, places: Sequence[Place]) -> str:
     """What a sweep without company found: a row a method and value."""
-    found = [(place, method, stored.found.get((method, place))) for place in places for method in stored.methods]
     rows = [
-        [method, _short(place), str(place.value), _mean(mean_over_seeds(by_seed))]
-        for place, method, by_seed in found
-        if by_seed
+        [method, _short(place), str(place.value), _mean(stored.mean(method, place))]
+        for place in places
+        for method in stored.methods
+        if (method, place) in stored.found
     ]
     return table(["method", "data", places[0].sweep, "accuracy"], rows)
 

@@ -24,8 +24,8 @@ def training_curve(run_dir: str | Path) -> dict[str, Any]:
     """The accuracy on each held-out source at every evaluation of the run in ``run_dir``, and what made it.
 
     Keys, those of CURVE: ``name``, ``command``, ``commit`` (empty before there is a rule file), ``processor``,
-    ``inner_steps``,
-    ``outer_steps`` [E], ``seconds`` [E] spent in outer steps until then, ``heldout``, a list [E] for each source.
+    ``inner_steps``, ``outer_steps`` [E], ``seconds`` [E] spent in outer steps until then, ``heldout``, a list [E] for
+    each source.
     Raises OSError for a folder that is no run, and ValueError for a run without an evaluation.
     """
     run_dir = Path(run_dir)
