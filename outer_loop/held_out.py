@@ -10,6 +10,7 @@ from outer_loop.adaptation import Adaptation
 from outer_loop.config import Config
 from outer_loop.configured import rule_use
 from outer_loop.evaluation import InnerTraining, evaluate_rule
+from outer_loop.metric_names import HELD_OUT, TRAINING, AccuracyName
 from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import montage, receptive_fields
 from outer_loop.task_sources import evaluation_tasks
@@ -39,8 +40,8 @@ class HeldOut:
         training = config.tasks.sources if config.evaluation.training is None else config.evaluation.training
         self.config, self.inputs = config, inputs
         self.sources = {
-            f"{kind}/{name}": evaluation_tasks(config, loaded[name])
-            for kind, names in (("train", training), ("heldout", config.evaluation.sources))
+            (kind, name): evaluation_tasks(config, loaded[name])
+            for kind, names in ((TRAINING, training), (HELD_OUT, config.evaluation.sources))
             for name in names
         }
 
@@ -53,12 +54,12 @@ class HeldOut:
         settings, inner = self.config.evaluation, self.inner_training()
         metrics: dict[str, float] = {}
         last = []
-        for name, source in self.sources.items():
+        for (kind, name), source in self.sources.items():
             by_step = evaluate_rule(
                 rule, source, inner, read_every=settings.read_every, tasks=settings.tasks, seed=SEED
             )
-            metrics |= {f"{name}/accuracy@{step}": accuracy for step, accuracy in by_step.items()}
-            if name.startswith("heldout/"):
+            metrics |= {str(AccuracyName(kind, name, step)): accuracy for step, accuracy in by_step.items()}
+            if kind == HELD_OUT:
                 last.append(by_step[inner.steps])
         shown = PairedTask(next(iter(self.sources.values())), SEED, 0)
         fields = receptive_fields(rule, shown, inner) if isinstance(inner, InnerTraining) else None

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from outer_loop.metric_names import held_out_names
 from outer_loop.receptive_fields import montage
 from outer_loop.results import Results
 from outer_loop.results_table import methods_of, pooled, sources_of, views_of
@@ -114,15 +115,15 @@ def meta_loss_curve(metrics: Metrics) -> Figure:
 
 def held_out_curves(metrics: Metrics) -> Figure | None:
     """Accuracy on held-out sources over outer steps, after all inner steps and before the first, or None."""
-    names = {key for line in metrics for key in line if key.startswith("heldout/") and "/accuracy@" in key}
+    names = {name for line in metrics for name in held_out_names(line)}
     if not names:
         return None
     figure, axes = figure_in_style(1, 5.2, 3.0)
     colours = list(COLOURS.values())
-    for place, source in enumerate(sorted({name.rpartition("/accuracy@")[0] for name in names})):
-        points = sorted(int(name.rpartition("@")[2]) for name in names if name.startswith(f"{source}/accuracy@"))
+    for place, source in enumerate(sorted({name.source for name in names})):
+        points = sorted((name for name in names if name.source == source), key=lambda name: name.step)
         for point, style in ((points[-1], "-"), (points[0], ":")):
-            key = f"{source}/accuracy@{point}"
+            key = str(point)
             lines = [line for line in metrics if line.get(key) is not None]
             axes[0].plot(
                 [line["outer_step"] for line in lines],
@@ -130,7 +131,7 @@ def held_out_curves(metrics: Metrics) -> Figure | None:
                 style,
                 marker="o" if len(lines) == 1 else None,
                 color=colours[place % len(colours)],
-                label=f"{short_label(source.removeprefix('heldout/'))} after {point} inner steps",
+                label=f"{short_label(source)} after {point.step} inner steps",
             )
     axes[0].set_xlabel("outer steps")
     axes[0].set_ylabel("accuracy, %")

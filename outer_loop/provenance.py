@@ -1,9 +1,11 @@
 """Where a result comes from: the commit of the code that made it."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 
+@cache  # of the code that runs, whatever becomes of the files meanwhile
 def commit() -> str:
     """The git commit of this source tree, with ``+changes`` where files differ from it, or ``unknown`` outside git."""
     root = Path(__file__).parent.parent

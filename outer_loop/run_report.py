@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from outer_loop.comparison import Progress
 from outer_loop.config import Config
@@ -13,7 +12,7 @@ from outer_loop.methods import METHODS
 from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
 from outer_loop.report import read_metrics, write_report
-from outer_loop.results import Results, summarise, task_accuracies
+from outer_loop.results import Results, environment, summarise, task_accuracies
 from outer_loop.source_evaluation import evaluate
 from outer_loop.task_sources import evaluation_tasks, load_datasets
 from tasks.task import TaskSource
@@ -41,13 +40,11 @@ def networks_in_report(config: Config) -> int:
     return len(methods) * config.report.tasks * len(config.report.sources)
 
 
-def report_on_run(
-    config: Config, sources: Mapping[str, TaskSource], made: Mapping[str, Any], progress: Progress
-) -> tuple[Path, Results]:
+def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: Progress) -> tuple[Path, Results]:
     """Evaluate ``rule.safetensors`` of the run on ``sources`` and write the report: its page, and the results.
 
-    ``made`` is the ``environment()`` of the run. ``progress`` is called with how many of ``networks_in_report`` were
-    done since. Raises ValueError or OSError where the run's files cannot be read.
+    ``progress`` is called with how many of ``networks_in_report`` were done since. Raises ValueError or OSError
+    where the run's files cannot be read.
     """
     run_dir, settings = Path(config.run_dir), config.report
     rule = load_rule(run_dir / "rule.safetensors").to(config.device)
@@ -75,7 +72,7 @@ def report_on_run(
         "inner_steps": inner.steps,
         "objective": config.outer.objective,
         "batch_norm": config.network.batch_norm,
-        **made,
+        **environment(),
     }
     per_task = [
         one

@@ -53,7 +53,7 @@ class Trainer:
 
     def __init__(self, config: Config, checkpoint: Mapping[str, Any] | None = None, ranks: Ranks = ALONE) -> None:
         self.config, self.ranks = config, ranks
-        self.commit = commit()  # of the code that runs, whatever becomes of the files meanwhile
+        self.commit = commit()
         self.device = ranks.device(config.device)
         tasks = config.outer.tasks_per_step
         if tasks < ranks.count:

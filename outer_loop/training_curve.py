@@ -9,12 +9,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from outer_loop.config_file import made_by
+from outer_loop.metric_names import held_out_names
 from outer_loop.plots import INK, OTHER_COLOURS, figure_in_style, legend
 from outer_loop.report import read_metrics
 from outer_loop.results import processor
 from update_rules.rule_file import read_header
-
-HELD_OUT = "heldout/"
 
 CURVE = ("name", "command", "commit", "processor", "inner_steps", "outer_steps", "seconds", "heldout")
 """What a stored curve holds."""
@@ -29,13 +28,12 @@ def training_curve(run_dir: str | Path) -> dict[str, Any]:
     Raises OSError for a folder that is no run, and ValueError for a run without an evaluation.
     """
     run_dir = Path(run_dir)
-    metrics = [line for line in read_metrics(run_dir / "metrics.jsonl") if any(map(_accuracy, line))]
+    metrics = [line for line in read_metrics(run_dir / "metrics.jsonl") if held_out_names(line)]
     if not metrics:
         raise ValueError(f"{run_dir}: no evaluation on held-out sources yet, expected a run with one")
     spent = {line["outer_step"]: line["timing/outer_step_s"] for line in read_metrics(run_dir / "timing.jsonl")}
-    steps = max(int(key.rpartition("@")[2]) for key in metrics[0] if _accuracy(key))
-    last = f"/accuracy@{steps}"
-    sources = [key.removeprefix(HELD_OUT).removesuffix(last) for key in metrics[0] if _accuracy(key, last)]
+    names = held_out_names(metrics[0])
+    steps = max(name.step for name in names)
     rule = run_dir / "rule.safetensors"
     return {
         "name": run_dir.resolve().name,
@@ -47,7 +45,7 @@ def training_curve(run_dir: str | Path) -> dict[str, Any]:
         "seconds": [
             round(math.fsum(s for step, s in spent.items() if step <= line["outer_step"]), 1) for line in metrics
         ],
-        "heldout": {source: [line[f"{HELD_OUT}{source}{last}"] for line in metrics] for source in sources},
+        "heldout": {name.source: [line[str(name)] for line in metrics] for name in names if name.step == steps},
     }
 
 
@@ -77,7 +75,3 @@ def compute_figure(curves: Sequence[Mapping[str, Any]]) -> Figure:
     axes[0].set_ylabel("held-out accuracy, %")
     legend(axes[0])
     return figure
-
-
-def _accuracy(key: str, place: str = "/accuracy@") -> bool:
-    return key.startswith(HELD_OUT) and place in key

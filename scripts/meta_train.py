@@ -20,7 +20,6 @@ from outer_loop.interruption import Interruption
 from outer_loop.plan import plan_run
 from outer_loop.process_group import OtherRankFailedError, Ranks, open_ranks
 from outer_loop.progress import Progress
-from outer_loop.results import environment
 from outer_loop.results_table import results_table
 from outer_loop.run_lock import run_lock
 from outer_loop.run_report import networks_in_report, report_on_run, report_sources
@@ -62,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(config: Config, resume: bool, ranks: Ranks, anew: str) -> int:
     """``main`` on every rank of the run that the command ``anew`` starts."""
     run_dir = Path(config.run_dir)
-    made, found = environment(), last_write(run_dir)
+    found = last_write(run_dir)
     trainer = Trainer(config, ranks.from_first(lambda: starting_point(run_dir, resume)), ranks)
     judged_on = report_sources(config)
     plan = plan_run(trainer)
@@ -95,7 +94,7 @@ def train(config: Config, resume: bool, ranks: Ranks, anew: str) -> int:
         return interruption.exit_code
     if ranks.first:
         with script_progress("base networks evaluated", networks_in_report(config)) as advance:
-            page, results = report_on_run(config, judged_on, made, advance)
+            page, results = report_on_run(config, judged_on, advance)
         Console().print(results_table(results))
         print(f"report: {page}")
     return 0

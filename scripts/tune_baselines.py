@@ -34,13 +34,13 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "code": ("activation", "linear"),
         "dropped": (0.0, 0.2, 0.4),
         "likelihood": ("bernoulli", "squared"),
-        "steps": (400, 800),
+        "steps": (400, 800, 1600, 3200),
     },
     "vae": {
         "learning_rate": (3e-3, 1e-2, 3e-2),
         "beta": (0.01, 0.03, 0.1, 0.3, 1.0),
         "likelihood": ("bernoulli", "squared"),
-        "steps": (400, 800),
+        "steps": (400, 800, 1600, 3200),
     },
     "contrastive": {
         "learning_rate": (3e-3, 1e-2, 3e-2),

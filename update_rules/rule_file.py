@@ -63,7 +63,7 @@ def load_rule(path_or_name: str | Path) -> Rule:
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{where}: its config {header.config} does not make a rule: {reason}") from None
-    check_tensors(theta, rule.state_dict(), where)
+    check_tensors(theta, rule.state_dict(), f"{where}: as a {rule.name} rule")
     rule.load_state_dict(theta)
     return rule
 
