@@ -1,6 +1,6 @@
 """Configs as YAML files, with overrides from the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from outer_loop.config import Config
 from outer_loop.config_errors import explain_all, fields
-from outer_loop.yaml_dialect import parse_yaml, yaml_lines
+from outer_loop.yaml_dialect import parse_yaml, yaml_lines, yaml_value
 from update_rules.atomic_file import atomic_write
 
 
@@ -54,6 +54,20 @@ def made_by(path: str | Path) -> list[str]:
     """The commands in the first lines of a config that ``save_config`` wrote. Raises OSError."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines)]
+
+
+def by_dotted_key(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested ``settings`` as one dict, with keys such as ``outer.clip``."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= by_dotted_key(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def changed_settings(path: str | Path, other: str | Path) -> list[str]:
+    """The overrides that make the experiment of the config at ``other`` that of ``path``. Raises as ``load_config``."""
+    after, before = (by_dotted_key(load_config(one).model_dump(mode="json")) for one in (path, other))
+    return [f"{key}={yaml_value(after[key])}" for key in after if key != "run_dir" and after[key] != before.get(key)]
 
 
 def describe_config() -> str:

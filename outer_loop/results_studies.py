@@ -15,16 +15,25 @@ def ablations(runs: Sequence[Mapping[str, Any]]) -> str:
     """What changed when one thing was changed, as ``read_stored`` keeps it; an empty string for no ``runs``."""
     if not runs:
         return ""
-    sources = list(dict.fromkeys(source for one in runs for source in one["accuracy"]))
-    rows = [[one["name"], " ".join(one["overrides"]), *(_share_and_change(one, s) for s in sources)] for one in runs]
-    commands = dict.fromkeys(_command(one) for one in runs)
+    studies: dict[str, list[Mapping[str, Any]]] = {}
+    for one in runs:
+        studies.setdefault(_command(one), []).append(one)
     return (
         "## What matters\n\nOne thing changed at a time: in the training of a rule, where a setting is named, else a "
         "part of a trained rule switched off (in brackets the change on the same tasks, with its 95 % interval).\n\n"
-        + table(["run", "setting", *sources], rows)
-        + "\n\n"
-        + "\n".join(f"- {command}" for command in commands)
+        + "\n\n".join(f"{_study(found)}\n\n{command}" for command, found in studies.items())
     )
+
+
+def _study(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The table of what one command measured; settings have a column where any run has one."""
+    sources = list(dict.fromkeys(source for one in runs for source in one["accuracy"]))
+    settings = ["setting"] if any(one["overrides"] for one in runs) else []
+    rows = [
+        [one["name"], *(" ".join(one["overrides"]) for _ in settings), *(_share_and_change(one, s) for s in sources)]
+        for one in runs
+    ]
+    return table(["run", *settings, *map(short_source, sources)], rows)
 
 
 def _command(ablation: Mapping[str, Any]) -> str:

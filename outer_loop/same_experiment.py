@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outer_loop.config import Config
+from outer_loop.config_file import by_dotted_key
 
 NEW_ON_RESUME = frozenset(
     {
@@ -17,7 +18,7 @@ NEW_ON_RESUME = frozenset(
 
 def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: str) -> None:
     """Raise ValueError where the checkpoint was made with other settings, or other data than the fingerprint says."""
-    before, now = _leaves(checkpoint["config"]), _leaves(config.model_dump(mode="json"))
+    before, now = by_dotted_key(checkpoint["config"]), by_dotted_key(config.model_dump(mode="json"))
     changed = [
         f"{key} was {before.get(key)}, got {now.get(key)}"
         for key in sorted(before.keys() | now.keys())
@@ -30,11 +31,3 @@ def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: s
             f"cannot resume: the data of {', '.join(config.tasks.sources)} are not those of the checkpoint; "
             "restore them or set a new run_dir"
         )
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The settings by dotted key."""
-    leaves: dict[str, Any] = {}
-    for key, value in settings.items():
-        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves

@@ -1,5 +1,8 @@
 # python scripts/knock_out.py --rule neuron_local --data digits --json docs/results/knock_out_neuron_local.json
-"""What a trained rule needs: its accuracy with one part switched off at a time, on the same tasks, not retrained."""
+"""What a rule needs: its accuracy, on the same tasks, with one part at a time switched off and not retrained.
+
+Or, by --others, the accuracy of rules whose training had another setting; their folders say which.
+"""
 
 import argparse
 import json
@@ -9,6 +12,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
+from outer_loop.config_file import changed_settings
 from outer_loop.evaluation import InnerTraining, measure_rule
 from outer_loop.knock_out import knock_outs
 from outer_loop.results import environment
@@ -25,13 +29,12 @@ from update_rules.atomic_file import atomic_write
 from update_rules.contract import Rule
 from update_rules.rule_file import load_rule, read_header
 
-WHOLE = "whole"
-
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The checked arguments."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rule", required=True, metavar="FILE", help="rule file, or the name of a pretrained rule")
+    parser.add_argument("--others", nargs="+", metavar="FILE", help="rule files to compare with instead of its parts")
     parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="such as digits mnist5k npz:FILE")
     parser.add_argument("--ways", type=at_least(2), default=10, help="classes in a task (default 10)")
     parser.add_argument("--shots", type=at_least(1), default=10, help="labelled examples of each class (default 10)")
@@ -56,7 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     made = environment()  # of the code that is about to run
     rule, header = load_rule(arguments.rule).to(arguments.device), read_header(arguments.rule)
-    variants: dict[str, Rule] = {WHOLE: rule, **dict(knock_outs(rule))}
+    label = rule_label(arguments.rule)
+    others = {rule_label(path): path for path in arguments.others or ()}
+    variants: dict[str, Rule]
+    if arguments.others:
+        if len({label, *others}) <= len(arguments.others):
+            raise ValueError(f"got rules called {label}, {', '.join(map(rule_label, arguments.others))}; rename some")
+        check_same_split(arguments.rule, arguments.others)
+        variants = {label: rule, **{name: load_rule(path).to(arguments.device) for name, path in others.items()}}
+    else:
+        parts = {f"{label}, without {part}": variant for part, variant in knock_outs(rule)}
+        variants = {f"{label}, whole": rule, **parts}
+    whole = next(iter(variants))
     inner = InnerTraining(tuple(arguments.hidden), arguments.outputs, "relu", arguments.steps, arguments.batch)
     sources = {}
     for name in arguments.data:
@@ -64,10 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sources[name] = TaskSource(data, arguments.ways, arguments.shots, arguments.queries, permute=True)
     accuracies: dict[str, dict[str, list[float]]] = {}
     with progress("tasks done by a variant", len(variants) * len(sources) * arguments.tasks) as advance:
-        for part, variant in variants.items():
+        for variant, used in variants.items():
             for name, source in sources.items():
                 found = measure_rule(
-                    variant,
+                    used,
                     source,
                     inner,
                     read_points=[arguments.steps],
@@ -75,42 +89,49 @@ def main(argv: Sequence[str] | None = None) -> int:
                     seed=arguments.seed,
                     progress=advance,
                 )
-                accuracies.setdefault(part, {})[name] = found.by_step[arguments.steps]
-    name = rule_label(arguments.rule)
+                accuracies.setdefault(variant, {})[name] = found.by_step[arguments.steps]
     shares = {
-        part: {source: mean_over_tasks(values).value for source, values in by_source.items()}
-        for part, by_source in accuracies.items()
+        variant: {source: mean_over_tasks(values).value for source, values in by_source.items()}
+        for variant, by_source in accuracies.items()
     }
     changes = {
-        part: {source: paired_difference(values, accuracies[WHOLE][source]) for source, values in by_source.items()}
-        for part, by_source in accuracies.items()
+        variant: {source: paired_difference(values, accuracies[whole][source]) for source, values in by_source.items()}
+        for variant, by_source in accuracies.items()
     }
-    table = Table("part", *sources)
-    for part in accuracies:
-        cells = [
-            f"{100 * shares[part][source]:.1f} ({percent(*change, '+')})" for source, change in changes[part].items()
-        ]
-        table.add_row(_title(name, part), *cells)
+    table = Table("rule", *sources)
+    for variant, by_change in changes.items():
+        cells = [f"{100 * shares[variant][name]:.1f} ({percent(*change, '+')})" for name, change in by_change.items()]
+        table.add_row(variant, *cells)
     print_table(table, width=60 + 40 * len(sources))
     if arguments.json is not None:
         rows = [
             {
-                "name": _title(name, part),
-                "overrides": [],
+                "name": variant,
+                "overrides": settings_changed(others[variant], arguments.rule) if variant in others else [],
                 "command": command("knock_out", argv),
                 "made": made | {"tasks": arguments.tasks, "seed": arguments.seed},
-                "accuracy": shares[part],
-                "change": changes[part],
+                "accuracy": shares[variant],
+                "change": changes[variant],
             }
-            for part in accuracies
+            for variant in accuracies
         ]
         with atomic_write(arguments.json) as file:
             file.write((json.dumps({"ablations": rows}, indent=1) + "\n").encode())
     return 0
 
 
-def _title(rule: str, part: str) -> str:
-    return f"{rule}, {WHOLE}" if part == WHOLE else f"{rule}, without {part}"
+def check_same_split(rule: str, others: Sequence[str]) -> None:
+    """Raise ValueError where the training seeds of ``others`` could have put test data of ``rule`` into training."""
+    seeds = {path: split_seed(read_header(path)) for path in (rule, *others)}
+    if len(set(seeds.values())) > 1:
+        found = ", ".join(f"{seed} of {path}" for path, seed in seeds.items())
+        raise ValueError(f"got rules of training seeds {found}, expected one seed, which splits data; see evaluate.py")
+
+
+def settings_changed(path: str, whole: str) -> list[str]:
+    """What the training of the rule at ``path`` set otherwise than that of ``whole``; empty if no run lies beside."""
+    configs = [Path(one).parent / "config.yaml" for one in (path, whole)]
+    return changed_settings(*configs) if all(config.exists() for config in configs) else []
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from inner_loop.mlp import MLP
+from outer_loop.config_file import load_config, save_config
 from outer_loop.knock_out import knock_outs
 from outer_loop.stored_results import read_stored
 from scripts import knock_out
@@ -98,6 +99,31 @@ def test_the_script_prints_and_stores_for_the_page_of_results(
         assert ci95 >= 0
     assert "mine, without term hebb" in capsys.readouterr().out
     assert json.loads((tmp_path / "found.json").read_text())["ablations"][0]["command"].startswith("python scripts/")
+
+
+def test_rules_trained_otherwise_are_compared_with_what_they_changed(tmp_path: Path) -> None:
+    for name, seed, overrides in (("whole", 0, []), ("other", 1, ["outer.clip=0.5"])):
+        run = tmp_path / name
+        run.mkdir()
+        save_rule(run / "rule.safetensors", trained("hebbian", seed), {"seed": 0})
+        save_config(load_config("configs/hebbian.yaml", [f"run_dir={name}", *overrides]), run / "config.yaml")
+    rule, other = (str(tmp_path / name / "rule.safetensors") for name in ("whole", "other"))
+    argv = ["--rule", rule, "--others", other, "--data", "digits", *SMALL]
+    assert knock_out.main([*argv, "--json", str(tmp_path / "found.json")]) == 0
+    first, second = read_stored([tmp_path / "found.json"]).ablations
+    assert (first["name"], first["overrides"], first["change"]["digits"]) == ("whole", [], [0, 0])
+    assert (second["name"], second["overrides"]) == ("other", ["outer.clip=0.5"])
+    assert second["accuracy"] != first["accuracy"]
+
+
+def test_rules_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        save_rule(tmp_path / f"{name}.safetensors", trained("hebbian"), {"seed": seed})
+    argv = ["--data", "digits", *SMALL, "--rule", str(tmp_path / "a.safetensors"), "--others"]
+    with pytest.raises(ValueError, match=r"got rules of training seeds 0 of .*a\.safetensors, 1 of .*b\.safetensors"):
+        knock_out.main([*argv, str(tmp_path / "b.safetensors")])
+    with pytest.raises(ValueError, match="got rules called a, a; rename some"):
+        knock_out.main([*argv, str(tmp_path / "a.safetensors")])
 
 
 def test_a_rule_without_named_parts_is_refused(tmp_path: Path) -> None:

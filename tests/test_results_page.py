@@ -80,7 +80,7 @@ def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_
         assert (tmp_path / shown).read_bytes().startswith(b"\x89PNG")
     assert text.count("](results/") == 4
     assert "| no errors | rule.errors=0 | 50.0 |" in text
-    assert "\n- `python x.py`" in text
+    assert "\n\n`python x.py`" in text
     assert "decorrelate" in text
     assert "| wine, 3 ways, 10 shots |" in text
     assert "| method | digits, 1 | digits, 10 |" in text
