@@ -283,14 +283,28 @@ def _lines(
 
 
 def _sources(stored: StoredResults, places: Iterable[Place]) -> str:
-    """Which files a table came from, and how many tasks it is of."""
+    """Which files a table came from, how many tasks it is of, and how long the rules ran where that is not varied."""
     files, tasks = set(), set()
+    places = list(places)
     for place in places:
         for method in stored.methods:
             by_seed = stored.found.get((method, place), {})
             files |= stored.files.get((method, place), set())
             tasks |= {sum(len(values) for values in by_seed.values())} - {0}
-    return f"Over {' or '.join(str(count) for count in sorted(tasks))} tasks; from {', '.join(sorted(files))}."
+    rules = "".join(
+        f"; `{rule}` after {' or '.join(uses)}"
+        for rule in stored.rules
+        if (uses := sorted({use for place in places for use in _uses(stored, rule, place)}))
+    )
+    return f"Over {' or '.join(str(count) for count in sorted(tasks))} tasks{rules}; from {', '.join(sorted(files))}."
+
+
+def _uses(stored: StoredResults, rule: str, place: Place) -> set[str]:
+    """How long ``rule`` ran at ``place``; empty where that is varied."""
+    if place.sweep in ("steps", "batch"):
+        return set()
+    metas = [stored.meta[name] for name in stored.files.get((rule, place), ())]
+    return {f"{meta['steps']} inner steps of {meta['batch']} examples" for meta in metas}
 
 
 def _short(place: Place) -> str:
