@@ -1,16 +1,24 @@
 """``docs/results.md``: what stored results say, section by section; a section without data is left out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from outer_loop.markdown import table
 from outer_loop.methods import MEANING
+from outer_loop.page_tables import (
+    accuracy_table,
+    described,
+    lead_table,
+    lines_by_source,
+    made_from,
+    mean_cell,
+    place_name,
+)
 from outer_loop.plots import receptive_field_pair, save_png
 from outer_loop.receptive_fields import Fields
 from outer_loop.results import hardware, short_commit
 from outer_loop.results_studies import ablations, compute
-from outer_loop.results_table import percent, short_source
-from outer_loop.statistics import Mean
+from outer_loop.results_table import percent
 from outer_loop.stored_results import Place, StoredResults
 from outer_loop.sweep_plot import line_figure
 from outer_loop.sweeps import SWEEPS
@@ -75,12 +83,12 @@ def _main(stored: StoredResults) -> str:
         return ""
     return "\n\n".join(
         [
-            f"## Few-shot accuracy\n\n{_says(places[0])}. Methods: "
+            f"## Few-shot accuracy\n\n{described(places[0])}. Methods: "
             + "; ".join(f"`{name}`, {MEANING[name]}" for name in stored.methods if name in MEANING)
             + ".",
-            _accuracy_table(stored, places, _short),
-            *(_lead_table(stored, rule, places, _short) for rule in stored.rules),
-            _sources(stored, places),
+            accuracy_table(stored, places, place_name),
+            *(lead_table(stored, rule, places, place_name) for rule in stored.rules),
+            made_from(stored, places),
         ]
     )
 
@@ -91,14 +99,14 @@ def _other_ways(stored: StoredResults) -> str:
         return ""
 
     def name(place: Place) -> str:
-        return f"{_short(place)}, {place.ways} ways, {place.shots} shots"
+        return f"{place_name(place)}, {place.ways} ways, {place.shots} shots"
 
     return "\n\n".join(
         [
             f"## Text and tables\n\nShots: labelled examples of each class. {READOUT.capitalize()} readout.",
-            _accuracy_table(stored, places, name),
-            *(_lead_table(stored, rule, places, name) for rule in stored.rules),
-            _sources(stored, places),
+            accuracy_table(stored, places, name),
+            *(lead_table(stored, rule, places, name) for rule in stored.rules),
+            made_from(stored, places),
         ]
     )
 
@@ -108,14 +116,14 @@ def _shots(stored: StoredResults, folder: Path) -> str:
     by_shots = [p for m in main for p in _alike(stored, m._replace(shots=0), "shots")]
     if len({place.shots for place in by_shots}) < 2:
         return ""
-    lines = _lines(stored, by_shots, lambda place: place.shots)
+    lines = lines_by_source(stored, by_shots, lambda place: place.shots)
     save_png(line_figure("shots", lines), folder / "shots.png")
     return "\n\n".join(
         [
             "## Against labels\n\nLabelled examples of each class.",
             f"![accuracy against labelled examples]({folder.name}/shots.png)",
-            _accuracy_table(stored, by_shots, lambda place: f"{_short(place)}, {place.shots}"),
-            _sources(stored, by_shots),
+            accuracy_table(stored, by_shots, lambda place: f"{place_name(place)}, {place.shots}"),
+            made_from(stored, by_shots),
         ]
     )
 
@@ -128,8 +136,8 @@ def _readouts(stored: StoredResults) -> str:
     return "\n\n".join(
         [
             f"## Other readouts\n\n{SHOTS} labelled examples of each class.",
-            _accuracy_table(stored, places, lambda place: f"{_short(place)}, {place.readout}"),
-            _sources(stored, places),
+            accuracy_table(stored, places, lambda place: f"{place_name(place)}, {place.readout}"),
+            made_from(stored, places),
         ]
     )
 
@@ -139,7 +147,7 @@ def _sweep(stored: StoredResults, name: str, folder: Path) -> str:
     if not places:
         return ""
     first = places[0]
-    lines = _lines(
+    lines = lines_by_source(
         stored,
         [place for place in places if (place.shots, place.readout) == (first.shots, first.readout)],
         lambda place: place.value,
@@ -152,13 +160,13 @@ def _sweep(stored: StoredResults, name: str, folder: Path) -> str:
                 lead = stored.lead(rule, other, place) if place.value is not None else None
                 if lead is not None:
                     value = f"{place.value:g}" if isinstance(place.value, float) else str(place.value)
-                    rows.append([rule, other, _short(place), value, percent(*lead.mean, "+")])
+                    rows.append([rule, other, place_name(place), value, percent(*lead.mean, "+")])
     return "\n\n".join(
         [
-            f"## {name.capitalize()}\n\nVaried: {SWEPT[name]}. {_says(first, name)}.",
+            f"## {name.capitalize()}\n\nVaried: {SWEPT[name]}. {described(first, name)}.",
             f"![accuracy against {SWEPT[name]}]({folder.name}/{name}.png)",
             table(["rule", "ahead of", "data", name, "by"], rows) if rows else _swept(stored, places),
-            _sources(stored, places),
+            made_from(stored, places),
         ]
     )
 
@@ -166,7 +174,7 @@ def _sweep(stored: StoredResults, name: str, folder: Path) -> str:
 def _swept(stored: StoredResults, places: Sequence[Place]) -> str:
     """What a sweep without company found: a row a method and value."""
     rows = [
-        [method, _short(place), str(place.value), _mean(stored.mean(method, place))]
+        [method, place_name(place), str(place.value), mean_cell(stored.mean(method, place))]
         for place in places
         for method in stored.methods
         if (method, place) in stored.found
@@ -195,7 +203,7 @@ def _losses(stored: StoredResults) -> str:
         [
             lead.method,
             lead.other,
-            _short(lead.place),
+            place_name(lead.place),
             f"{lead.place.ways}-way {lead.place.shots}-shot {lead.place.readout}",
             f"{lead.place.sweep} {lead.place.value}" if lead.place.sweep else "",
             percent(*lead.mean, "+"),
@@ -238,78 +246,3 @@ def _main_places(stored: StoredResults) -> list[Place]:
 def _alike(stored: StoredResults, place: Place, name: str) -> list[Place]:
     """The places that are ``place`` but for the field ``name``, sorted by it: few shots first."""
     return sorted(p for p in stored.places() if p._replace(**{name: getattr(place, name)}) == place)
-
-
-def _says(place: Place, varied: str = "") -> str:
-    """What ``place`` is, but for what is ``varied``."""
-    parts = {
-        "ways": f"{place.ways} ways",
-        "shots": f"{place.shots} labelled examples of each class",
-        "outputs": f"{place.outputs} features",
-        "size": f"images of {place.size} × {place.size} pixels",
-        "permute": "inputs permuted anew in every task" if place.permute else "inputs in their order",
-        "readout": f"{place.readout} readout",
-    }
-    return ", ".join(text for name, text in parts.items() if name != varied)
-
-
-def _accuracy_table(stored: StoredResults, places: Iterable[Place], name: Callable[[Place], str]) -> str:
-    places = list(places)
-    rows = [[method, *(_mean(stored.mean(method, place)) for place in places)] for method in stored.methods]
-    return table(["method", *(name(place) for place in places)], [row for row in rows if any(row[1:])])
-
-
-def _lead_table(stored: StoredResults, rule: str, places: Iterable[Place], name: Callable[[Place], str]) -> str:
-    places = list(places)
-    rows = []
-    for other in stored.methods:
-        leads = [stored.lead(rule, other, place) if other != rule else None for place in places]
-        if any(leads):
-            rows.append([other, *("" if lead is None else percent(*lead.mean, "+") for lead in leads)])
-    return table([f"{rule} is ahead of", *(name(place) for place in places)], rows) if rows else ""
-
-
-def _lines(
-    stored: StoredResults, places: Iterable[Place], value: Callable[[Place], object]
-) -> dict[str, dict[str, dict[object, Mean]]]:
-    """By source and method the accuracies by ``value``, for ``line_figure``."""
-    lines: dict[str, dict[str, dict[object, Mean]]] = {}
-    for place in places:
-        for method in stored.methods:
-            mean = stored.mean(method, place) if (method, place) in stored.found else None
-            if mean is not None:
-                lines.setdefault(_short(place), {}).setdefault(method, {})[value(place)] = mean
-    return lines
-
-
-def _sources(stored: StoredResults, places: Iterable[Place]) -> str:
-    """Which files a table came from, how many tasks it is of, and how long the rules ran where that is not varied."""
-    files, tasks = set(), set()
-    places = list(places)
-    for place in places:
-        for method in stored.methods:
-            by_seed = stored.found.get((method, place), {})
-            files |= stored.files.get((method, place), set())
-            tasks |= {sum(len(values) for values in by_seed.values())} - {0}
-    rules = "".join(
-        f"; `{rule}` after {' or '.join(uses)}"
-        for rule in stored.rules
-        if (uses := sorted({use for place in places for use in _uses(stored, rule, place)}))
-    )
-    return f"Over {' or '.join(str(count) for count in sorted(tasks))} tasks{rules}; from {', '.join(sorted(files))}."
-
-
-def _uses(stored: StoredResults, rule: str, place: Place) -> set[str]:
-    """How long ``rule`` ran at ``place``; empty where that is varied."""
-    if place.sweep in ("steps", "batch"):
-        return set()
-    metas = [stored.meta[name] for name in stored.files.get((rule, place), ())]
-    return {f"{meta['steps']} inner steps of {meta['batch']} examples" for meta in metas}
-
-
-def _short(place: Place) -> str:
-    return short_source(place.source)
-
-
-def _mean(mean: Mean | None) -> str:
-    return "" if mean is None else percent(*mean)
