@@ -116,13 +116,18 @@ def _shots(stored: StoredResults, folder: Path) -> str:
     by_shots = [p for m in main for p in _alike(stored, m._replace(shots=0), "shots")]
     if len({place.shots for place in by_shots}) < 2:
         return ""
+
+    def name(place: Place) -> str:
+        return f"{place_name(place)}, {place.shots}"
+
     lines = lines_by_source(stored, by_shots, lambda place: place.shots)
     save_png(line_figure("shots", lines), folder / "shots.png")
     return "\n\n".join(
         [
             "## Against labels\n\nLabelled examples of each class.",
             f"![accuracy against labelled examples]({folder.name}/shots.png)",
-            accuracy_table(stored, by_shots, lambda place: f"{place_name(place)}, {place.shots}"),
+            accuracy_table(stored, by_shots, name),
+            *(lead_table(stored, rule, by_shots, name) for rule in stored.rules),
             made_from(stored, by_shots),
         ]
     )
