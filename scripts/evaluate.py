@@ -33,7 +33,7 @@ from scripts.progress import print_table, progress
 from tasks.sources import load_source
 from tasks.task import TaskSource
 from update_rules.contract import Rule
-from update_rules.rule_file import RuleHeader, load_rule, read_header
+from update_rules.rule_file import RuleHeader, read_rule
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -163,7 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     rule = header = None
     if arguments.rule is not None:
-        rule, header = load_rule(arguments.rule).to(arguments.device), read_header(arguments.rule)
+        rule, header = read_rule(arguments.rule)
+        rule = rule.to(arguments.device)
     inner = InnerTraining(
         tuple(arguments.hidden), arguments.outputs, arguments.activation, arguments.steps, arguments.batch
     )

@@ -30,7 +30,7 @@ from scripts.evaluate import split_seed
 from scripts.progress import print_table, progress
 from tasks.sources import load_source
 from tasks.task import TaskSource
-from update_rules.rule_file import RuleHeader, load_rule, read_header
+from update_rules.rule_file import RuleHeader, read_rule
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -98,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     writable(arguments.plot)
     different(json=arguments.json, plot=arguments.plot)
     torch.set_num_threads(arguments.threads)
-    rule, header = load_rule(arguments.rule).to(arguments.device), read_header(arguments.rule)
+    rule, header = read_rule(arguments.rule)
+    rule = rule.to(arguments.device)
     use = trained_use(header, arguments.rule, arguments.steps, arguments.batch_norm)
     embeddings = {Path(path).stem: load_embedding(path) for path in arguments.encoder}
     learners = make_learners(rule, use, [arguments.steps], embeddings)

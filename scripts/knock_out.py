@@ -27,7 +27,7 @@ from tasks.sources import load_source
 from tasks.task import TaskSource
 from update_rules.atomic_file import atomic_write
 from update_rules.contract import Rule
-from update_rules.rule_file import load_rule, read_header
+from update_rules.rule_file import load_rule, read_header, read_rule
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
     made = environment()  # of the code that is about to run
-    rule, header = load_rule(arguments.rule).to(arguments.device), read_header(arguments.rule)
+    rule, header = read_rule(arguments.rule)
+    rule = rule.to(arguments.device)
     label = rule_label(arguments.rule)
     others = {rule_label(path): path for path in arguments.others or ()}
     variants: dict[str, Rule]

@@ -26,7 +26,7 @@ from scripts.entry import run
 from scripts.evaluate_few_shot import trained_use
 from tasks.omniglot_runs import read_one_shot_runs
 from update_rules.atomic_file import atomic_write
-from update_rules.rule_file import load_rule, read_header
+from update_rules.rule_file import read_rule
 
 PUBLISHED = {"people": 4.5, "Bayesian program learning": 3.3}
 """Errors in percent that Lake et al. (2015) report on these runs."""
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in arguments.encoder:
         errors[f"{path}, nearest"] = one_shot_error(whole, nearest_neighbour(load_embedding(path)))
     for path in arguments.rule:
-        rule, header = load_rule(path), read_header(path)
+        rule, header = read_rule(path)
         use = trained_use(header, path, arguments.steps, None)
         runs = read_one_shot_runs(arguments.runs, use.network.side) if isinstance(use.network, Conv4) else whole
         errors[path] = one_shot_error(runs, partial(use.classify, rule))

@@ -50,7 +50,12 @@ def save_rule(path: str | Path, rule: Rule, provenance: Mapping[str, str | float
 
 
 def load_rule(path_or_name: str | Path) -> Rule:
-    """The rule in a file, or of that name in ``pretrained/``, on the CPU.
+    """The rule in a file, or of that name in ``pretrained/``, on the CPU. Raises as ``read_rule`` does."""
+    return read_rule(path_or_name)[0]
+
+
+def read_rule(path_or_name: str | Path) -> tuple[Rule, RuleHeader]:
+    """The rule in a file, or of that name in ``pretrained/``, on the CPU, and what the file says about itself.
 
     Raises FileNotFoundError or OSError if it cannot be read, and ValueError if it is not a rule file, is damaged, or
     holds other tensors than its rule has.
@@ -65,7 +70,7 @@ def load_rule(path_or_name: str | Path) -> Rule:
         raise ValueError(f"{where}: its config {header.config} does not make a rule: {reason}") from None
     check_tensors(theta, rule.state_dict(), f"{where}: as a {rule.name} rule")
     rule.load_state_dict(theta)
-    return rule
+    return rule, header
 
 
 def read_header(path_or_name: str | Path) -> RuleHeader:
