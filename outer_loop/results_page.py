@@ -14,11 +14,13 @@ from outer_loop.page_tables import (
     mean_cell,
     place_name,
 )
+from outer_loop.paired_tasks import UNLABELLED_EXAMPLES
 from outer_loop.plots import receptive_field_pair, save_png
 from outer_loop.receptive_fields import Fields
 from outer_loop.results import hardware, short_commit
 from outer_loop.results_studies import ablations, compute
 from outer_loop.results_table import percent
+from outer_loop.stacked_training import EXAMPLES
 from outer_loop.stored_results import Place, StoredResults
 from outer_loop.sweep_plot import line_figure
 from outer_loop.sweeps import SWEEPS
@@ -70,8 +72,13 @@ def write_page(
     ]
     text = f"# Results\n\nWritten by `{command}` from stored JSON files; do not edit.\n\n"
     text += (
-        "Accuracy in percent on few-shot tasks, mean ± 95 % interval over all tasks of all seeds. Every method gives "
-        "as many features and gets the same tasks and readout. Differences are taken task by task.\n\n"
+        "Accuracy in percent on few-shot tasks, mean ± 95 % interval over all tasks of all seeds; seeds draw tasks and "
+        "first weights, a rule is from one training. Every method gets the same tasks and readout and gives as many "
+        "features, but for raw inputs and PCA of fewer inputs. Differences are taken task by task. What is learned "
+        "without labels is learned from examples of the task's classes, those to be told among them: rules draw from "
+        f"all, trained networks from {EXAMPLES:,} at most, PCA and statistics of batch normalisation from "
+        f"{UNLABELLED_EXAMPLES:,}, k-means from as many as suited it where it was tuned. `NAME, untrained` is the rule "
+        "before meta-training.\n\n"
     )
     with atomic_write(page) as file:
         file.write((text + "\n\n".join(section for section in sections if section) + "\n").encode())

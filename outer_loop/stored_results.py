@@ -14,6 +14,10 @@ ROUNDING = 0.005
 """Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
 
 
+WITHOUT_NETWORK = ("raw", "pca", "pca_whitened", "kmeans")
+"""Methods that no base network takes part in."""
+
+
 class Place(NamedTuple):
     """Where accuracies of several methods compare: all that is the same for them but the seeds."""
 
@@ -58,6 +62,7 @@ class StoredResults:
     files: dict[tuple[str, Place], set[str]] = field(default_factory=dict)
     """The names of the files that these came from."""
     _drawn: dict[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
+    _used: dict[tuple[str, Place], tuple[dict[str, Any], str]] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -98,7 +103,10 @@ class StoredResults:
         ]
 
     def add(self, name: str, content: dict[str, Any]) -> None:
-        """The results of the file ``name``. Raises ValueError, naming the files, where they contradict others."""
+        """The results of the file ``name``. Raises ValueError, naming the files, where they contradict others.
+
+        What a method was set to must be the same in all files of one place, so that seeds of one method are pooled.
+        """
         meta = content["meta"]
         self.meta[name] = meta
         rule = rule_name(meta)
@@ -120,6 +128,7 @@ class StoredResults:
             )
             # What was drawn is told of all tasks together, so that a sweep of fewer tasks is judged by itself.
             self._check_drawn(name, (*place[:6], one["seed"], len(one["accuracies"])), one["drawn"])
+            self._check_used(name, method, place, _settings_of(one["method"], meta))
             by_seed = self.found.setdefault((method, place), {})
             files = self.files.setdefault((method, place), set())
             before = by_seed.setdefault(one["seed"], one["accuracies"])
@@ -138,6 +147,25 @@ class StoredResults:
                 f"{name} and {file}: other tasks of {source}, {ways} ways, {shots} shots, seed {seed}, so they cannot "
                 "be paired; evaluate both on the same data with the same code"
             )
+
+    def _check_used(self, name: str, method: str, place: Place, used: dict[str, Any]) -> None:
+        before, file = self._used.setdefault((method, place), (used, name))
+        changed = [key for key in before.keys() & used.keys() if before[key] != used[key]]
+        if changed:
+            key = sorted(changed)[0]
+            raise ValueError(
+                f"{name} and {file}: {method} on {place.source} with {key} {used[key]} and {before[key]}, so their "
+                "seeds are not of one method; keep the files that count"
+            )
+
+
+def _settings_of(method: str, meta: dict[str, Any]) -> dict[str, Any]:
+    """What a results file with ``meta`` says of how ``method`` was set; older files say less."""
+    network = {key: meta[key] for key in ("hidden", "activation") if key in meta}
+    if method in ("rule", "untrained_rule"):
+        return network | {key: meta[key] for key in ("steps", "batch", "rule_provenance") if key in meta}
+    own: dict[str, Any] = meta.get("baseline_settings", {}).get(method, {})
+    return network | own if method not in WITHOUT_NETWORK else own
 
 
 def read_stored(paths: Iterable[Path]) -> StoredResults:

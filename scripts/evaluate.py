@@ -11,13 +11,14 @@ those that the rule's own training seed gives, so that what it was trained on st
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from inner_loop.activations import ACTIVATIONS
-from outer_loop.baseline_settings import SETTINGS_FILE, read_settings
+from outer_loop.baseline_settings import SETTINGS_FILE, BaselineSettings, read_settings
 from outer_loop.comparison import Progress, compare
 from outer_loop.evaluation import InnerTraining
 from outer_loop.few_shot_readout import READOUT, READOUTS
@@ -108,7 +109,7 @@ def split_seed(header: RuleHeader | None) -> int:
     return int(seed) if seed.isdecimal() else 0
 
 
-def settings(arguments: argparse.Namespace, header: RuleHeader | None) -> dict[str, Any]:
+def settings(arguments: argparse.Namespace, header: RuleHeader | None, baselines: BaselineSettings) -> dict[str, Any]:
     """What else a reader of the results may ask for, beside the environment."""
     names = ("queries", "size", "hidden", "outputs", "activation", "steps", "batch", "permute", "sweep", "seeds")
     about_rule: dict[str, Any] = {}
@@ -118,14 +119,19 @@ def settings(arguments: argparse.Namespace, header: RuleHeader | None) -> dict[s
         **about_rule,
         **{name: getattr(arguments, name) for name in names},
         "split_seed": split_seed(header),
+        "baseline_settings": {name: kept for name, kept in asdict(baselines).items() if name in arguments.methods},
     }
 
 
 def measure(
-    arguments: argparse.Namespace, variations: Sequence[Variation], rule: Rule | None, seed: int, advance: Progress
+    arguments: argparse.Namespace,
+    variations: Sequence[Variation],
+    baselines: BaselineSettings,
+    rule: Rule | None,
+    seed: int,
+    advance: Progress,
 ) -> list[TaskAccuracies]:
     """All accuracies; ``seed`` splits the data."""
-    baselines = read_settings(arguments.baseline_settings)
     found = []
     for one in variations:
         methods = make_methods(arguments.methods, one.inner, baselines, rule, one.points)
@@ -165,6 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.rule is not None:
         rule, header = read_rule(arguments.rule)
         rule = rule.to(arguments.device)
+    baselines = read_settings(arguments.baseline_settings)
     inner = InnerTraining(
         tuple(arguments.hidden), arguments.outputs, arguments.activation, arguments.steps, arguments.batch
     )
@@ -175,9 +182,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     every = len(arguments.methods) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:
-        found = measure(arguments, variations, rule, split_seed(header), advance)
+        found = measure(arguments, variations, baselines, rule, split_seed(header), advance)
     made["seconds"] = round(time.perf_counter() - started, 1)
-    results = summarise(found, {**settings(arguments, header), **made})
+    results = summarise(found, {**settings(arguments, header, baselines), **made})
     print_table(results_table(results), width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
     if arguments.json is not None:
         write_results(arguments.json, results)

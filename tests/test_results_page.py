@@ -124,6 +124,26 @@ def test_files_that_contradict_each_other_are_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("rule", {"batch": 9}, "b.json and a.json: mine on digits with batch 9 and 8"),
+        ("baselines", {"hidden": [7]}, r"b.json and a.json: random_network on digits with hidden \[7\] and \[6\]"),
+    ],
+)
+def test_seeds_of_other_settings_are_not_pooled(
+    results: Path, tmp_path: Path, name: str, change: dict[str, object], message: str
+) -> None:
+    content = json.loads((results / f"{name}.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    content["meta"] |= change
+    for one in content["per_task"]:
+        one["seed"] += 7
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        read_stored(sorted(tmp_path.glob("*.json")))
+
+
 def test_a_rule_file_is_called_by_its_folder_and_no_two_alike(results: Path, tmp_path: Path) -> None:
     assert [rule_label(path) for path in ("runs/a/rule.safetensors", "b/mine.safetensors")] == ["a", "mine"]
     rule = str(results / "mine.safetensors")
