@@ -142,7 +142,7 @@ class TasksConfig(Section):
         default=100, description="clusters in a partition; of hyperplanes, about as many cells"
     )
     encoder: Text = Field(
-        default="inputs", description="what is partitioned: inputs, or the features of an encoder or rule file, or rule"
+        default="inputs", description="what is partitioned: inputs, or the features of an encoder file or a rule"
     )
 
     @model_validator(mode="after")
