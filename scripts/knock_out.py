@@ -6,7 +6,7 @@ Or, by --others, the accuracy of rules whose training had another setting; their
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from tasks.sources import load_source
 from tasks.task import TaskSource
 from update_rules.atomic_file import atomic_write
 from update_rules.contract import Rule
-from update_rules.rule_file import load_rule, read_header, read_rule
+from update_rules.rule_file import load_rule, read_header
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,57 +53,28 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the rule whole and without each part, print the table, and write what was asked for."""
+    """Measure the rule and its variants, print the table, and write what was asked for."""
     arguments = parse(argv)
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
     made = environment()  # of the code that is about to run
-    rule, header = read_rule(arguments.rule)
-    rule = rule.to(arguments.device)
-    label = rule_label(arguments.rule)
     others = {rule_label(path): path for path in arguments.others or ()}
-    variants: dict[str, Rule]
-    if arguments.others:
-        if len({label, *others}) <= len(arguments.others):
-            raise ValueError(f"got rules called {label}, {', '.join(map(rule_label, arguments.others))}; rename some")
-        check_same_split(arguments.rule, arguments.others)
-        variants = {label: rule, **{name: load_rule(path).to(arguments.device) for name, path in others.items()}}
-    else:
-        parts = {f"{label}, without {part}": variant for part, variant in knock_outs(rule)}
-        variants = {f"{label}, whole": rule, **parts}
-    whole = next(iter(variants))
-    inner = InnerTraining(tuple(arguments.hidden), arguments.outputs, "relu", arguments.steps, arguments.batch)
-    sources = {}
-    for name in arguments.data:
-        data = tuple(load_source(name, size=arguments.size, seed=split_seed(header)))
-        sources[name] = TaskSource(data, arguments.ways, arguments.shots, arguments.queries, permute=True)
-    accuracies: dict[str, dict[str, list[float]]] = {}
-    with progress("tasks done by a variant", len(variants) * len(sources) * arguments.tasks) as advance:
-        for variant, used in variants.items():
-            for name, source in sources.items():
-                found = measure_rule(
-                    used,
-                    source,
-                    inner,
-                    read_points=[arguments.steps],
-                    tasks=arguments.tasks,
-                    seed=arguments.seed,
-                    progress=advance,
-                )
-                accuracies.setdefault(variant, {})[name] = found.by_step[arguments.steps]
+    variants = trained_otherwise(arguments) if others else with_parts_off(arguments)
+    accuracies = measure(arguments, variants)
+    whole = next(iter(accuracies.values()))
     shares = {
         variant: {source: mean_over_tasks(values).value for source, values in by_source.items()}
         for variant, by_source in accuracies.items()
     }
     changes = {
-        variant: {source: paired_difference(values, accuracies[whole][source]) for source, values in by_source.items()}
+        variant: {source: paired_difference(values, whole[source]) for source, values in by_source.items()}
         for variant, by_source in accuracies.items()
     }
-    table = Table("rule", *sources)
+    table = Table("rule", *arguments.data)
     for variant, by_change in changes.items():
         cells = [f"{100 * shares[variant][name]:.1f} ({percent(*change, '+')})" for name, change in by_change.items()]
         table.add_row(variant, *cells)
-    print_table(table, width=60 + 40 * len(sources))
+    print_table(table, width=60 + 40 * len(arguments.data))
     if arguments.json is not None:
         rows = [
             {
@@ -119,6 +90,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         with atomic_write(arguments.json) as file:
             file.write((json.dumps({"ablations": rows}, indent=1) + "\n").encode())
     return 0
+
+
+def with_parts_off(arguments: argparse.Namespace) -> dict[str, Rule]:
+    """The rule, and what ``knock_outs`` makes of it."""
+    rule, label = load_rule(arguments.rule), rule_label(arguments.rule)
+    return {f"{label}, whole": rule} | {f"{label}, without {part}": variant for part, variant in knock_outs(rule)}
+
+
+def trained_otherwise(arguments: argparse.Namespace) -> dict[str, Rule]:
+    """The rule, and those to compare it with. Raises ValueError for names twice and for other splits of data."""
+    paths = [arguments.rule, *arguments.others]
+    labels = [rule_label(path) for path in paths]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"got rules called {', '.join(labels)}; rename some")
+    check_same_split(arguments.rule, arguments.others)
+    return {label: load_rule(path) for label, path in zip(labels, paths, strict=True)}
+
+
+def measure(arguments: argparse.Namespace, variants: Mapping[str, Rule]) -> dict[str, dict[str, list[float]]]:
+    """The accuracy of each variant on each task, by variant and source."""
+    inner = InnerTraining(tuple(arguments.hidden), arguments.outputs, "relu", arguments.steps, arguments.batch)
+    sources = {}
+    for name in arguments.data:
+        data = tuple(load_source(name, size=arguments.size, seed=split_seed(read_header(arguments.rule))))
+        sources[name] = TaskSource(data, arguments.ways, arguments.shots, arguments.queries, permute=True)
+    accuracies: dict[str, dict[str, list[float]]] = {}
+    with progress("tasks done by a variant", len(variants) * len(sources) * arguments.tasks) as advance:
+        for variant, rule in variants.items():
+            for name, source in sources.items():
+                found = measure_rule(
+                    rule.to(arguments.device),
+                    source,
+                    inner,
+                    read_points=[arguments.steps],
+                    tasks=arguments.tasks,
+                    seed=arguments.seed,
+                    progress=advance,
+                )
+                accuracies.setdefault(variant, {})[name] = found.by_step[arguments.steps]
+    return accuracies
 
 
 def check_same_split(rule: str, others: Sequence[str]) -> None:
