@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from inner_loop.mlp import MLP
+from tasks.sources import load_source
 
 TEXT = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -30,6 +31,16 @@ def test_the_rule_of_ones_own_is_about_thirty_lines_and_meta_trains() -> None:
     (gradient,) = torch.autograd.grad(loss, [rule.rates])
     assert gradient.isfinite().all()
     assert gradient.abs().min() > 0
+
+
+def test_the_file_that_the_page_on_data_writes_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "data.md", "exec"), {})
+    (train,), (test,) = (load_source(f"npz:mine.npz@{part}", size=14, seed=0) for part in ("train", "test"))
+    assert train.inputs == test.inputs == 196
+    assert len(train.x) + len(test.x) == 200
 
 
 def test_files_and_settings_that_it_names_exist() -> None:
