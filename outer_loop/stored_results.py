@@ -62,7 +62,7 @@ class StoredResults:
     files: dict[tuple[str, Place], set[str]] = field(default_factory=dict)
     """The names of the files that these came from."""
     _drawn: dict[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
-    _used: dict[tuple[str, Place], tuple[dict[str, Any], str]] = field(default_factory=dict)
+    _used: dict[tuple[str, Place], dict[str, tuple[Any, str]]] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -149,14 +149,14 @@ class StoredResults:
             )
 
     def _check_used(self, name: str, method: str, place: Place, used: dict[str, Any]) -> None:
-        before, file = self._used.setdefault((method, place), (used, name))
-        changed = [key for key in before.keys() & used.keys() if before[key] != used[key]]
-        if changed:
-            key = sorted(changed)[0]
-            raise ValueError(
-                f"{name} and {file}: {method} on {place.source} with {key} {used[key]} and {before[key]}, so their "
-                "seeds are not of one method; keep the files that count"
-            )
+        known = self._used.setdefault((method, place), {})
+        for key, value in used.items():
+            before, file = known.setdefault(key, (value, name))
+            if before != value:
+                raise ValueError(
+                    f"{name} and {file}: {method} on {place.source} with {key} {value} and {before}, so their seeds "
+                    "are not of one method; keep the files that count"
+                )
 
 
 def _settings_of(method: str, meta: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from tasks.sources import load_source
 from tasks.task import TaskSource
 from update_rules.atomic_file import atomic_write
 from update_rules.contract import Rule
-from update_rules.rule_file import load_rule, read_header
+from update_rules.rule_file import find_rule_file, read_rule
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -58,9 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
     made = environment()  # of the code that is about to run
-    others = {rule_label(path): path for path in arguments.others or ()}
-    variants = trained_otherwise(arguments) if others else with_parts_off(arguments)
-    accuracies = measure(arguments, variants)
+    rule, header = read_rule(arguments.rule)
+    label, seed, others = rule_label(arguments.rule), split_seed(header), arguments.others or []
+    variants = trained_otherwise([arguments.rule, *others], rule, seed) if others else with_parts_off(label, rule)
+    changed = {rule_label(path): settings_changed(path, arguments.rule) for path in others}
+    accuracies = measure(arguments, variants, seed)
     whole = next(iter(accuracies.values()))
     shares = {
         variant: {source: mean_over_tasks(values).value for source, values in by_source.items()}
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [
             {
                 "name": variant,
-                "overrides": settings_changed(others[variant], arguments.rule) if variant in others else [],
+                "overrides": changed.get(variant, []),
                 "command": command("knock_out", argv),
                 "made": made | {"tasks": arguments.tasks, "seed": arguments.seed},
                 "accuracy": shares[variant],
@@ -92,35 +94,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def with_parts_off(arguments: argparse.Namespace) -> dict[str, Rule]:
-    """The rule, and what ``knock_outs`` makes of it."""
-    rule, label = load_rule(arguments.rule), rule_label(arguments.rule)
+def with_parts_off(label: str, rule: Rule) -> dict[str, Rule]:
+    """The ``rule`` called ``label``, and what ``knock_outs`` makes of it."""
     return {f"{label}, whole": rule} | {f"{label}, without {part}": variant for part, variant in knock_outs(rule)}
 
 
-def trained_otherwise(arguments: argparse.Namespace) -> dict[str, Rule]:
-    """The rule, and those to compare it with. Raises ValueError for names twice and for other splits of data."""
-    paths = [arguments.rule, *arguments.others]
+def trained_otherwise(paths: Sequence[str], rule: Rule, seed: int) -> dict[str, Rule]:
+    """The ``rule`` of training seed ``seed`` at the first of ``paths``, and those to compare it with at the others.
+
+    Raises ValueError for names twice, and where another training seed could have put test data into training.
+    """
     labels = [rule_label(path) for path in paths]
     if len(set(labels)) < len(labels):
         raise ValueError(f"got rules called {', '.join(labels)}; rename some")
-    check_same_split(arguments.rule, arguments.others)
-    return {label: load_rule(path) for label, path in zip(labels, paths, strict=True)}
+    others = [read_rule(path) for path in paths[1:]]
+    seeds = [seed, *(split_seed(header) for _, header in others)]
+    if len(set(seeds)) > 1:
+        found = ", ".join(f"{one} of {path}" for one, path in zip(seeds, paths, strict=True))
+        raise ValueError(f"got rules of training seeds {found}, expected one seed, which splits data; see evaluate.py")
+    return dict(zip(labels, [rule, *(other for other, _ in others)], strict=True))
 
 
-def measure(arguments: argparse.Namespace, variants: Mapping[str, Rule]) -> dict[str, dict[str, list[float]]]:
-    """The accuracy of each variant on each task, by variant and source."""
+def settings_changed(path: str, whole: str) -> list[str]:
+    """What the training of the rule at ``path`` set otherwise than that of ``whole``; empty if no run lies beside."""
+    configs = [find_rule_file(one).parent / "config.yaml" for one in (path, whole)]
+    return changed_settings(*configs) if all(config.exists() for config in configs) else []
+
+
+def measure(
+    arguments: argparse.Namespace, variants: Mapping[str, Rule], seed: int
+) -> dict[str, dict[str, list[float]]]:
+    """The accuracy of each variant on each task, by variant and source; ``seed`` splits the data."""
     inner = InnerTraining(tuple(arguments.hidden), arguments.outputs, "relu", arguments.steps, arguments.batch)
     sources = {}
     for name in arguments.data:
-        data = tuple(load_source(name, size=arguments.size, seed=split_seed(read_header(arguments.rule))))
+        data = tuple(load_source(name, size=arguments.size, seed=seed))
         sources[name] = TaskSource(data, arguments.ways, arguments.shots, arguments.queries, permute=True)
     accuracies: dict[str, dict[str, list[float]]] = {}
     with progress("tasks done by a variant", len(variants) * len(sources) * arguments.tasks) as advance:
         for variant, rule in variants.items():
+            rule.to(arguments.device)
             for name, source in sources.items():
                 found = measure_rule(
-                    rule.to(arguments.device),
+                    rule,
                     source,
                     inner,
                     read_points=[arguments.steps],
@@ -130,20 +146,6 @@ def measure(arguments: argparse.Namespace, variants: Mapping[str, Rule]) -> dict
                 )
                 accuracies.setdefault(variant, {})[name] = found.by_step[arguments.steps]
     return accuracies
-
-
-def check_same_split(rule: str, others: Sequence[str]) -> None:
-    """Raise ValueError where the training seeds of ``others`` could have put test data of ``rule`` into training."""
-    seeds = {path: split_seed(read_header(path)) for path in (rule, *others)}
-    if len(set(seeds.values())) > 1:
-        found = ", ".join(f"{seed} of {path}" for path, seed in seeds.items())
-        raise ValueError(f"got rules of training seeds {found}, expected one seed, which splits data; see evaluate.py")
-
-
-def settings_changed(path: str, whole: str) -> list[str]:
-    """What the training of the rule at ``path`` set otherwise than that of ``whole``; empty if no run lies beside."""
-    configs = [Path(one).parent / "config.yaml" for one in (path, whole)]
-    return changed_settings(*configs) if all(config.exists() for config in configs) else []
 
 
 if __name__ == "__main__":
