@@ -1,4 +1,4 @@
-"""The elementwise activations a base network may use."""
+"""The activations a base network may use: elementwise ones, and one in which the units of a layer compete."""
 
 from collections.abc import Callable
 
@@ -12,6 +12,21 @@ def step(z: Tensor) -> Tensor:
     return (z > 0).to(z.dtype)
 
 
+WINNERS = 16
+"""Units of a layer that answer an example under ``winners``."""
+
+
+def winners(z: Tensor) -> Tensor:
+    """Of z [..., N] the WINNERS largest, less the largest that lost, over their sum: lateral inhibition ([..., N]).
+
+    A smaller layer has a single loser. Close to the nearest landmarks of Chen and Cai (2011), "Large scale spectral
+    clustering with landmark-based representation", section 3.2.
+    """
+    best = z.topk(min(WINNERS + 1, z.shape[-1]), -1).values
+    leads = torch.relu(z - best[..., -1:])
+    return leads / (leads.sum(-1, keepdim=True) + 1e-6)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
@@ -21,4 +36,5 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "softplus": F.softplus,
     "step": step,
+    "winners": winners,
 }

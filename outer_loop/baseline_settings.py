@@ -28,6 +28,15 @@ class KMeansSettings:
 
 
 @dataclass(frozen=True)
+class LandmarkSettings:
+    """``landmarks`` k-means centroids of ``examples``, of which the ``nearest`` describe an example."""
+
+    landmarks: int = 256
+    nearest: int = 5
+    examples: int = 4000
+
+
+@dataclass(frozen=True)
 class AutoencoderSettings:
     """``steps`` of Adam on batches whose inputs are dropped (set to 0) with probability ``dropped``.
 
@@ -79,6 +88,7 @@ class BaselineSettings:
 
     pca_whitened: WhiteningSettings = WhiteningSettings()
     kmeans: KMeansSettings = KMeansSettings()
+    landmarks: LandmarkSettings = LandmarkSettings()
     autoencoder: AutoencoderSettings = AutoencoderSettings()
     vae: VaeSettings = VaeSettings()
     contrastive: ContrastiveSettings = ContrastiveSettings()

@@ -10,12 +10,14 @@ from sklearn.decomposition import PCA
 from torch import Generator, Tensor
 
 from inner_loop.mlp import MLP
-from outer_loop.baseline_settings import KMeansSettings, WhiteningSettings
+from outer_loop.baseline_settings import KMeansSettings, LandmarkSettings, WhiteningSettings
 from outer_loop.evaluation import InnerTraining, base_network, frozen_embedding
 from outer_loop.method import Embed, Method
 from outer_loop.paired_tasks import BASELINE, NETWORK, PairedTask
 from tasks.task import Episode
 from update_rules.contract import State
+
+EPS = 1e-6
 
 EXACT_PCA_INPUTS = 1000
 """Up to this width principal components come from an eigendecomposition, above it from a randomised one."""
@@ -70,12 +72,7 @@ class Centroids(Method):
         return [[self._centroids(task) for task in tasks]]
 
     def _centroids(self, task: PairedTask) -> Embed:
-        generator = task.generator(BASELINE)
-        examples = min(len(task.task.pool), self.settings.examples)
-        seen = task.task.unlabelled(generator, 1, examples)[0].numpy()
-        first = int(torch.randint(2**31, (), generator=generator))
-        centroids = min(self.outputs, len(np.unique(seen, axis=0)))
-        found = KMeans(centroids, n_init=1, random_state=first).fit(seen)
+        found, _ = _clustered(task, self.outputs, self.settings.examples)
 
         def embed(x: Tensor) -> Tensor:
             distance = torch.from_numpy(found.transform(x.numpy()))
@@ -84,6 +81,46 @@ class Centroids(Method):
             return -distance if self.settings.features == "distance" else -distance.square()
 
         return embed
+
+
+def _clustered(task: PairedTask, centroids: int, examples: int) -> tuple[KMeans, np.ndarray]:
+    """At most ``centroids`` k-means clusters of at most ``examples`` from the task's unlabelled pool, and these."""
+    generator = task.generator(BASELINE)
+    seen = task.task.unlabelled(generator, 1, min(len(task.task.pool), examples))[0].numpy()
+    first = int(torch.randint(2**31, (), generator=generator))
+    return KMeans(min(centroids, len(np.unique(seen, axis=0))), n_init=1, random_state=first).fit(seen), seen
+
+
+@dataclass(frozen=True)
+class Landmarks(Method):
+    """The first ``outputs`` principal components of how near an example is to the nearest of many centroids.
+
+    Landmark-based spectral features (Chen and Cai, 2011, "Large scale spectral clustering with landmark-based
+    representation", equations 4 to 7), with the kernel of the activation ``winners``: by how much a squared distance is
+    below that of the first centroid that is not among the nearest, over the sum of these.
+    """
+
+    outputs: int
+    settings: LandmarkSettings
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+        """One read of projections."""
+        return [[self._features(task) for task in tasks]]
+
+    def _features(self, task: PairedTask) -> Embed:
+        found, seen = _clustered(task, self.settings.landmarks, self.settings.examples)
+        nearest = min(self.settings.nearest, found.n_clusters - 1)
+
+        def nearness(x: np.ndarray) -> np.ndarray:
+            square = np.square(found.transform(x))
+            beyond = np.partition(square, nearest, axis=1)[:, nearest, None]
+            near = np.maximum(beyond - square, 0)
+            return near / (near.sum(1, keepdims=True) + EPS)
+
+        shares = nearness(seen)
+        scale = 1 / np.sqrt(shares.mean(0) + EPS)
+        components = PCA(min(self.outputs, *shares.shape), svd_solver="covariance_eigh").fit(shares * scale)
+        return lambda x: torch.from_numpy(components.transform(nearness(x.numpy()) * scale))
 
 
 @dataclass(frozen=True)

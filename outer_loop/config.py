@@ -137,6 +137,9 @@ class TasksConfig(Section):
     augmentation: Annotated[Text, AfterValidator(_augmentation)] = Field(
         default="zero_pixels=0.5,shift=0.21", description="of the queries of labeller=instances, or identity"
     )
+    redraw: Annotated[Text, AfterValidator(_augmentation)] = Field(
+        default="identity", description="what changes an image of the training each time that it is drawn, or identity"
+    )
     partitions: Count = Field(default=10, description="partitions of each data set by labeller=clusters or hyperplanes")
     groups: Annotated[int, Field(ge=2)] = Field(
         default=100, description="clusters in a partition; of hyperplanes, about as many cells"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from inner_loop.states import unstack_state
 from outer_loop.autoencoders import Autoencoder, Vae
 from outer_loop.baseline_settings import BaselineSettings
-from outer_loop.baselines import Centroids, PrincipalComponents, RandomNetwork, Raw
+from outer_loop.baselines import Centroids, Landmarks, PrincipalComponents, RandomNetwork, Raw
 from outer_loop.contrastive import Contrastive
 from outer_loop.evaluation import InnerTraining, base_network, frozen_embedding, train_networks, untrained
 from outer_loop.method import Embed, Method
@@ -25,6 +25,7 @@ MEANING = {
     "pca": "principal components of the inputs, as many as the network has outputs",
     "pca_whitened": "the same, divided by their spread",
     "kmeans": "distances to k-means centroids, as many as the network has outputs",
+    "landmarks": "principal components of how near an example is to the nearest of many k-means centroids",
     "autoencoder": "the base network trained to reconstruct its inputs",
     "vae": "the same as a variational autoencoder",
     "contrastive": "the base network trained to match examples with corrupted copies",
@@ -93,6 +94,8 @@ def _make(
         return PrincipalComponents(inner.outputs, settings.pca_whitened)
     if name == "kmeans":
         return Centroids(inner.outputs, settings.kmeans)
+    if name == "landmarks":
+        return Landmarks(inner.outputs, settings.landmarks)
     if name == "autoencoder":
         return Autoencoder(inner, settings.autoencoder)
     if name == "vae":

@@ -66,7 +66,16 @@ def made_from(stored: StoredResults, places: Iterable[Place]) -> str:
         for rule in stored.rules
         if (uses := sorted({use for place in places for use in _uses(stored, rule, place)}))
     )
-    return f"Over {' or '.join(str(count) for count in sorted(tasks))} tasks{rules}; from {', '.join(sorted(files))}."
+    networks = _networks(stored, files) if not any(place.sweep for place in places) else ""
+    count = " or ".join(str(number) for number in sorted(tasks))
+    return f"Over {count} tasks{rules}{networks}; from {', '.join(sorted(files))}."
+
+
+def _networks(stored: StoredResults, files: Iterable[str]) -> str:
+    """The base networks that ``files`` say were used."""
+    metas = [meta for name in files if "hidden" in (meta := stored.meta[name])]
+    shapes = sorted({f"{'-'.join(map(str, meta['hidden'])) or 'no'}, {meta['activation']}" for meta in metas})
+    return f"; base networks with hidden layers of {' or '.join(shapes)}" if shapes else ""
 
 
 def _uses(stored: StoredResults, rule: str, place: Place) -> set[str]:

@@ -30,6 +30,7 @@ COLOURS = {
     "pca": "#cc79a7",
     "pca_whitened": "#7f3c8d",
     "kmeans": "#b8a100",
+    "landmarks": "#4e7a1f",
     "autoencoder": "#d55e00",
     "vae": "#8c564b",
     "contrastive": "#17becf",

@@ -59,6 +59,7 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
         "fewest_shots": tasks.shots[0] if tasks.shots[0] < tasks.shots[1] else None,
         "inputs": tasks.inputs,
         "parts": tuple(len(found) for found in by_source),
+        "redraw": tasks.redraw,
     }
     if tasks.labeller == "instances":
         return InstanceSource(**settings, augmentation=tasks.augmentation)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from inner_loop.activations import ACTIVATIONS
 from outer_loop.baseline_settings import SETTINGS_FILE, TUNED, BaselineSettings, read_settings
 from outer_loop.comparison import compare
 from outer_loop.evaluation import InnerTraining
@@ -29,6 +30,7 @@ from update_rules.atomic_file import atomic_write
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "pca_whitened": {"floor": (0.0, 0.01, 0.1, 1.0)},
     "kmeans": {"features": ("triangle", "distance", "square"), "examples": (1000, 4000)},
+    "landmarks": {"landmarks": (64, 256, 1024), "nearest": (3, 5, 16)},
     "autoencoder": {
         "learning_rate": (3e-3, 1e-2, 3e-2),
         "code": ("activation", "linear"),
@@ -50,7 +52,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "steps": (400, 800),
     },
     "supervised": {
-        "steps": (100, 300),
+        "steps": (30, 100, 300),
         "learning_rate": (3e-3, 1e-2, 3e-2),
         "dropped": (0.0, 0.2, 0.5, 0.7),
         "weight_decay": (0.0, 0.1, 1.0),
@@ -70,6 +72,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
     parser.add_argument("--tasks", type=at_least(2), default=10, help="tasks from each source (default 10)")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
+    parser.add_argument("--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help="hidden units")
+    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="relu")
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks")
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--out", type=Path, default=SETTINGS_FILE, metavar="FILE", help="settings file to write")
@@ -88,7 +92,8 @@ class Trials:
         for tried, by_source in self.found:
             if tried == settings:
                 return _mean(by_source)
-        methods = make_methods([self.method], InnerTraining(), replace(BaselineSettings(), **{self.method: settings}))
+        inner = InnerTraining(tuple(self.arguments.hidden), activation=self.arguments.activation)
+        methods = make_methods([self.method], inner, replace(BaselineSettings(), **{self.method: settings}))
         by_source = {}
         for name, source in self.sources.items():
             shots, tasks, seed = self.arguments.shots, self.arguments.tasks, self.arguments.seed

@@ -43,7 +43,7 @@ class InstanceTask(Task):
         query, query_y = in_random_order(asked, generator)
         shape = self.dataset.image_shape or (1, self.dataset.inputs)
         images = self.augment(self.dataset.x[query].view(-1, *shape), generator)
-        return Episode(self._inputs(support), support_y, images.flatten(1)[:, self.permutation], query_y)
+        return Episode(self._inputs(support, generator), support_y, images.flatten(1)[:, self.permutation], query_y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,4 +96,6 @@ class InstanceSource(TaskSource):
     def _task(self, index: int, classes: Tensor, permutation: Tensor, shots: int, labels: Tensor) -> InstanceTask:
         dataset = self.datasets[index]
         pool = torch.arange(len(dataset))
-        return InstanceTask(dataset, classes, permutation, shots, self.queries, labels, pool, index, self._augment)
+        return InstanceTask(
+            dataset, classes, permutation, shots, self.queries, labels, pool, index, self._redraw, self._augment
+        )

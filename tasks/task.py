@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from tasks.augmentations import Augmentation, parse_augmentation
 from tasks.dataset import Dataset
 from tasks.labellers import LABELLERS
 
@@ -58,6 +59,8 @@ class Task:
     """[n] int64: the rows of the data set that belong to the classes, class by class."""
     dataset_index: int = 0
     """The place of the data set in its task source."""
+    redraw: Augmentation | None = None
+    """What becomes of an image each time that it is drawn; None leaves every example as it is."""
 
     @property
     def inputs(self) -> int:
@@ -74,9 +77,13 @@ class Task:
         """For each label, the rows of the data set that carry it."""
         return [self.pool[self.labels == label] for label in range(self.ways)]
 
-    def _inputs(self, rows: Tensor) -> Tensor:
-        """The task's inputs [..., D] for rows [...] of the data set."""
-        return self.dataset.x[rows][..., self.permutation]
+    def _inputs(self, rows: Tensor, generator: Generator) -> Tensor:
+        """The task's inputs [..., D] for rows [...] of the data set, as they are drawn."""
+        x = self.dataset.x[rows]
+        if self.redraw is not None and self.dataset.image_shape is not None:
+            images = self.redraw(x.view(-1, *self.dataset.image_shape), generator)
+            x = images.reshape(x.shape)
+        return x[..., self.permutation]
 
     def unlabelled(self, generator: Generator, steps: int, batch: int) -> Tensor:
         """``steps`` batches of unlabelled examples, [steps, batch, D] float32, drawn uniformly from the pool.
@@ -89,7 +96,7 @@ class Task:
             index = torch.stack(picks) if picks else torch.empty(0, batch, dtype=torch.int64)
         else:
             index = torch.randint(n, (steps, batch), generator=generator)
-        return self._inputs(self.pool[index])
+        return self._inputs(self.pool[index], generator)
 
     def episode(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Episode:
         """A fresh draw of labelled examples, by default as many as the task states.
@@ -109,7 +116,7 @@ class Task:
         )
         support, support_y = in_random_order(drawn[:, :shots], generator)
         query, query_y = in_random_order(drawn[:, shots:], generator)
-        return Episode(self._inputs(support), support_y, self._inputs(query), query_y)
+        return Episode(self._inputs(support, generator), support_y, self._inputs(query, generator), query_y)
 
     def state(self) -> dict[str, Tensor]:
         """What ``TaskSource.restore`` needs to make this task again; all int64 tensors."""
@@ -146,8 +153,9 @@ class TaskSource:
     to task: with ``fewest_ways`` or ``fewest_shots`` their number is drawn from there to ``ways`` or ``shots``, as far
     as the data set has as many, but at least two ways; with ``inputs`` = (fewest, most) a task keeps a random choice of
     so many inputs. ``parts`` counts the data sets that come from one place (tables of a collection, sizes of an image):
-    each part is equally likely. Raises ValueError for no data sets, ways below 2, shots or queries below 1, an unknown
-    labeller, and a data set with too few usable classes.
+    each part is equally likely. Images go through ``redraw``, a text for ``parse_augmentation``, whenever they are
+    drawn; other data stay as they are. Raises ValueError for no data sets, ways below 2, shots or queries below 1, an
+    unknown labeller or augmentation, and a data set with too few usable classes.
     """
 
     datasets: tuple[Dataset, ...]
@@ -160,6 +168,7 @@ class TaskSource:
     fewest_shots: int | None = None
     inputs: tuple[int, int] | None = None
     parts: tuple[int, ...] = ()
+    redraw: str = "identity"
 
     def __post_init__(self) -> None:
         if not self.datasets:
@@ -174,8 +183,13 @@ class TaskSource:
             near = get_close_matches(self.labeller, LABELLERS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"got labeller {self.labeller!r}, expected one of {', '.join(LABELLERS)}{hint}")
+        _ = self._redraw  # refuse what it cannot read before anything is drawn
         for index, dataset in enumerate(self.datasets):
             self._check_classes(dataset, len(self._usable(index, self._least_shots)))
+
+    @cached_property
+    def _redraw(self) -> Augmentation | None:
+        return None if self.redraw == "identity" else parse_augmentation(self.redraw)
 
     @property
     def _least_ways(self) -> int:
@@ -223,7 +237,9 @@ class TaskSource:
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the data sets and every setting that decides what is drawn."""
         settings = (self.ways, self.shots, self.queries, self.permute, self._labelling)
-        varying = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts)
+        varying: tuple[object, ...] = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts)
+        if self._redraw is not None:
+            varying += (self.redraw,)
         digest = hashlib.sha256(repr((settings, varying)).encode())
         for dataset in self.datasets:
             digest.update(self._identity(dataset).encode())
@@ -298,4 +314,4 @@ class TaskSource:
 
     def _task(self, index: int, classes: Tensor, permutation: Tensor, shots: int, labels: Tensor) -> Task:
         pool = torch.cat([self._rows[index][c] for c in classes.tolist()])
-        return Task(self.datasets[index], classes, permutation, shots, self.queries, labels, pool, index)
+        return Task(self.datasets[index], classes, permutation, shots, self.queries, labels, pool, index, self._redraw)

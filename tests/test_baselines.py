@@ -14,11 +14,12 @@ from outer_loop.baseline_settings import (
     BaselineSettings,
     ContrastiveSettings,
     KMeansSettings,
+    LandmarkSettings,
     SupervisedSettings,
     VaeSettings,
     WhiteningSettings,
 )
-from outer_loop.baselines import Centroids, PrincipalComponents
+from outer_loop.baselines import Centroids, Landmarks, PrincipalComponents
 from outer_loop.comparison import compare
 from outer_loop.evaluation import InnerTraining, base_network
 from outer_loop.learners import learner_names
@@ -120,6 +121,25 @@ def test_centroids_are_found_and_turned_into_the_features_named() -> None:
         assert found.shape == (3, 3)  # no more centroids than different examples
         expected = [sorted([near, far, far])] * 3
         np.testing.assert_allclose(np.sort(found.numpy(), axis=1), expected, atol=1e-3)
+
+
+def test_landmarks_tell_apart_curves_that_a_line_through_the_inputs_cannot() -> None:
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * math.pi * torch.rand(900, generator=generator)
+    y = torch.arange(3).repeat_interleave(300)
+    rings = torch.stack([angle.cos(), angle.sin()], 1) * (1.0 + y[:, None])
+    data = Dataset("rings", rings, y, None, tuple("abc"))
+    source = TaskSource((data,), 3, 5, 20, permute=False)
+    near = Landmarks(8, LandmarkSettings(landmarks=60, nearest=3))
+    raw = make_methods(["raw"], INNER, QUICK)["raw"]
+    found = compare({"landmarks": near, "raw": raw}, source, shots=[5], tasks=4, seed=0)
+    by_landmarks, by_line = (np.mean(one.accuracies) for one in found)
+    assert by_landmarks > 0.85
+    assert by_line < 0.65
+    (task,) = paired_tasks(source, 1, seed=0)
+    ((embed,),) = near.fit([task], [task.episode])
+    assert embed(rings[:7]).shape == (7, 8)
+    torch.testing.assert_close(embed(rings)[:3], embed(rings[:3]))
 
 
 def test_the_reconstruction_loss_is_the_likelihood_that_the_inputs_allow() -> None:

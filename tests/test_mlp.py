@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from inner_loop.activations import ACTIVATIONS
+from inner_loop.activations import ACTIVATIONS, WINNERS, winners
 from inner_loop.mlp import MLP
 
 STATE = {
@@ -41,8 +41,20 @@ def test_activations_at_known_points(name: str) -> None:
         "tanh": (np.tanh(-1), np.tanh(2)),
         "softplus": (np.log1p(np.exp(-1)), np.log1p(np.exp(2))),
         "step": (0.0, 1.0),
+        "winners": (0.0, 1.0),
     }[name]
     np.testing.assert_allclose(ACTIVATIONS[name](torch.tensor([-1.0, 2.0])), expected, rtol=1e-5)
+
+
+def test_winners_share_one_by_how_far_they_lead_the_first_loser() -> None:
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    leads = winners(order.float() - 7)
+    expected = (order - (39 - WINNERS)).clamp(min=0)
+    assert int((leads > 0).sum()) == WINNERS
+    torch.testing.assert_close(leads, expected / expected.sum(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(winners(order.float() + 3), leads)  # what all units share tells nothing
+    tied = winners(torch.zeros(2, 40))
+    assert torch.equal(tied, torch.zeros(2, 40))
 
 
 @pytest.mark.parametrize(

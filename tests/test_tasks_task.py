@@ -198,6 +198,27 @@ def test_one_class():
         source(dataset, ways=2)
 
 
+def test_images_are_redrawn_whenever_they_are_drawn_and_before_their_inputs_are_permuted():
+    x = torch.full((10, 16), 0.5)
+    images = Dataset("images", x, torch.arange(10) % 2, (4, 4), ("a", "b"))
+    table = Dataset("table", x, torch.arange(10) % 2, None, ("a", "b"))
+    sources = [TaskSource((data,), 2, 2, 2, True, redraw="cut_out=0.5") for data in (images, table)]
+    task, plain = (one.draw(generator(1)) for one in sources)
+    again = sources[0].restore(task.state())
+    back = task.permutation.argsort()
+    for drawn in (task, again):
+        batches, episode = drawn.unlabelled(generator(2), 3, 4), drawn.episode(generator(2))
+        for one in (*batches, episode.support_x, episode.query_x):
+            holes = one[:, back].view(-1, 4, 4) == 0
+            assert len({tuple(hole.flatten().tolist()) for hole in holes}) > 1
+            for hole in holes:  # a rectangle in the image, not scattered pixels
+                assert torch.equal(hole, hole.any(1)[:, None] & hole.any(0)[None])
+    assert torch.equal(plain.unlabelled(generator(2), 3, 4), torch.full((3, 4, 16), 0.5))
+    assert sources[0].fingerprint != TaskSource((images,), 2, 2, 2, True).fingerprint
+    with pytest.raises(ValueError, match=r"got augmentation 'cutout=0.5'"):
+        TaskSource((images,), 2, 2, 2, True, redraw="cutout=0.5")
+
+
 def test_an_episode_may_have_its_own_size():
     task = source().draw(generator())
     episode = task.episode(generator(), shots=1, queries=7)

@@ -56,20 +56,22 @@ class Hebbian(Rule):
     starting value of the learned inner rate, which falls or grows as a learned power of 1 + t, the inner steps done: at
     first as (1 + t)^-0.3. All coefficients start at 0 but those of ``compete`` and ``decorrelate``, online k-means on a
     sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
-    adds little skewness, so is nearly straight: a relu to near 1, tanh to 0.
+    adds little skewness, so is nearly straight: a relu to near 1, tanh to 0. Where units compete (activation
+    ``winners``) no bias does that, so start ``straighten`` at 0 there.
     """
 
     name = "hebbian"
     equivariant = frozenset({"units", "inputs", "examples"})
 
-    def __init__(self, rate: float = 0.1) -> None:
+    def __init__(self, rate: float = 0.1, straighten: float = START["straighten"]) -> None:
         super().__init__()
-        self.config = {"rate": rate}
+        self.config = {"rate": rate, "straighten": straighten}
         if not 0 < rate < 1:
             raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
         self.constant = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in TERMS]))
         self.slope = nn.Parameter(torch.zeros(len(TERMS)))
-        self.bias = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in BIAS_TERMS]))
+        start = START | {"straighten": straighten}
+        self.bias = nn.Parameter(torch.tensor([start.get(name, 0.0) for name in BIAS_TERMS]))
         self.bias_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
         self.sharpness_slope = nn.Parameter(torch.zeros(()))

@@ -61,10 +61,11 @@ class NeuronLocal(Rule):
 
     ``hidden`` is the width H of a neuron's own network, ``error_channels`` C the channels that the backward weights
     carry down, ``readout_channels`` the rank per example of each learned outer product, ``rate`` the starting value of
-    the learned inner rate (a share of a weight column's rms per step) in the middle of inner time, ``seed`` decides the
-    starting weights. The rate and the mixing weights of the terms depend on the context of a layer. The rate starts as
-    a power POWER of 1 + t: at high rates late in training, the dynamics of many networks are chaotic, and a
-    meta-gradient through them says nothing.
+    the learned inner rate (a share of a weight column's rms per step) in the middle of inner time, ``straighten`` that
+    of how strongly biases move to where the activation adds no skewness (0 where units compete, as under ``winners``),
+    ``seed`` decides the starting weights. The rate and the mixing weights of the terms depend on the context of a
+    layer. The rate starts as a power POWER of 1 + t: at high rates late in training, the dynamics of many networks are
+    chaotic, and a meta-gradient through them says nothing.
     """
 
     name = "neuron_local"
@@ -76,6 +77,7 @@ class NeuronLocal(Rule):
         error_channels: int = 4,
         readout_channels: int = 2,
         rate: float = 0.1,
+        straighten: float = STRAIGHTEN,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -84,6 +86,7 @@ class NeuronLocal(Rule):
             "error_channels": error_channels,
             "readout_channels": readout_channels,
             "rate": rate,
+            "straighten": straighten,
             "seed": seed,
         }
         # The error is scaled to unit rms over its channels: a single one would be left with nothing but its sign.
@@ -109,7 +112,7 @@ class NeuronLocal(Rule):
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate) / QUICK))
         self.rate_slopes = nn.Parameter(torch.tensor([POWER * MIDDLE / QUICK, 0.0, 0.0]))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
-        self.straighten = nn.Parameter(torch.tensor(STRAIGHTEN / QUICK))
+        self.straighten = nn.Parameter(torch.tensor(straighten / QUICK))
         self._start_competitive()
 
     @torch.no_grad()
