@@ -1,4 +1,5 @@
 # python scripts/results_page.py
+# python scripts/results_page.py --results docs/results/winners --page docs/winners.md --hidden 256 --activation winners
 # python scripts/results_page.py --results docs/results --rules pretrained/hebbian.safetensors --page docs/results.md
 """Write the page of results, with its tables and plots, from the JSON files that scripts/evaluate.py stored."""
 
@@ -32,9 +33,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rules",
         nargs="*",
-        default=sorted(str(file) for file in PRETRAINED.glob("*.safetensors")),
         metavar="FILE",
-        help="rules whose receptive fields and equation are shown (default: those in pretrained/)",
+        help="rules whose receptive fields and equation are shown (default: those in pretrained/ with results)",
     )
     parser.add_argument("--data", default="digits", metavar="SOURCE", help="images for receptive fields")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
@@ -56,9 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not files:
         raise ValueError(f"{arguments.results}: no JSON files, expected results of scripts/evaluate.py --json")
     stored = read_stored(files)
-    rules = {rule_label(name): load_rule(name) for name in arguments.rules}
-    if len(rules) < len(arguments.rules):
-        raise ValueError(f"got --rules {' '.join(arguments.rules)}, expected files or folders of different names")
+    names = arguments.rules
+    if names is None:
+        names = sorted(str(file) for file in PRETRAINED.glob("*.safetensors") if file.stem in stored.rules)
+    rules = {rule_label(name): load_rule(name) for name in names}
+    if len(rules) < len(names):
+        raise ValueError(f"got --rules {' '.join(names)}, expected files or folders of different names")
     fields = {}
     if rules:
         datasets = tuple(load_source(arguments.data, size=arguments.size))
