@@ -16,13 +16,13 @@ WINNERS = 16
 """Units of a layer that answer an example under ``winners``."""
 
 
-def winners(z: Tensor) -> Tensor:
-    """Of z [..., N] the WINNERS largest, less the largest that lost, over their sum: lateral inhibition ([..., N]).
+def winners(z: Tensor, count: int = WINNERS) -> Tensor:
+    """Of z [..., N] the ``count`` largest, less the largest that lost, over their sum: lateral inhibition ([..., N]).
 
     A smaller layer has a single loser. Close to the nearest landmarks of Chen and Cai (2011), "Large scale spectral
     clustering with landmark-based representation", section 3.2.
     """
-    best = z.topk(min(WINNERS + 1, z.shape[-1]), -1).values
+    best = z.topk(min(count + 1, z.shape[-1]), -1).values
     leads = torch.relu(z - best[..., -1:])
     return leads / (leads.sum(-1, keepdim=True) + 1e-6)
 

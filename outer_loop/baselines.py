@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from torch import Generator, Tensor
 
+from inner_loop.activations import winners
 from inner_loop.mlp import MLP
 from outer_loop.baseline_settings import KMeansSettings, LandmarkSettings, WhiteningSettings
 from outer_loop.evaluation import InnerTraining, base_network, frozen_embedding
@@ -109,13 +110,10 @@ class Landmarks(Method):
 
     def _features(self, task: PairedTask) -> Embed:
         found, seen = _clustered(task, self.settings.landmarks, self.settings.examples)
-        nearest = min(self.settings.nearest, found.n_clusters - 1)
 
         def nearness(x: np.ndarray) -> np.ndarray:
-            square = np.square(found.transform(x))
-            beyond = np.partition(square, nearest, axis=1)[:, nearest, None]
-            near = np.maximum(beyond - square, 0)
-            return near / (near.sum(1, keepdims=True) + EPS)
+            near: np.ndarray = winners(torch.from_numpy(-np.square(found.transform(x))), self.settings.nearest).numpy()
+            return near
 
         shares = nearness(seen)
         scale = 1 / np.sqrt(shares.mean(0) + EPS)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from tasks.augmentations import Augmentation, parse_augmentation
+from tasks.augmentations import Augmentation, as_they_are, parse_augmentation
 from tasks.dataset import Dataset
 from tasks.labellers import LABELLERS
 
@@ -59,8 +59,8 @@ class Task:
     """[n] int64: the rows of the data set that belong to the classes, class by class."""
     dataset_index: int = 0
     """The place of the data set in its task source."""
-    redraw: Augmentation | None = None
-    """What becomes of an image each time that it is drawn; None leaves every example as it is."""
+    redraw: Augmentation = as_they_are
+    """What becomes of an image each time that it is drawn."""
 
     @property
     def inputs(self) -> int:
@@ -80,7 +80,7 @@ class Task:
     def _inputs(self, rows: Tensor, generator: Generator) -> Tensor:
         """The task's inputs [..., D] for rows [...] of the data set, as they are drawn."""
         x = self.dataset.x[rows]
-        if self.redraw is not None and self.dataset.image_shape is not None:
+        if self.dataset.image_shape is not None:
             images = self.redraw(x.view(-1, *self.dataset.image_shape), generator)
             x = images.reshape(x.shape)
         return x[..., self.permutation]
@@ -188,8 +188,8 @@ class TaskSource:
             self._check_classes(dataset, len(self._usable(index, self._least_shots)))
 
     @cached_property
-    def _redraw(self) -> Augmentation | None:
-        return None if self.redraw == "identity" else parse_augmentation(self.redraw)
+    def _redraw(self) -> Augmentation:
+        return parse_augmentation(self.redraw)
 
     @property
     def _least_ways(self) -> int:
@@ -238,7 +238,7 @@ class TaskSource:
         """SHA-256, in hex, over the data sets and every setting that decides what is drawn."""
         settings = (self.ways, self.shots, self.queries, self.permute, self._labelling)
         varying: tuple[object, ...] = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts)
-        if self._redraw is not None:
+        if self.redraw != "identity":  # sources without it keep the fingerprint that they had
             varying += (self.redraw,)
         digest = hashlib.sha256(repr((settings, varying)).encode())
         for dataset in self.datasets:
