@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inner_loop.activations import ACTIVATIONS
 from inner_loop.feature_extractor import RuleFeatures
 from inner_loop.network_file import load_network, save_network
 from inner_loop.trained_network import TrainedNetwork
@@ -36,9 +35,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz", help="`features` and, if known, `y`")
     parser.add_argument("--network-out", type=Path, metavar="FILE", help="write the trained base network here")
     parser.add_argument("--size", type=at_least(1), metavar="S", help="resize images to S x S pixels")
-    parser.add_argument("--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help="hidden units")
+    parser.add_hidden_layers()
     parser.add_argument("--outputs", type=at_least(1), default=32, metavar="N", help="features (default 32)")
-    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="relu")
     parser.add_argument("--steps", type=at_least(0), default=50, metavar="K", help="inner steps (default 50)")
     parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the starting network and the batches")

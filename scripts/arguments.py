@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import torch
 
+from inner_loop.activations import ACTIVATIONS
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ValueErrors, for ``entry.run`` to print in one line."""
@@ -17,6 +19,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise ValueError with ``message``."""
         raise ValueError(f"{message}; {self.prog} --help lists the options")
+
+    def add_hidden_layers(self, where: str = "") -> None:
+        """Add --hidden and --activation, what base networks are; ``where`` ends their help."""
+        self.add_argument(
+            "--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help=f"hidden units{where}"
+        )
+        self.add_argument("--activation", choices=list(ACTIVATIONS), default="relu", help=f"of the base network{where}")
 
     def expect_different(self, arguments: argparse.Namespace, *options: str) -> None:
         """Raise ValueError where one of ``options``, each a list, has a value more than once."""

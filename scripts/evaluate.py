@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from inner_loop.activations import ACTIVATIONS
 from outer_loop.baseline_settings import SETTINGS_FILE, BaselineSettings, read_settings
 from outer_loop.comparison import Progress, compare
 from outer_loop.evaluation import InnerTraining
@@ -59,9 +58,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
     parser.add_argument("--tasks", type=at_least(2), default=100, help="tasks from each source and seed (default 100)")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
-    parser.add_argument("--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help="hidden units")
+    parser.add_hidden_layers()
     parser.add_argument("--outputs", type=at_least(1), default=32, metavar="N", help="features (default 32)")
-    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="relu")
     parser.add_argument("--steps", type=at_least(0), default=50, metavar="K", help="inner steps (default 50)")
     parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
     parser.add_argument(

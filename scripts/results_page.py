@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from inner_loop.activations import ACTIVATIONS
 from outer_loop.evaluation import InnerTraining
 from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
@@ -38,10 +37,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", default="digits", metavar="SOURCE", help="images for receptive fields")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
-    parser.add_argument(
-        "--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help="hidden units there"
-    )
-    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="relu", help="there")
+    parser.add_hidden_layers(" there")
     parser.add_argument("--steps", type=at_least(1), default=100, metavar="K", help="inner steps there (default 100)")
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     return parser.parse_args(argv)

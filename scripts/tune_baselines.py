@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from inner_loop.activations import ACTIVATIONS
 from outer_loop.baseline_settings import SETTINGS_FILE, TUNED, BaselineSettings, read_settings
 from outer_loop.comparison import compare
 from outer_loop.evaluation import InnerTraining
@@ -72,8 +71,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
     parser.add_argument("--tasks", type=at_least(2), default=10, help="tasks from each source (default 10)")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
-    parser.add_argument("--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help="hidden units")
-    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="relu")
+    parser.add_hidden_layers()
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks")
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--out", type=Path, default=SETTINGS_FILE, metavar="FILE", help="settings file to write")
