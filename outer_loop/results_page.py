@@ -46,14 +46,15 @@ def write_page(
     page: Path,
     stored: StoredResults,
     *,
+    title: str,
     command: str,
     equations: Mapping[str, Hebbian],
     fields: Mapping[str, Fields],
 ) -> None:
     """Write ``page``, and its figures to the folder beside it that has its name.
 
-    ``command`` is what made it, ``equations`` are hebbian rules by name and ``fields`` first-layer weights by rule.
-    Raises OSError where they cannot be written.
+    ``title`` heads it, ``command`` is what made it, ``equations`` are hebbian rules by name and ``fields`` first-layer
+    weights by rule. Raises OSError where they cannot be written.
     """
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,7 @@ def write_page(
         compute(stored.trainings, folder),
         _made(stored),
     ]
-    text = f"# Results\n\nWritten by `{command}` from stored JSON files; do not edit.\n\n"
+    text = f"# {title}\n\nWritten by `{command}` from stored JSON files; do not edit.\n\n"
     text += (
         "Accuracy in percent on few-shot tasks, mean ± 95 % interval over all tasks of all seeds; seeds draw tasks and "
         "first weights, a rule is from one training. Every method gets the same tasks and readout and gives as many "

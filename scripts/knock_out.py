@@ -41,7 +41,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
     parser.add_argument("--tasks", type=at_least(2), default=30, help="tasks from each source (default 30)")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
-    parser.add_argument("--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help="hidden units")
+    parser.add_hidden_layers()
     parser.add_argument("--outputs", type=at_least(1), default=32, metavar="N", help="features (default 32)")
     parser.add_argument("--steps", type=at_least(1), default=100, metavar="K", help="inner steps (default 100)")
     parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
@@ -125,7 +125,9 @@ def measure(
     arguments: argparse.Namespace, variants: Mapping[str, Rule], seed: int
 ) -> dict[str, dict[str, list[float]]]:
     """The accuracy of each variant on each task, by variant and source; ``seed`` splits the data."""
-    inner = InnerTraining(tuple(arguments.hidden), arguments.outputs, "relu", arguments.steps, arguments.batch)
+    inner = InnerTraining(
+        tuple(arguments.hidden), arguments.outputs, arguments.activation, arguments.steps, arguments.batch
+    )
     sources = {}
     for name in arguments.data:
         data = tuple(load_source(name, size=arguments.size, seed=seed))

@@ -29,6 +29,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=DOCS / "results", metavar="FOLDER", help="JSON files")
     parser.add_argument("--page", type=Path, default=DOCS / "results.md", metavar="FILE.md", help="page to write")
+    parser.add_argument("--title", default="Results", help="the page's heading (default Results)")
     parser.add_argument(
         "--rules",
         nargs="*",
@@ -68,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if shown is not None:
                 fields[name] = shown
     equations = {name: rule for name, rule in rules.items() if isinstance(rule, Hebbian)}
-    write_page(arguments.page, stored, command=command("results_page", argv), equations=equations, fields=fields)
+    made = command("results_page", argv)
+    write_page(arguments.page, stored, title=arguments.title, command=made, equations=equations, fields=fields)
     print(f"page: {arguments.page}")
     return 0
 

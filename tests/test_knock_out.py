@@ -101,6 +101,16 @@ def test_the_script_prints_and_stores_for_the_page_of_results(
     assert json.loads((tmp_path / "found.json").read_text())["ablations"][0]["command"].startswith("python scripts/")
 
 
+def test_parts_may_be_switched_off_in_networks_of_another_activation(tmp_path: Path) -> None:
+    save_rule(tmp_path / "mine.safetensors", trained("hebbian"), {"seed": 0})
+    argv = ["--rule", str(tmp_path / "mine.safetensors"), "--data", "digits", *SMALL]
+    found = []
+    for activation in ("relu", "winners"):
+        assert knock_out.main([*argv, "--activation", activation, "--json", str(tmp_path / "found.json")]) == 0
+        found.append([one["accuracy"]["digits"] for one in read_stored([tmp_path / "found.json"]).ablations])
+    assert found[0] != found[1]
+
+
 def test_rules_trained_otherwise_are_compared_with_what_they_changed(tmp_path: Path) -> None:
     for name, seed, overrides in (("whole", 0, []), ("other", 1, ["outer.clip=0.5"])):
         run = tmp_path / name

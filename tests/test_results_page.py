@@ -68,8 +68,9 @@ def test_a_rule_is_paired_with_what_was_evaluated_elsewhere(results: Path) -> No
 def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     argv = ["--results", str(results), "--page", str(page), "--rules", str(results / "mine.safetensors")]
-    assert results_page.main([*argv, "--size", "5", "--steps", "2"]) == 0
+    assert results_page.main([*argv, "--size", "5", "--steps", "2", "--title", "Results of mine"]) == 0
     text = page.read_text()
+    assert text.startswith("# Results of mine\n")
     heads = re.findall("^## (.*)$", text, flags=re.MULTILINE)
     assert heads == [
         *("Few-shot accuracy", "Text and tables", "Against labels", "Other readouts", "Activation", "Steps"),
