@@ -20,6 +20,8 @@ from update_rules.registry import make_rule
 
 SIZES = [(5, 3), (5, 4, 3), (6, 5, 3, 4)]
 EXAMPLES = 7
+WIDE = (5, 2 * EXAMPLES + 1, 4)
+"""A layer of more than twice as many units as there are examples, for which ``hebbian`` multiplies in another order."""
 
 
 def neuron_local(seed: int = 0) -> NeuronLocal:
@@ -115,7 +117,7 @@ def test_two_steps_of_neuron_local_equal_the_transcription(sizes: tuple[int, ...
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("sizes", [*SIZES, WIDE])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_two_steps_of_hebbian_equal_the_transcription(sizes: tuple[int, ...], activation: str, seed: int) -> None:
     assert_two_steps_agree(hebbian(seed), sizes, activation)

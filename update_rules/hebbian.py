@@ -158,7 +158,6 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
     """
     b, n_up = u.shape
     y = x * torch.rsqrt((x * x).mean(0) + EPS)
-    off_diagonal = (1 - torch.eye(n_up, dtype=u.dtype, device=u.device)) / (b * math.sqrt(n_up))
     outer = v.mT / b
     square = w * w
     return [
@@ -168,13 +167,22 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
         outer @ (y * (y - 1)),
         outer @ torch.softmax(sharpness * u, 1) * n_up,
         outer @ error,
-        -w @ ((u.mT @ u) * off_diagonal),
-        -w @ ((y.mT @ y) * off_diagonal),
+        -by_others(w, u),
+        -by_others(w, y),
         -square * torch.sign(w),
         w * torch.exp(-square),
         -w * square.mean(1, keepdim=True),
         -w.mean(0).expand_as(w),
     ]
+
+
+def by_others(w: Tensor, u: Tensor) -> Tensor:
+    """``w`` · offdiag⟨u u⟩ / √N ([N_low, N]) of ``w`` [N_low, N] and ``u`` [B, N]: others' weights by ⟨u u⟩."""
+    b, n = u.shape
+    scale = b * math.sqrt(n)
+    if n > 2 * b:  # the matrix of all pairs of units costs more than a way through the examples
+        return ((w @ u.mT) @ u - w * (u * u).sum(0)) / scale
+    return w @ ((u.mT @ u) * ((1 - torch.eye(n, dtype=u.dtype, device=u.device)) / scale))
 
 
 def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
