@@ -65,6 +65,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--permute", action=argparse.BooleanOptionalAction, default=True, help="inputs in another order in each task"
     )
+    parser.add_argument(
+        "--redraw",
+        default="identity",
+        metavar="AUGMENTATION",
+        help="change images a little whenever they are drawn, such as rotate=0.03,warp=0.05 (default identity)",
+    )
     parser.add_argument("--sweep", choices=list(SWEEPS), help="compare over a range of this setting")
     parser.add_argument("--values", nargs="+", default=[], metavar="V", help="the range, where not the usual one")
     parser.add_argument(
@@ -109,13 +115,25 @@ def split_seed(header: RuleHeader | None) -> int:
 
 def settings(arguments: argparse.Namespace, header: RuleHeader | None, baselines: BaselineSettings) -> dict[str, Any]:
     """What else a reader of the results may ask for, beside the environment."""
-    names = ("queries", "size", "hidden", "outputs", "activation", "steps", "batch", "permute", "sweep", "seeds")
+    names = (
+        "queries",
+        "size",
+        "hidden",
+        "outputs",
+        "activation",
+        "steps",
+        "batch",
+        "permute",
+        "redraw",
+        "sweep",
+        "seeds",
+    )
     about_rule: dict[str, Any] = {}
     if header is not None:
         about_rule = {"rule_file": arguments.rule, "rule": header.rule, "rule_provenance": header.provenance}
     return {
         **about_rule,
-        **{name: getattr(arguments, name) for name in names},
+        **{name: getattr(arguments, name) for name in (*names, "sweep", "seeds")},
         "split_seed": split_seed(header),
         "baseline_settings": {name: kept for name, kept in asdict(baselines).items() if name in arguments.methods},
     }
@@ -135,7 +153,9 @@ def measure(
         methods = make_methods(arguments.methods, one.inner, baselines, rule, one.points)
         for name in arguments.data:
             data = tuple(load_source(name, size=one.size, seed=seed))
-            source = TaskSource(data, arguments.ways, max(arguments.shots), arguments.queries, one.permute)
+            source = TaskSource(
+                data, arguments.ways, max(arguments.shots), arguments.queries, one.permute, redraw=arguments.redraw
+            )
             for task_seed in arguments.seeds:
                 measured = compare(
                     methods,

@@ -77,6 +77,18 @@ def test_baselines_alone_with_several_shots_readouts_and_seeds(
     assert results["meta"]["command"].startswith("python scripts/evaluate.py --data digits --ways 3")
 
 
+def test_images_may_be_redrawn(tmp_path: Path) -> None:
+    json_file, found = tmp_path / "results.json", []
+    argv = ["--data", "digits", *SMALL, "--baselines", "raw", "--json", str(json_file), "--tasks", "20", "--redraw"]
+    for redraw in ("identity", "zero_pixels=0.9"):
+        assert evaluate.main([*argv, redraw]) == 0
+        results = json.loads(json_file.read_text())
+        assert results["meta"]["redraw"] == redraw
+        found.append((results["rows"][0]["accuracy"], results["per_task"][0]["drawn"]))
+    assert found[1][0] < found[0][0] - 0.1  # of few pixels less can be told
+    assert found[1][1] != found[0][1]
+
+
 @pytest.mark.parametrize("sweep", ["steps", "width"])
 def test_a_sweep_has_a_row_a_setting(tmp_path: Path, rule: str, sweep: str) -> None:
     json_file, plot = tmp_path / "results.json", tmp_path / "sweep.png"
@@ -118,6 +130,7 @@ def test_a_sweep_has_a_row_a_setting(tmp_path: Path, rule: str, sweep: str) -> N
         (["--activation", "sin"], "invalid choice: 'sin'"),
         (["--device", "tpu"], "argument --device: got 'tpu', expected cpu or cuda"),
         (["--sweep", "colour"], "invalid choice: 'colour'"),
+        (["--redraw", "spin=1"], "spin"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path: Path, rule: str, extra: list[str], message: str) -> None:
