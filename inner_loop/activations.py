@@ -1,4 +1,4 @@
-"""The activations a base network may use: elementwise ones, and one in which the units of a layer compete."""
+"""The activations of base networks: elementwise ones, and one in which the units of a layer compete."""
 
 from collections.abc import Callable
 
@@ -38,3 +38,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "step": step,
     "winners": winners,
 }
+"""What the units of a layer may answer, by name."""
+
+LINEAR_OUTPUTS: dict[str, str] = {"winners_linear": "winners"}
+"""Names under which the last layer of a base network stays linear, and what its hidden layers answer."""
+
+NETWORK_ACTIVATIONS: tuple[str, ...] = (*ACTIVATIONS, *LINEAR_OUTPUTS)
+"""All names that a base network's ``activation`` may have."""

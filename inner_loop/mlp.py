@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inner_loop.activations import ACTIVATIONS
+from inner_loop.activations import ACTIVATIONS, LINEAR_OUTPUTS, NETWORK_ACTIVATIONS
 from update_rules.contract import Activations, State, Statistics
 
 VARIANCE_EPS = 1e-6
@@ -18,6 +18,8 @@ VARIANCE_EPS = 1e-6
 @dataclass(frozen=True)
 class MLP:
     """An MLP of given ``sizes`` (D, N_1, ..., N_L) and ``activation``, the same in every layer and also in the last.
+
+    But under a name of ``activations.LINEAR_OUTPUTS`` the last layer is linear.
 
     z_l = (x_{l-1} W_l - mean_B) / sqrt(var_B + 1e-6) + b_l and x_l = activation(z_l), after Metz et al. (2019),
     section 3.1. Raises ValueError for fewer than one layer, an empty layer or an unknown activation.
@@ -31,13 +33,18 @@ class MLP:
             raise ValueError(
                 f"got network sizes {self.sizes}, expected an input and at least one layer, all of 1 or more"
             )
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"got activation {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+        if self.activation not in NETWORK_ACTIVATIONS:
+            raise ValueError(f"got activation {self.activation!r}, expected one of {', '.join(NETWORK_ACTIVATIONS)}")
 
     @property
     def depth(self) -> int:
         """Number of layers with weights."""
         return len(self.sizes) - 1
+
+    @property
+    def hidden_activation(self) -> str:
+        """The activation of the hidden layers, a name in ``ACTIVATIONS``."""
+        return LINEAR_OUTPUTS.get(self.activation, self.activation)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -54,7 +61,9 @@ class MLP:
 
     def encoder(self) -> "MLP":
         """The network below its last layer, or this one where there is no other layer."""
-        return replace(self, sizes=self.sizes[:-1]) if self.depth > 1 else self
+        if self.depth == 1:
+            return self
+        return replace(self, sizes=self.sizes[:-1], activation=self.hidden_activation)
 
     def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
         """The forward pass of ``x`` [B, D], or of T tasks with a leading T in every tensor.
@@ -62,7 +71,7 @@ class MLP:
         Each layer is normalised by this batch's mean and variance or, where ``statistics`` is given (from
         ``statistics()``), by those, so that an example's features do not depend on its companions.
         """
-        act = ACTIVATIONS[self.activation]
+        act = ACTIVATIONS[self.hidden_activation]
         xs, zs = [x], [x]
         means, variances = [x.new_empty(0)], [x.new_empty(0)]
         for layer in range(1, self.depth + 1):
@@ -76,7 +85,7 @@ class MLP:
                 centred = linear - mean[..., None, :]
             z = centred * torch.rsqrt(var + VARIANCE_EPS)[..., None, :] + state[f"b{layer}"][..., None, :]
             zs.append(z)
-            xs.append(act(z))
+            xs.append(z if layer == self.depth and self.activation in LINEAR_OUTPUTS else act(z))
             means.append(mean)
             variances.append(var)
         return Activations(xs, zs, means, variances)

@@ -94,7 +94,7 @@ class Decoder:
     def mirror(cls, encoder: MLP) -> "Decoder":
         """The decoder of ``encoder``; a single layer where that has no hidden ones."""
         sizes = encoder.sizes[::-1]
-        hidden = MLP(sizes[:-1], encoder.activation) if len(sizes) > 2 else None
+        hidden = MLP(sizes[:-1], encoder.hidden_activation) if len(sizes) > 2 else None
         return cls(hidden, (sizes[-2], sizes[-1]))
 
     def parameters(self, draws: Draws) -> Parameters:

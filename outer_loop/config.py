@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from inner_loop.activations import ACTIVATIONS
+from inner_loop.activations import NETWORK_ACTIVATIONS
 from inner_loop.conv4 import POOLINGS
 from inner_loop.networks import KINDS
 from outer_loop.config_errors import siblings
@@ -40,7 +40,7 @@ PSEUDO_LABELLERS = ("instances", *PARTITIONS)
 """Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
 
 
-DIFFERENTIABLE = tuple(name for name in ACTIVATIONS if name != "step")
+DIFFERENTIABLE = tuple(name for name in NETWORK_ACTIVATIONS if name != "step")
 """Activations that a rule can be meta-trained with: a step lets no meta-gradient through. It can be applied to one."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inner_loop.activations import ACTIVATIONS
+from inner_loop.activations import NETWORK_ACTIVATIONS
 from outer_loop.evaluation import InnerTraining
 
 
@@ -38,7 +38,7 @@ def _count(least: int) -> Callable[[str], int]:
 
 
 def _activation(text: str) -> str:
-    if text not in ACTIVATIONS:
+    if text not in NETWORK_ACTIVATIONS:
         raise ValueError
     return text
 
@@ -50,7 +50,7 @@ def _on_off(text: str) -> bool:
 SWEEPS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "width": (_number, "factors above 0", "0.5 1 2 4 8"),
     "depth": (_count(1), "whole numbers of 1 or more", "1 2 3 4 6 8"),
-    "activation": (_activation, f"names from {', '.join(ACTIVATIONS)}", "relu leaky_relu tanh gelu silu step"),
+    "activation": (_activation, f"names from {', '.join(NETWORK_ACTIVATIONS)}", "relu leaky_relu tanh gelu silu step"),
     "permute": (_on_off, "on or off", "on off"),
     "steps": (_number, "factors above 0", "0.1 0.2 0.5 1 1.5 2 3 4 5"),
     "batch": (_count(2), "whole numbers of 2 or more", "8 16 32 64 128 256"),

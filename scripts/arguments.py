@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import torch
 
-from inner_loop.activations import ACTIVATIONS
+from inner_loop.activations import NETWORK_ACTIVATIONS
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,7 +25,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help=f"hidden units{where}"
         )
-        self.add_argument("--activation", choices=list(ACTIVATIONS), default="relu", help=f"of the base network{where}")
+        self.add_argument(
+            "--activation", choices=list(NETWORK_ACTIVATIONS), default="relu", help=f"of the base network{where}"
+        )
 
     def expect_different(self, arguments: argparse.Namespace, *options: str) -> None:
         """Raise ValueError where one of ``options``, each a list, has a value more than once."""

@@ -46,6 +46,19 @@ def test_activations_at_known_points(name: str) -> None:
     np.testing.assert_allclose(ACTIVATIONS[name](torch.tensor([-1.0, 2.0])), expected, rtol=1e-5)
 
 
+def test_the_last_layer_alone_may_be_linear() -> None:
+    draw = torch.Generator().manual_seed(0)
+    network, all_compete = MLP((5, 40, 30, 3), "winners_linear"), MLP((5, 40, 30, 3), "winners")
+    state = {name: torch.randn(shape, generator=draw) for name, shape in network.shapes.items()}
+    x = torch.rand(8, 5, generator=draw)
+    found, expected = network.forward(state, x), all_compete.forward(state, x)
+    assert torch.equal(found.x[-1], found.z[-1])
+    assert all(torch.equal(*pair) for pair in zip(found.z, expected.z, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(found.x[:-1], expected.x[:-1], strict=True))
+    assert network.encoder() == all_compete.encoder()
+    assert MLP((5, 3), "winners_linear").encoder() == MLP((5, 3), "winners_linear")
+
+
 def test_winners_share_one_by_how_far_they_lead_the_first_loser() -> None:
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     leads = winners(order.float() - 7)

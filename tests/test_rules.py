@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.func import functional_call, vmap
 
-from inner_loop.activations import ACTIVATIONS
+from inner_loop.activations import NETWORK_ACTIVATIONS
 from inner_loop.mlp import MLP
 from inner_loop.states import stack_states
 from outer_loop.trajectories import Shape, Slot
@@ -280,7 +280,7 @@ def test_a_saved_rule_does_the_same(rule: Rule, tmp_path) -> None:
         assert torch.equal(value, trained(again)[name])
 
 
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("activation", sorted(NETWORK_ACTIVATIONS))
 def test_every_activation_gives_finite_states(rule: Rule, activation: str) -> None:
     state = trained(rule, MLP(NETWORK.sizes, activation))
     assert all(value.isfinite().all() for value in state.values())
