@@ -12,7 +12,7 @@ def step(z: Tensor) -> Tensor:
     return (z > 0).to(z.dtype)
 
 
-WINNERS = 16
+WINNERS = 32
 """Units of a layer that answer an example under ``winners``."""
 
 

@@ -159,6 +159,9 @@ def test_the_decoder_mirrors_the_encoder() -> None:
     shapes = {name: tuple(value.shape) for name, value in decoder.parameters(Draws.of([task])).items()}
     assert [shapes[f"decoder.w{layer}"] for layer in (1, 2)] == [(1, 8, 9), (1, 9, 12)]
     assert shapes["said.w1"] == (1, 12, 20)
+    linear = Decoder.mirror(base_network(task, replace(INNER, hidden=(12, 9), activation="winners_linear")))
+    assert linear.hidden is not None
+    assert linear.hidden.activation == "winners"  # all of its layers are hidden ones
 
 
 def test_descent_finds_the_minimum_of_every_task() -> None:
