@@ -43,7 +43,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     outputs : int, default=32
         Units of the last layer, the number of features.
     activation : str, default="relu"
-        Activation of every layer, a name in ``inner_loop.activations.NETWORK_ACTIVATIONS``.
+        What the layers answer, a name in ``inner_loop.activations.NETWORK_ACTIVATIONS``.
     steps : int, default=50
         Inner steps.
     batch_size : int, default=64

@@ -96,7 +96,8 @@ def tasks_identity(source: TaskSource, shots: int, drawn: Mapping[int, bytes]) -
     """What ``Measured.drawn`` says of tasks of ``shots`` shots of ``source``, given ``task_bytes`` by their index."""
     data = " ".join(dataset.fingerprint for dataset in source.datasets)
     about = f"{data} {source.ways} {shots} {source.queries} {source.permute} {source.labeller}"
-    if source.redraw != "identity":  # tasks of images as they are keep the identity that stored results give them
+    images = any(dataset.image_shape for dataset in source.datasets)
+    if images and source.redraw != "identity":  # images as they are keep the identity that stored results give them
         about += f" {source.redraw}"
     digest = hashlib.sha256(about.encode())
     for index in range(len(drawn)):

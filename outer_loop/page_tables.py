@@ -16,9 +16,10 @@ def described(place: Place, varied: str = "") -> str:
         "outputs": f"{place.outputs} features",
         "size": f"images of {place.size} × {place.size} pixels",
         "permute": "inputs permuted anew in every task" if place.permute else "inputs in their order",
+        "redraw": "" if place.redraw == "identity" else f"images redrawn by {place.redraw}",
         "readout": f"{place.readout} readout",
     }
-    return ", ".join(text for name, text in parts.items() if name != varied)
+    return ", ".join(text for name, text in parts.items() if text and name != varied)
 
 
 def accuracy_table(stored: StoredResults, places: Iterable[Place], name: Callable[[Place], str]) -> str:

@@ -27,6 +27,8 @@ class Place(NamedTuple):
     queries: int
     size: int | None
     permute: bool
+    redraw: str
+    """How images change whenever they are drawn, or ``identity``."""
     outputs: int
     readout: str
     sweep: str
@@ -121,13 +123,14 @@ class StoredResults:
                 one["queries"],
                 one["size"],
                 one["permute"],
+                meta.get("redraw", "identity"),
                 meta["outputs"],
                 one["readout"],
                 meta.get("sweep") or "",
                 next(iter(one["setting"].values()), None),
             )
             # What was drawn is told of all tasks together, so that a sweep of fewer tasks is judged by itself.
-            self._check_drawn(name, (*place[:6], one["seed"], len(one["accuracies"])), one["drawn"])
+            self._check_drawn(name, (*place[:7], one["seed"], len(one["accuracies"])), one["drawn"])
             self._check_used(name, method, place, _settings_of(one["method"], meta))
             by_seed = self.found.setdefault((method, place), {})
             files = self.files.setdefault((method, place), set())

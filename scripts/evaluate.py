@@ -69,7 +69,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--redraw",
         default="identity",
         metavar="AUGMENTATION",
-        help="change images a little whenever they are drawn, such as rotate=0.03,warp=0.05 (default identity)",
+        help="change images a little whenever they are drawn, such as rotate=0.03,warp=0.05 (default identity): for "
+        "rules anew in every inner step, while other methods learn from one version of each",
     )
     parser.add_argument("--sweep", choices=list(SWEEPS), help="compare over a range of this setting")
     parser.add_argument("--values", nargs="+", default=[], metavar="V", help="the range, where not the usual one")
@@ -115,25 +116,14 @@ def split_seed(header: RuleHeader | None) -> int:
 
 def settings(arguments: argparse.Namespace, header: RuleHeader | None, baselines: BaselineSettings) -> dict[str, Any]:
     """What else a reader of the results may ask for, beside the environment."""
-    names = (
-        "queries",
-        "size",
-        "hidden",
-        "outputs",
-        "activation",
-        "steps",
-        "batch",
-        "permute",
-        "redraw",
-        "sweep",
-        "seeds",
-    )
+    network = ("hidden", "outputs", "activation", "steps", "batch")
+    names = ("queries", "size", *network, "permute", "redraw", "sweep", "seeds")
     about_rule: dict[str, Any] = {}
     if header is not None:
         about_rule = {"rule_file": arguments.rule, "rule": header.rule, "rule_provenance": header.provenance}
     return {
         **about_rule,
-        **{name: getattr(arguments, name) for name in (*names, "sweep", "seeds")},
+        **{name: getattr(arguments, name) for name in names},
         "split_seed": split_seed(header),
         "baseline_settings": {name: kept for name, kept in asdict(baselines).items() if name in arguments.methods},
     }

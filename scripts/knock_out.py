@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "name": variant,
                 "overrides": changed.get(variant, []),
                 "command": command("knock_out", argv),
-                "made": made | {"tasks": arguments.tasks, "seed": arguments.seed},
+                "made": made | {name: getattr(arguments, name) for name in ("tasks", "seed", "hidden", "activation")},
                 "accuracy": shares[variant],
                 "change": changes[variant],
             }

@@ -13,7 +13,7 @@ from update_rules.rule_file import save_rule
 
 SIZES = {"tasks": 3, "steps": 2, "hidden": 6, "outputs": 4, "batch": 8, "size": 5, "queries": 2}
 SMALL = [word for name, size in SIZES.items() for word in (f"--{name}", str(size))]
-PLACE = Place("digits", 10, 10, 2, 5, True, 4, "ridge", "", None)
+PLACE = Place("digits", 10, 10, 2, 5, True, "identity", 4, "ridge", "", None)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,16 @@ def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_
     assert "`python scripts/evaluate.py --data digits --tasks 3" in text
     for line in text.splitlines():
         assert line.count("|") == 0 or line.startswith("| ")
+
+
+def test_redrawn_images_are_another_place(tmp_path: Path) -> None:
+    argv = ["--data", "digits", *SMALL, "--baselines", "raw"]
+    for seed, redraw in (("0", "identity"), ("1", "zero_pixels=0.9")):
+        json_file = str(tmp_path / f"{redraw[:4]}.json")
+        assert evaluate.main([*argv, "--seeds", seed, "--redraw", redraw, "--json", json_file]) == 0
+    stored = read_stored(sorted(tmp_path.glob("*.json")))
+    assert sorted(place.redraw for place in stored.places()) == ["identity", "zero_pixels=0.9"]
+    assert results_page.main(["--results", str(tmp_path), "--page", str(tmp_path / "page.md"), "--rules"]) == 0
 
 
 def test_parts_may_be_missing(results: Path, tmp_path: Path) -> None:
