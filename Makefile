@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test test-slow coverage lint clean
+.PHONY: setup quickstart test test-thorough test-slow coverage lint clean
 
 setup: $(VENV)/installed
 
@@ -21,13 +21,17 @@ quickstart: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-# What `make test` leaves out: a killed worker, a stopped torchrun, a compiled step. Some minutes.
+# What `make test` leaves out and .ci/run does not: memory over a thousand outer steps, two ranks, plans, benchmarks.
+test-thorough: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m thorough
+
+# What both leave out: a killed worker, a stopped torchrun, a compiled step. Some minutes.
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-# Half as slow again as `make test`, by the tracing.
+# Half as slow again as `make test` and `make test-thorough`, by the tracing.
 coverage: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow' --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: setup
 	$(BIN)/ruff format --check .

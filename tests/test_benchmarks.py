@@ -36,6 +36,7 @@ def test_ours_is_the_naive_loop(rule: str, options: dict[str, int], apply: bool)
         assert float((fast - slow).norm()) <= 2e-2 * float(slow.norm()) + 1e-4 * largest
 
 
+@pytest.mark.thorough
 def test_the_script_prints_a_line_for_each_implementation(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["A8", "--json", "--repeats", "1", "--error"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -54,6 +54,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
+@pytest.mark.thorough
 def test_two_ranks_give_the_theta_of_one_process_and_take_up_each_others_runs(
     tiny_config: Arguments, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_killed_worker_is_restarted_and_the_run_goes_on(rank: int, tiny_config
     assert metrics.read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.thorough
 def test_a_mistake_is_told_once_and_not_tried_again(tiny_config: Arguments) -> None:
     process = torchrun(tiny_config("few", "outer.tasks_per_step=1"), restarts=3)
     _, err = process.communicate(timeout=120)

@@ -56,11 +56,13 @@ def unroll_peak(steps: int, recompute: bool) -> int:
     return memory.peak
 
 
+@pytest.mark.thorough
 def test_a_hundred_steps_take_hardly_more_memory_than_ten() -> None:
     assert unroll_peak(100, recompute=True) <= 1.3 * unroll_peak(10, recompute=True)
     assert unroll_peak(20, recompute=False) > 1.5 * unroll_peak(10, recompute=False)
 
 
+@pytest.mark.thorough
 def test_a_thousand_outer_steps_leave_memory_as_it_was(tiny_config: Callable[..., list[str]]) -> None:
     _, file, *overrides = tiny_config("run", "rule={name: hebbian, options: {}}", "inner.unroll=[2, 2]")
     overrides += ["outer.tasks_per_step=2", "network.hidden=[[5]]"]

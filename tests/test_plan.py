@@ -26,6 +26,7 @@ def test_costs_are_linear_in_steps_and_readouts() -> None:
     np.testing.assert_allclose(cost.of(5, 3), [1 + 4 * 0.5 + 2 * 0.1, 10 + 4 * 2 + 2 * 3])
 
 
+@pytest.mark.thorough
 def test_the_plan_is_near_what_then_happens(tiny_config: Arguments, tmp_path: Path) -> None:
     arguments = tiny_config("run", "outer_steps=30", "inner.unroll=[3, 3]", "evaluation.every=30")
     planned = plan_run(trainer(arguments))
@@ -43,6 +44,7 @@ def test_the_plan_leaves_the_run_as_it_was(tiny_config: Arguments) -> None:
     assert planned._outer_step() == plain._outer_step()
 
 
+@pytest.mark.thorough
 def test_little_memory_means_recomputation_and_less_means_no_run(
     tiny_config: Arguments, tmp_path: Path, monkeypatch, capsys
 ) -> None:

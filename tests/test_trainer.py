@@ -97,7 +97,9 @@ def test_equal_seeds_give_equal_runs_and_others_do_not(tiny_config: Arguments, t
     assert lines(tmp_path / "one")[0]["meta_loss"] != lines(tmp_path / "three")[0]["meta_loss"]
 
 
-@pytest.mark.parametrize("stop", [1, 4, 5])
+@pytest.mark.parametrize(
+    "stop", [pytest.param(1, marks=pytest.mark.thorough), 4, pytest.param(5, marks=pytest.mark.thorough)]
+)
 def test_killed_and_resumed_equals_never_stopped(stop: int, tiny_config: Arguments, tmp_path: Path) -> None:
     """SIGKILL after ``stop`` outer steps (or a little later), before or after a checkpoint, then --resume."""
     steps = "outer_steps=8"
