@@ -160,6 +160,7 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
     y = x * torch.rsqrt((x * x).mean(0) + EPS)
     outer = v.mT / b
     square = w * w
+    decorrelate, inhibit = by_others(w, u, y)
     return [
         outer @ u,
         outer @ y,
@@ -167,8 +168,8 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
         outer @ (y * (y - 1)),
         outer @ torch.softmax(sharpness * u, 1) * n_up,
         outer @ error,
-        -by_others(w, u),
-        -by_others(w, y),
+        -decorrelate,
+        -inhibit,
         -square * torch.sign(w),
         w * torch.exp(-square),
         -w * square.mean(1, keepdim=True),
@@ -176,13 +177,14 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
     ]
 
 
-def by_others(w: Tensor, u: Tensor) -> Tensor:
-    """``w`` · offdiag⟨u u⟩ / √N ([N_low, N]) of ``w`` [N_low, N] and ``u`` [B, N]: others' weights by ⟨u u⟩."""
-    b, n = u.shape
+def by_others(w: Tensor, *answers: Tensor) -> list[Tensor]:
+    """Of each u [B, N] of ``answers`` w · offdiag⟨u u⟩ / √N ([N_low, N]): others' weights ``w`` [N_low, N] by ⟨u u⟩."""
+    b, n = answers[0].shape
     scale = b * math.sqrt(n)
     if n > 2 * b:  # the matrix of all pairs of units costs more than a way through the examples
-        return ((w @ u.mT) @ u - w * (u * u).sum(0)) / scale
-    return w @ ((u.mT @ u) * ((1 - torch.eye(n, dtype=u.dtype, device=u.device)) / scale))
+        return [((w @ u.mT) @ u - w * (u * u).sum(0)) / scale for u in answers]
+    off_diagonal = (1 - torch.eye(n, dtype=w.dtype, device=w.device)) / scale
+    return [w @ ((u.mT @ u) * off_diagonal) for u in answers]
 
 
 def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
