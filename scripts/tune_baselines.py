@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from inner_loop.activations import LINEAR_OUTPUTS
 from outer_loop.baseline_settings import SETTINGS_FILE, TUNED, BaselineSettings, read_settings
 from outer_loop.comparison import compare
 from outer_loop.evaluation import InnerTraining
@@ -29,17 +30,17 @@ from update_rules.atomic_file import atomic_write
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "pca_whitened": {"floor": (0.0, 0.01, 0.1, 1.0)},
     "kmeans": {"features": ("triangle", "distance", "square"), "examples": (1000, 4000)},
-    "landmarks": {"landmarks": (64, 256, 1024), "nearest": (3, 5, 16)},
+    "landmarks": {"landmarks": (64, 256, 1024, 2048), "nearest": (3, 5, 16)},
     "autoencoder": {
-        "learning_rate": (3e-3, 1e-2, 3e-2),
+        "learning_rate": (3e-3, 1e-2, 3e-2, 0.1),
         "code": ("activation", "linear"),
         "dropped": (0.0, 0.2, 0.4),
         "likelihood": ("bernoulli", "squared"),
         "steps": (400, 800, 1600, 3200),
     },
     "vae": {
-        "learning_rate": (3e-3, 1e-2, 3e-2),
-        "beta": (0.01, 0.03, 0.1, 0.3, 1.0),
+        "learning_rate": (3e-3, 1e-2, 3e-2, 0.1),
+        "beta": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
         "likelihood": ("bernoulli", "squared"),
         "steps": (400, 800, 1600, 3200),
     },
@@ -105,6 +106,8 @@ class Trials:
         """The best settings found from ``start``, by one setting after the other."""
         best = start
         for key, values in GRIDS[self.method].items():
+            if key == "code" and self.arguments.activation in LINEAR_OUTPUTS:
+                continue  # before its activation or after it, the last layer answers the same
             best = max((replace(best, **{key: value}) for value in values), key=self.accuracy)
         return best
 
