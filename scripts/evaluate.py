@@ -129,6 +129,19 @@ def settings(arguments: argparse.Namespace, header: RuleHeader | None, baselines
     }
 
 
+def task_sources(arguments: argparse.Namespace, one: Variation, seed: int) -> dict[str, TaskSource]:
+    """The sources of tasks by name; ``seed`` splits the data. Raises ValueError for data that cannot be redrawn."""
+    found = {}
+    for name in arguments.data:
+        data = tuple(load_source(name, size=one.size, seed=seed))
+        found[name] = TaskSource(
+            data, arguments.ways, max(arguments.shots), arguments.queries, one.permute, redraw=arguments.redraw
+        )
+        if found[name].redraw != "identity" and not any(dataset.image_shape for dataset in data):
+            raise ValueError(f"{name}: a table or text, expected images for --redraw {arguments.redraw}")
+    return found
+
+
 def measure(
     arguments: argparse.Namespace,
     variations: Sequence[Variation],
@@ -141,11 +154,7 @@ def measure(
     found = []
     for one in variations:
         methods = make_methods(arguments.methods, one.inner, baselines, rule, one.points)
-        for name in arguments.data:
-            data = tuple(load_source(name, size=one.size, seed=seed))
-            source = TaskSource(
-                data, arguments.ways, max(arguments.shots), arguments.queries, one.permute, redraw=arguments.redraw
-            )
+        for name, source in task_sources(arguments, one, seed).items():
             for task_seed in arguments.seeds:
                 measured = compare(
                     methods,

@@ -144,7 +144,7 @@ def parse_augmentation(text: str) -> Augmentation:
 
     A strength lies above 0 and below 1, at most 0.5 for a rotation. Raises ValueError for anything else.
     """
-    if text == "identity":
+    if text.strip() == "identity":
         return as_they_are
     steps = []
     for part in text.split(","):

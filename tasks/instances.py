@@ -20,7 +20,7 @@ class InstanceTask(Task):
     """A task whose episodes have new random examples as classes each time; ``labels`` are all 0 and say nothing."""
 
     augment: Augmentation = as_they_are
-    """What becomes of the images of queries."""
+    """What becomes of the images of queries, after ``redraw``."""
 
     def episode(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Episode:
         """Support: ``shots`` different random examples a class. Query: augmentations of these, ``queries`` a class.
@@ -42,7 +42,7 @@ class InstanceTask(Task):
         support, support_y = in_random_order(rows, generator)
         query, query_y = in_random_order(asked, generator)
         shape = self.dataset.image_shape or (1, self.dataset.inputs)
-        images = self.augment(self.dataset.x[query].view(-1, *shape), generator)
+        images = self.augment(self._drawn(query, generator).view(-1, *shape), generator)
         return Episode(self._inputs(support, generator), support_y, images.flatten(1)[:, self.permutation], query_y)
 
 

@@ -77,13 +77,16 @@ class Task:
         """For each label, the rows of the data set that carry it."""
         return [self.pool[self.labels == label] for label in range(self.ways)]
 
+    def _drawn(self, rows: Tensor, generator: Generator) -> Tensor:
+        """Rows [...] of the data set [..., D] as they are drawn, inputs in the data set's order."""
+        x = self.dataset.x[rows]
+        if self.dataset.image_shape is None:
+            return x
+        return self.redraw(x.view(-1, *self.dataset.image_shape), generator).reshape(x.shape)
+
     def _inputs(self, rows: Tensor, generator: Generator) -> Tensor:
         """The task's inputs [..., D] for rows [...] of the data set, as they are drawn."""
-        x = self.dataset.x[rows]
-        if self.dataset.image_shape is not None:
-            images = self.redraw(x.view(-1, *self.dataset.image_shape), generator)
-            x = images.reshape(x.shape)
-        return x[..., self.permutation]
+        return self._drawn(rows, generator)[..., self.permutation]
 
     def unlabelled(self, generator: Generator, steps: int, batch: int) -> Tensor:
         """``steps`` batches of unlabelled examples, [steps, batch, D] float32, drawn uniformly from the pool.

@@ -131,6 +131,7 @@ def test_a_sweep_has_a_row_a_setting(tmp_path: Path, rule: str, sweep: str) -> N
         (["--device", "tpu"], "argument --device: got 'tpu', expected cpu or cuda"),
         (["--sweep", "colour"], "invalid choice: 'colour'"),
         (["--redraw", "spin=1"], "spin"),
+        (["--data", "digits", "sklearn:wine", "--ways", "3", "--redraw", "flip=0.5"], "wine: .* expected images for"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path: Path, rule: str, extra: list[str], message: str) -> None:

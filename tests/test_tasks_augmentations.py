@@ -145,7 +145,8 @@ def test_brightness_is_one_factor_an_image() -> None:
 
 def test_identity_changes_nothing_and_steps_follow_each_other() -> None:
     images = torch.rand(3, 6, 6, generator=seeded())
-    assert torch.equal(parse_augmentation("identity")(images, seeded()), images)
+    for text in ("identity", " identity "):
+        assert torch.equal(parse_augmentation(text)(images, seeded()), images)
     both = parse_augmentation("zero_pixels=0.5, shift=0.2")(images, seeded(1))
     generator = seeded(1)
     assert torch.equal(both, shift(zero_pixels(images, generator, 0.5), generator, 0.2))

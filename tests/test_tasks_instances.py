@@ -61,6 +61,13 @@ def test_queries_are_augmented_before_the_inputs_are_permuted() -> None:
     assert cut.any(2).any(1).all()
 
 
+def test_what_is_redrawn_is_redrawn_in_queries_as_well() -> None:
+    task = source(data(), redraw="brightness=0.5").draw(seeded(1))
+    episode = task.episode(seeded(2))
+    for drawn in (*episode.support_x, *episode.query_x):
+        assert not (task.dataset.x == drawn).all(1).any()
+
+
 def test_the_true_labels_change_nothing() -> None:
     dataset = data()
     other = replace(dataset, y=dataset.y.flip(0))
