@@ -282,6 +282,29 @@ def test_hebbian_starts_as_competition_against_decorrelation() -> None:
     assert len(described) == 2 * 12 + 2 * 5 + 2
 
 
+def test_an_averaged_hebbian_shows_the_average_of_a_network_that_learns_unaveraged() -> None:
+    plain, averaged = Hebbian(), Hebbian(average=True)
+    network, draw = MLP((5, 4, 3)), torch.Generator().manual_seed(0)
+    batches = torch.rand(4, 7, 5, generator=draw)
+    alone, state = (rule.init_state(network, torch.Generator().manual_seed(1)) for rule in (plain, averaged))
+    seen = {name: alone[name] for name in network.shapes}
+    with torch.no_grad():
+        for step, x in enumerate(batches):
+            alone = plain.step(network, alone, {"unlabelled": x})
+            state = averaged.step(network, state, {"unlabelled": x})
+            for name in network.shapes:
+                share = 1 / (1 + 0.2 * step)
+                seen[name] = (1 - share) * seen[name] + share * alone[name]
+                if name.startswith("w"):
+                    seen[name] = seen[name] / (seen[name] ** 2).mean(0).sqrt()
+    for name, value in alone.items():
+        kept = f"learning_{name}" if name in seen else name
+        torch.testing.assert_close(state[kept], value)
+        torch.testing.assert_close(state[name], seen.get(name, value), rtol=1e-4, atol=1e-5)
+    assert float((seen["w1"] - alone["w1"]).abs().max()) > 0.01
+    assert averaged.equation().splitlines()[-1] == "w and b as seen: running averages, each step by 1 / (1 + 0.2000 t)"
+
+
 @pytest.mark.parametrize(("option", "least"), [("hidden", 1), ("error_channels", 2), ("readout_channels", 1)])
 def test_neuron_local_needs_channels_of_each_kind(option: str, least: int) -> None:
     message = f"got {option} {least - 1} for the neuron_local rule, expected {least} or more"
