@@ -55,7 +55,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "steps": (30, 100, 300),
         "learning_rate": (3e-3, 1e-2, 3e-2),
         "dropped": (0.0, 0.2, 0.5, 0.7),
-        "weight_decay": (0.0, 0.1, 1.0),
+        "weight_decay": (0.0, 0.1, 1.0, 3.0),
         "code": ("activation", "linear"),
     },
 }
