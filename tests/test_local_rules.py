@@ -282,6 +282,26 @@ def test_hebbian_starts_as_competition_against_decorrelation() -> None:
     assert len(described) == 2 * 12 + 2 * 5 + 2
 
 
+def test_a_subspace_hebbian_starts_so_that_its_last_layer_finds_the_principal_subspace() -> None:
+    rule = Hebbian(average=True, subspace=True)
+    described = rule.describe()
+    for name, first, last in (("compete", 1.0, 0.0), ("hebb", 0.0, 2.0), ("decorrelate", 1.0, 1.0), ("bcm", 0.0, 0.0)):
+        assert described[f"constant/{name}"] - described[f"slope/{name}"] == first
+        assert described[f"constant/{name}"] + described[f"slope/{name}"] == last
+    with torch.no_grad():  # a single layer is in the middle of all depths: give it the last one's coefficients
+        rule.constant += rule.slope
+    draw = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(10, 10, generator=draw)).Q
+    deviations = torch.tensor([3.0, 2.5, 2.0] + [0.5] * 7)
+    network = MLP((10, 3), "winners_linear")
+    state = rule.init_state(network, draw)
+    with torch.no_grad():
+        for _ in range(200):
+            state = rule.step(network, state, {"unlabelled": torch.randn(64, 10, generator=draw) * deviations @ axes.T})
+    found = torch.linalg.qr(state["w1"]).Q
+    assert float(torch.linalg.svdvals(found.T @ axes[:, :3]).min()) > 0.98  # cosine of the largest principal angle
+
+
 def test_an_averaged_hebbian_shows_the_average_of_a_network_that_learns_unaveraged() -> None:
     plain, averaged = Hebbian(), Hebbian(average=True)
     network, draw = MLP((5, 4, 3)), torch.Generator().manual_seed(0)

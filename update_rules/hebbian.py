@@ -47,6 +47,9 @@ BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift"
 START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 """The coefficients that do not start at 0."""
 
+SUBSPACE = {"compete": 0.0, "hebb": 2.0}
+"""What starts otherwise in the last layer with ``subspace``."""
+
 AVERAGE = 0.2
 """Where the a of the running average starts: it then spans the last fifth of inner time."""
 
@@ -65,6 +68,10 @@ class Hebbian(Rule):
     adds little skewness, so is nearly straight: a relu to near 1, tanh to 0. Where units compete (activation
     ``winners``) no bias does that, so start ``straighten`` at 0 there.
 
+    With ``subspace`` the last layer starts with ``hebb`` in place of ``compete``, which against ``decorrelate`` finds
+    the principal subspace of what comes from below (after Oja, 1989, "Neural networks, principal components, and
+    subspaces"): for linear outputs.
+
     With ``average`` the network that others see is a running average of the one that learns, whose weights and biases
     are kept as ``learning_w1`` and so on: step t moves it there by a share 1 / (1 + a t), so it spans about a share a
     of the steps so far, however many, with a learned a that starts at AVERAGE (after the polynomial-decay averaging of
@@ -74,14 +81,18 @@ class Hebbian(Rule):
     name = "hebbian"
     equivariant = frozenset({"units", "inputs", "examples"})
 
-    def __init__(self, rate: float = 0.1, straighten: float = START["straighten"], average: bool = False) -> None:
+    def __init__(
+        self, rate: float = 0.1, straighten: float = START["straighten"], average: bool = False, subspace: bool = False
+    ) -> None:
         super().__init__()
-        self.config = {"rate": rate, "straighten": straighten, "average": average}
+        self.config = {"rate": rate, "straighten": straighten, "average": average, "subspace": subspace}
         if not 0 < rate < 1:
             raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
-        self.constant = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in TERMS]))
-        self.slope = nn.Parameter(torch.zeros(len(TERMS)))
         start = START | {"straighten": straighten}
+        top = start | (SUBSPACE if subspace else {})
+        first, last = (torch.tensor([one.get(name, 0.0) for name in TERMS]) for one in (start, top))
+        self.constant = nn.Parameter((first + last) / 2)
+        self.slope = nn.Parameter((last - first) / 2)
         self.bias = nn.Parameter(torch.tensor([start.get(name, 0.0) for name in BIAS_TERMS]))
         self.bias_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
