@@ -29,12 +29,18 @@ def accuracy_table(stored: StoredResults, places: Iterable[Place], name: Callabl
     return table(["method", *(name(place) for place in places)], [row for row in rows if any(row[1:])])
 
 
-def lead_table(stored: StoredResults, rule: str, places: Iterable[Place], name: Callable[[Place], str]) -> str:
-    """How far ``rule`` leads each other method at ``places``; empty where nothing is paired."""
+def lead_table(
+    stored: StoredResults,
+    rule: str,
+    places: Iterable[Place],
+    name: Callable[[Place], str],
+    beside: StoredResults | None = None,
+) -> str:
+    """How far ``rule`` leads each other method, or each of ``beside``, at ``places``; empty where nothing is paired."""
     places = list(places)
     rows = []
-    for other in stored.methods:
-        leads = [stored.lead(rule, other, place) if other != rule else None for place in places]
+    for other in (beside or stored).methods:
+        leads = [stored.lead(rule, other, place, beside) for place in places if beside or other != rule]
         if any(leads):
             rows.append([other, *("" if lead is None else percent(*lead.mean, "+") for lead in leads)])
     return table([f"{rule} is ahead of", *(name(place) for place in places)], rows) if rows else ""

@@ -50,11 +50,13 @@ def write_page(
     command: str,
     equations: Mapping[str, Hebbian],
     fields: Mapping[str, Fields],
+    beside: StoredResults | None = None,
 ) -> None:
     """Write ``page``, and its figures to the folder beside it that has its name.
 
     ``title`` heads it, ``command`` is what made it, ``equations`` are hebbian rules by name and ``fields`` first-layer
-    weights by rule. Raises OSError where they cannot be written.
+    weights by rule, ``beside`` results with other base networks. Raises OSError where they cannot be written, and
+    ValueError for results beside that are on other tasks.
     """
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +64,7 @@ def write_page(
         _main(stored),
         _other_ways(stored),
         _shots(stored, folder),
+        _beside(stored, beside) if beside else "",
         _readouts(stored),
         *(_sweep(stored, name, folder) for name in SWEEPS),
         _fields(fields, folder),
@@ -139,6 +142,19 @@ def _shots(stored: StoredResults, folder: Path) -> str:
             made_from(stored, by_shots),
         ]
     )
+
+
+def _beside(stored: StoredResults, beside: StoredResults) -> str:
+    places = [p for m in _main_places(stored) for p in _alike(stored, m._replace(shots=0), "shots")]
+
+    def name(place: Place) -> str:
+        return f"{place_name(place)}, {place.shots}"
+
+    tables = [lead_table(stored, rule, places, name, beside) for rule in stored.rules]
+    if not any(tables):
+        return ""
+    head = "## Against other networks\n\nOn the same tasks; in the columns, labelled examples of each class."
+    return "\n\n".join([head, *(text for text in tables if text), made_from(beside, places)])
 
 
 def _readouts(stored: StoredResults) -> str:

@@ -87,9 +87,19 @@ class StoredResults:
         by_seed = self.accuracies(method, place)
         return mean_over_seeds(by_seed) if by_seed else None
 
-    def lead(self, method: str, other: str, place: Place) -> Lead | None:
-        """``method`` less ``other`` on the seeds that both have, or None where there are none."""
-        found = paired_over_seeds(self.accuracies(method, place), self.accuracies(other, place))
+    def lead(self, method: str, other: str, place: Place, beside: "StoredResults | None" = None) -> Lead | None:
+        """``method`` less ``other``, of ``beside`` if given, on the seeds that both have; None where there are none.
+
+        Raises ValueError, naming a file, where the tasks of ``beside`` differ.
+        """
+        others = beside or self
+        mine, theirs = self.accuracies(method, place), others.accuracies(other, place)
+        for seed in mine.keys() & theirs.keys():
+            tasks = (*place[:7], seed, len(theirs[seed]))
+            if len(mine[seed]) == len(theirs[seed]):
+                drawn, file = others._drawn[tasks]
+                self._check_drawn(file, tasks, drawn)
+        found = paired_over_seeds(mine, theirs)
         return Lead(method, other, place, *found) if found else None
 
     def leads(self) -> list[Lead]:

@@ -1,6 +1,6 @@
 # python scripts/results_page.py
 # python scripts/results_page.py --results docs/results/winners --page docs/winners.md \
-#     --title 'Results where units compete' --hidden 256 --activation winners_linear --steps 200
+#     --title 'Results where units compete' --hidden 256 --activation winners_linear --steps 200 --beside docs/results
 # python scripts/results_page.py --results docs/results --rules pretrained/hebbian.safetensors --page docs/results.md
 """Write the page of results, with its tables and plots, from the JSON files that scripts/evaluate.py stored."""
 
@@ -14,7 +14,7 @@ from outer_loop.evaluation import InnerTraining
 from outer_loop.paired_tasks import PairedTask
 from outer_loop.receptive_fields import receptive_fields
 from outer_loop.results_page import write_page
-from outer_loop.stored_results import read_stored, rule_label
+from outer_loop.stored_results import StoredResults, read_stored, rule_label
 from scripts.arguments import Parser, at_least, command, threads, writable
 from scripts.entry import run
 from tasks.sources import load_source
@@ -29,6 +29,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The checked arguments."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=DOCS / "results", metavar="FOLDER", help="JSON files")
+    parser.add_argument(
+        "--beside", type=Path, metavar="FOLDER", help="JSON files with other base networks on the same tasks"
+    )
     parser.add_argument("--page", type=Path, default=DOCS / "results.md", metavar="FILE.md", help="page to write")
     parser.add_argument("--title", default="Results", help="the page's heading (default Results)")
     parser.add_argument(
@@ -45,15 +48,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def read_folder(folder: Path) -> StoredResults:
+    """What is stored in ``folder``. Raises ValueError where there is nothing."""
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise ValueError(f"{folder}: no JSON files, expected results of scripts/evaluate.py --json")
+    return read_stored(files)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Read, pair and write."""
     arguments = parse(argv)
     writable(arguments.page)
     torch.set_num_threads(arguments.threads)
-    files = sorted(arguments.results.glob("*.json"))
-    if not files:
-        raise ValueError(f"{arguments.results}: no JSON files, expected results of scripts/evaluate.py --json")
-    stored = read_stored(files)
+    stored = read_folder(arguments.results)
+    beside = None if arguments.beside is None else read_folder(arguments.beside)
     names = arguments.rules
     if names is None:
         names = sorted(str(file) for file in PRETRAINED.glob("*.safetensors") if file.stem in stored.rules)
@@ -71,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 fields[name] = shown
     equations = {name: rule for name, rule in rules.items() if isinstance(rule, Hebbian)}
     made = command("results_page", argv)
-    write_page(arguments.page, stored, title=arguments.title, command=made, equations=equations, fields=fields)
+    write_page(
+        arguments.page, stored, title=arguments.title, command=made, equations=equations, fields=fields, beside=beside
+    )
     print(f"page: {arguments.page}")
     return 0
 

@@ -101,6 +101,26 @@ def test_redrawn_images_are_another_place(tmp_path: Path) -> None:
     assert results_page.main(["--results", str(tmp_path), "--page", str(tmp_path / "page.md"), "--rules"]) == 0
 
 
+def test_methods_with_other_networks_are_paired_from_beside(results: Path, tmp_path: Path) -> None:
+    rule, page = tmp_path / "mine.safetensors", tmp_path / "page.md"
+    rule.write_bytes((results / "mine.safetensors").read_bytes())
+    argv = ["--results", str(tmp_path), "--page", str(page), "--rules", "--beside", str(results)]
+    evaluated = ["--rule", str(rule), "--data", "digits", *SMALL, "--baselines", "none", "--json"]
+    assert evaluate.main([*evaluated, str(tmp_path / "wide.json"), "--hidden", "9"]) == 0
+    assert results_page.main(argv) == 0
+    (section,) = re.findall("## Against other networks\n(.*?)\n## ", page.read_text(), flags=re.DOTALL)
+    (line,) = re.findall(r"\| pca \|(.*)\|", section)
+    wide, beside = (read_stored(sorted(folder.glob("*.json"))) for folder in (tmp_path, results))
+    mine, theirs = wide.accuracies("mine", PLACE)[0], beside.accuracies("pca", PLACE)[0]
+    assert line.split()[0] == f"{100 * (sum(mine) - sum(theirs)) / 3:+.1f}"
+    content = json.loads((tmp_path / "wide.json").read_text())
+    for one in content["per_task"]:
+        one["drawn"] = "x"
+    (tmp_path / "wide.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"and wide.json: other tasks of digits"):
+        results_page.main(argv)
+
+
 def test_parts_may_be_missing(results: Path, tmp_path: Path) -> None:
     folder = tmp_path / "some"
     folder.mkdir()
