@@ -304,6 +304,8 @@ def test_a_subspace_hebbian_starts_so_that_its_last_layer_finds_the_principal_su
 
 def test_an_averaged_hebbian_shows_the_average_of_a_network_that_learns_unaveraged() -> None:
     plain, averaged = Hebbian(), Hebbian(average=True)
+    assert averaged.power == 0
+    plain.load_state_dict({name: value for name, value in averaged.state_dict().items() if name != "log_average"})
     network, draw = MLP((5, 4, 3)), torch.Generator().manual_seed(0)
     batches = torch.rand(4, 7, 5, generator=draw)
     alone, state = (rule.init_state(network, torch.Generator().manual_seed(1)) for rule in (plain, averaged))

@@ -50,6 +50,9 @@ START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 SUBSPACE = {"compete": 0.0, "hebb": 2.0}
 """What starts otherwise in the last layer with ``subspace``."""
 
+POWER = -0.3
+"""The power of 1 + t as which the rate starts."""
+
 AVERAGE = 0.2
 """Where the a of the running average starts: it then spans the last fifth of inner time."""
 
@@ -63,8 +66,8 @@ class Hebbian(Rule):
     Each coefficient, and the logarithm of the rate and of the sharpness, is a constant plus a slope times the relative
     depth of the layer, which runs from -1 (first) to 1 (last), and is 0 where there is only one. ``rate`` is the
     starting value of the learned inner rate, which falls or grows as a learned power of 1 + t, the inner steps done: at
-    first as (1 + t)^-0.3. All coefficients start at 0 but those of ``compete`` and ``decorrelate``, online k-means on a
-    sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
+    first as (1 + t)^POWER. All coefficients start at 0 but those of ``compete`` and ``decorrelate``, online k-means on
+    a sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
     adds little skewness, so is nearly straight: a relu to near 1, tanh to 0. Where units compete (activation
     ``winners``) no bias does that, so start ``straighten`` at 0 there.
 
@@ -75,7 +78,8 @@ class Hebbian(Rule):
     With ``average`` the network that others see is a running average of the one that learns, whose weights and biases
     are kept as ``learning_w1`` and so on: step t moves it there by a share 1 / (1 + a t), so it spans about a share a
     of the steps so far, however many, with a learned a that starts at AVERAGE (after the polynomial-decay averaging of
-    Shamir and Zhang, 2013, "Stochastic gradient descent for non-smooth optimization").
+    Shamir and Zhang, 2013, "Stochastic gradient descent for non-smooth optimization"). It takes the noise out that a
+    rate leaves which does not fall, so the rate starts constant.
     """
 
     name = "hebbian"
@@ -99,7 +103,7 @@ class Hebbian(Rule):
         self.sharpness_slope = nn.Parameter(torch.zeros(()))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
         self.rate_slope = nn.Parameter(torch.zeros(()))
-        self.power = nn.Parameter(torch.tensor(-0.3))
+        self.power = nn.Parameter(torch.tensor(0.0 if average else POWER))
         self.log_average = nn.Parameter(torch.tensor(math.log(AVERAGE))) if average else None
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
