@@ -96,8 +96,7 @@ def tasks_identity(source: TaskSource, shots: int, drawn: Mapping[int, bytes]) -
     """What ``Measured.drawn`` says of tasks of ``shots`` shots of ``source``, given ``task_bytes`` by their index."""
     data = " ".join(dataset.fingerprint for dataset in source.datasets)
     about = f"{data} {source.ways} {shots} {source.queries} {source.permute} {source.labeller}"
-    images = any(dataset.image_shape for dataset in source.datasets)
-    if images and source.redraw != "identity":  # images as they are keep the identity that stored results give them
+    if source.redraw != "identity":  # images as they are keep the identity that stored results give them
         about += f" {source.redraw}"
     digest = hashlib.sha256(about.encode())
     for index in range(len(drawn)):

@@ -45,12 +45,12 @@ DIFFERENTIABLE = tuple(name for name in NETWORK_ACTIVATIONS if name != "step")
 
 
 def _augmentation(value: str) -> str:
-    """``value``, if it is what ``parse_augmentation`` reads."""
+    """``value`` without blanks around it, if it is what ``parse_augmentation`` reads."""
     try:
         parse_augmentation(value)
     except ValueError as error:
         raise Problem(str(error).partition("expected ")[2]) from None
-    return value
+    return value.strip()
 
 
 class RuleConfig(Section):

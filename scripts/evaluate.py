@@ -67,6 +67,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--redraw",
+        type=str.strip,
         default="identity",
         metavar="AUGMENTATION",
         help="change images a little whenever they are drawn, such as rotate=0.03,warp=0.05 (default identity): for "
@@ -137,7 +138,7 @@ def task_sources(arguments: argparse.Namespace, one: Variation, seed: int) -> di
         found[name] = TaskSource(
             data, arguments.ways, max(arguments.shots), arguments.queries, one.permute, redraw=arguments.redraw
         )
-        if found[name].redraw != "identity" and not any(dataset.image_shape for dataset in data):
+        if arguments.redraw != "identity" and not any(dataset.image_shape for dataset in data):
             raise ValueError(f"{name}: a table or text, expected images for --redraw {arguments.redraw}")
     return found
 
