@@ -123,34 +123,25 @@ def _other_ways(stored: StoredResults) -> str:
 
 
 def _shots(stored: StoredResults, folder: Path) -> str:
-    main = _main_places(stored)
-    by_shots = [p for m in main for p in _alike(stored, m._replace(shots=0), "shots")]
+    by_shots = _by_shots(stored)
     if len({place.shots for place in by_shots}) < 2:
         return ""
-
-    def name(place: Place) -> str:
-        return f"{place_name(place)}, {place.shots}"
-
     lines = lines_by_source(stored, by_shots, lambda place: place.shots)
     save_png(line_figure("shots", lines), folder / "shots.png")
     return "\n\n".join(
         [
             "## Against labels\n\nLabelled examples of each class.",
             f"![accuracy against labelled examples]({folder.name}/shots.png)",
-            accuracy_table(stored, by_shots, name),
-            *(lead_table(stored, rule, by_shots, name) for rule in stored.rules),
+            accuracy_table(stored, by_shots, _with_shots),
+            *(lead_table(stored, rule, by_shots, _with_shots) for rule in stored.rules),
             made_from(stored, by_shots),
         ]
     )
 
 
 def _beside(stored: StoredResults, beside: StoredResults) -> str:
-    places = [p for m in _main_places(stored) for p in _alike(stored, m._replace(shots=0), "shots")]
-
-    def name(place: Place) -> str:
-        return f"{place_name(place)}, {place.shots}"
-
-    tables = [lead_table(stored, rule, places, name, beside) for rule in stored.rules]
+    places = _by_shots(stored)
+    tables = [lead_table(stored, rule, places, _with_shots, beside) for rule in stored.rules]
     if not any(tables):
         return ""
     head = "## Against other networks\n\nOn the same tasks; in the columns, labelled examples of each class."
@@ -270,6 +261,15 @@ def _made(stored: StoredResults) -> str:
 
 def _main_places(stored: StoredResults) -> list[Place]:
     return [p for p in stored.places() if (p.ways, p.shots, p.readout) == (WAYS, SHOTS, READOUT)]
+
+
+def _by_shots(stored: StoredResults) -> list[Place]:
+    """The main places and those like them with other shots."""
+    return [p for m in _main_places(stored) for p in _alike(stored, m._replace(shots=0), "shots")]
+
+
+def _with_shots(place: Place) -> str:
+    return f"{place_name(place)}, {place.shots}"
 
 
 def _alike(stored: StoredResults, place: Place, name: str) -> list[Place]:

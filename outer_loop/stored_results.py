@@ -95,8 +95,8 @@ class StoredResults:
         others = beside or self
         mine, theirs = self.accuracies(method, place), others.accuracies(other, place)
         for seed in mine.keys() & theirs.keys():
-            tasks = (*place[:7], seed, len(theirs[seed]))
             if len(mine[seed]) == len(theirs[seed]):
+                tasks = _tasks(place, seed, len(theirs[seed]))
                 drawn, file = others._drawn[tasks]
                 self._check_drawn(file, tasks, drawn)
         found = paired_over_seeds(mine, theirs)
@@ -139,8 +139,7 @@ class StoredResults:
                 meta.get("sweep") or "",
                 next(iter(one["setting"].values()), None),
             )
-            # What was drawn is told of all tasks together, so that a sweep of fewer tasks is judged by itself.
-            self._check_drawn(name, (*place[:7], one["seed"], len(one["accuracies"])), one["drawn"])
+            self._check_drawn(name, _tasks(place, one["seed"], len(one["accuracies"])), one["drawn"])
             self._check_used(name, method, place, _settings_of(one["method"], meta))
             by_seed = self.found.setdefault((method, place), {})
             files = self.files.setdefault((method, place), set())
@@ -170,6 +169,14 @@ class StoredResults:
                     f"{name} and {file}: {method} on {place.source} with {key} {value} and {before}, so their seeds "
                     "are not of one method; keep the files that count"
                 )
+
+
+def _tasks(place: Place, seed: int, count: int) -> tuple[Any, ...]:
+    """What must have drawn the same tasks: the fields of ``place`` up to ``redraw``, seed and number of tasks.
+
+    What was drawn is told of all tasks together, so that a sweep of fewer tasks is judged by itself.
+    """
+    return (*place[: Place._fields.index("redraw") + 1], seed, count)
 
 
 def _settings_of(method: str, meta: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from update_rules.contract import Network, Rule, State, Views
 from update_rules.local_terms import (
     EPS,
+    POWER,
     bounded_columns,
     skewness,
     spread,
@@ -49,9 +50,6 @@ START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 
 SUBSPACE = {"compete": 0.0, "hebb": 2.0}
 """What starts otherwise in the last layer with ``subspace``."""
-
-POWER = -0.3
-"""The power of 1 + t as which the rate starts."""
 
 AVERAGE = 0.2
 """Where the a of the running average starts: it then spans the last fifth of inner time."""

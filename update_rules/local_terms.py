@@ -16,6 +16,9 @@ CONTEXT = ("time", "depth", "top")
 MIDDLE = 3.5
 """log(1 + inner steps) in the middle of inner time: some thirty steps."""
 
+POWER = -0.3
+"""The inner rate starts proportional to (1 + t)^POWER, with t the inner steps done."""
+
 
 def unit_rms_columns(w: Tensor) -> Tensor:
     """``w`` [..., N_low, N_up] with every column scaled to rms 1."""

@@ -21,6 +21,7 @@ from update_rules.local_terms import (
     CONTEXT,
     EPS,
     MIDDLE,
+    POWER,
     Spread,
     inner_time,
     layer_context,
@@ -48,9 +49,6 @@ REACH = 3.0
 
 STRAIGHTEN = 0.7
 """How strongly biases start to be moved to where the activation adds no skewness."""
-
-POWER = -0.3
-"""The inner rate starts proportional to (1 + t)^POWER, with t the inner steps done."""
 
 QUICK = 10.0
 """Adam moves every number by about the same amount; those stored divided by this move so many times faster."""
