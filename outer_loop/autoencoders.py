@@ -34,7 +34,7 @@ class Autoencoder(Method):
 
     def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
         """One read of the encoders trained on unlabelled examples."""
-        settings, draws, network = self.settings, Draws.of(tasks), base_network(tasks[0], self.inner)
+        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
         linear, decoder = settings.code == "linear", Decoder.mirror(network)
         start = network_parameters("encoder", network.sizes, draws) | decoder.parameters(draws)
         batches = unlabelled_batches(tasks, self.inner.batch, draws)
@@ -62,7 +62,7 @@ class Vae(Method):
 
     def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
         """One read of the encoders trained on unlabelled examples."""
-        settings, draws, network = self.settings, Draws.of(tasks), base_network(tasks[0], self.inner)
+        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
         decoder = Decoder.mirror(network)
         start = network_parameters("encoder", network.sizes, draws) | decoder.parameters(draws)
         spread = network_parameters("spread", network.sizes[-2:], draws)

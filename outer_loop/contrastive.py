@@ -37,7 +37,7 @@ class Contrastive(Method):
 
     def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
         """One read of the encoders trained on unlabelled examples."""
-        settings, draws, network = self.settings, Draws.of(tasks), base_network(tasks[0], self.inner)
+        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
         linear, width = settings.code == "linear", (self.inner.outputs, self.inner.outputs)
         start = network_parameters("encoder", network.sizes, draws)
         start |= network_parameters("hidden", width, draws) | network_parameters("head", width, draws)
@@ -51,7 +51,7 @@ class Contrastive(Method):
         def loss(parameters: Parameters) -> Tensor:
             x = next(batches)
             rows, columns = x.shape[1:]
-            examples = torch.arange(rows)
+            examples = torch.arange(rows, device=x.device)
             others = (examples[:, None] + 1 + draws.whole(rows - 1, 1, columns)) % rows  # never the example itself
             marginal = torch.gather(x, 1, others)
             copies = torch.where(draws.below(settings.corrupted, rows, columns), marginal, x)

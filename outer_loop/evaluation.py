@@ -51,13 +51,17 @@ class Use(Protocol):
 
 @dataclass(frozen=True)
 class InnerTraining:
-    """Which base network a rule trains, with units by layer, and how: ``steps`` inner steps of ``batch`` examples."""
+    """Which base network a rule trains, with units by layer, and how: ``steps`` inner steps of ``batch`` examples.
+
+    ``device``, None for the CPU, is where methods by gradient descent train it; a rule does so where its weights are.
+    """
 
     hidden: tuple[int, ...] = (64, 64)
     outputs: int = 32
     activation: str = "relu"
     steps: int = 50
     batch: int = 64
+    device: torch.device | None = None
 
     def judge(self, rule: Rule, group: Sequence[PairedTask], points: Sequence[int]) -> list[Judged]:
         """Trains on the unlabelled stream; features are read out by ridge, normalised by unlabelled examples."""

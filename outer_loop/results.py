@@ -176,8 +176,9 @@ def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any]) -> Re
     }
 
 
-def environment() -> dict[str, str | int]:
-    """What the numbers may depend on besides seeds: commit, versions, threads, processor."""
+def environment(device: torch.device | None = None) -> dict[str, str | int]:
+    """What the numbers may depend on besides seeds: commit, versions, threads, processor, GPU (``device``)."""
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device is not None and device.type == "cuda" else {}
     return {
         "commit": commit(),
         "python": platform.python_version(),
@@ -185,6 +186,7 @@ def environment() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
+        **gpu,
     }
 
 

@@ -4,7 +4,7 @@ No parameter of a task meets another task's loss, and Adam works element by elem
 be alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,23 +29,28 @@ class Draws:
     """Random numbers of T tasks, each from a stream of its own."""
 
     generators: Sequence[Generator]
+    device: torch.device | None = None
+    """Where what is drawn lies, None for the CPU; the numbers do not depend on it."""
 
     @classmethod
-    def of(cls, tasks: Sequence[PairedTask]) -> "Draws":
+    def of(cls, tasks: Sequence[PairedTask], device: torch.device | None = None) -> "Draws":
         """Streams at their beginning."""
-        return cls([task.generator(BASELINE) for task in tasks])
+        return cls([task.generator(BASELINE) for task in tasks], device)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers [T, *shape]."""
-        return torch.stack([torch.randn(*shape, generator=generator) for generator in self.generators])
+        return self._put(torch.randn(*shape, generator=generator) for generator in self.generators)
 
     def below(self, share: float, *shape: int) -> Tensor:
         """bool [T, *shape], true with probability ``share``."""
-        return torch.stack([torch.rand(*shape, generator=generator) < share for generator in self.generators])
+        return self._put(torch.rand(*shape, generator=generator) < share for generator in self.generators)
 
     def whole(self, below: int, *shape: int) -> Tensor:
         """int64 [T, *shape], uniform from 0 to ``below`` - 1."""
-        return torch.stack([torch.randint(below, shape, generator=generator) for generator in self.generators])
+        return self._put(torch.randint(below, shape, generator=generator) for generator in self.generators)
+
+    def _put(self, drawn: Iterable[Tensor]) -> Tensor:
+        return torch.stack(list(drawn)).to(self.device)
 
 
 def unlabelled_batches(tasks: Sequence[PairedTask], batch: int, draws: Draws) -> Iterator[Tensor]:
@@ -56,7 +61,8 @@ def unlabelled_batches(tasks: Sequence[PairedTask], batch: int, draws: Draws) ->
     ]
     while True:
         some = zip(seen, draws.generators, strict=True)
-        yield torch.stack([x[torch.randint(len(x), (batch,), generator=generator)] for x, generator in some])
+        drawn = [x[torch.randint(len(x), (batch,), generator=generator)] for x, generator in some]
+        yield torch.stack(drawn).to(draws.device)
 
 
 def network_parameters(name: str, sizes: Sequence[int], draws: Draws) -> Parameters:
@@ -64,7 +70,7 @@ def network_parameters(name: str, sizes: Sequence[int], draws: Draws) -> Paramet
     parameters = {}
     for layer, (low, up) in enumerate(pairwise(sizes), start=1):
         parameters[f"{name}.w{layer}"] = draws.normal(low, up) / low**0.5
-        parameters[f"{name}.b{layer}"] = torch.zeros(len(draws.generators), up)
+        parameters[f"{name}.b{layer}"] = torch.zeros(len(draws.generators), up, device=draws.device)
     return parameters
 
 
@@ -100,5 +106,5 @@ def minimise(
 
 def encoder_embeddings(network: MLP, encoder: Parameters, tasks: Sequence[PairedTask], *, linear: bool) -> list[Embed]:
     """For each task what its encoder puts out, with frozen batch-norm statistics; ``linear`` without activation."""
-    states = unstack_state(encoder)
+    states = unstack_state({name: value.cpu() for name, value in encoder.items()})
     return [frozen_embedding(network, state, task, linear=linear) for state, task in zip(states, tasks, strict=True)]

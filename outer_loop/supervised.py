@@ -34,12 +34,12 @@ class Supervised(Method):
 
     def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
         """One read of the networks trained on the support sets; queries are not looked at."""
-        settings, draws, network = self.settings, Draws.of(tasks), base_network(tasks[0], self.inner)
+        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
         linear, ways = settings.code == "linear", tasks[0].task.ways
         start = network_parameters("encoder", network.sizes, draws)
         start |= network_parameters("head", (self.inner.outputs, ways), draws)
-        x = torch.stack([episode.support_x for episode in episodes])
-        y = torch.stack([episode.support_y for episode in episodes])
+        x = torch.stack([episode.support_x for episode in episodes]).to(draws.device)
+        y = torch.stack([episode.support_y for episode in episodes]).to(draws.device)
 
         def loss(parameters: Parameters) -> Tensor:
             seen = x.masked_fill(draws.below(settings.dropped, *x.shape[1:]), 0.0) if settings.dropped else x

@@ -108,10 +108,10 @@ class Slot:
         steps = read_points[-1]
         views = {}
         if UNLABELLED in consumes:
-            views[UNLABELLED] = self.task.unlabelled(self.generator, steps, self.shape.batch).to(device)
+            views[UNLABELLED] = self.task.unlabelled(self.generator, steps, self.shape.batch, device)
         labelled = any(name in SUPPORT for name in consumes)
-        episodes = [self.task.episode(self.generator) for _ in (read_points[-1:] if labelled else read_points)]
-        drawn = [type(episode)(*(part.to(device) for part in episode)) for episode in episodes]
+        reads = read_points[-1:] if labelled else read_points
+        drawn = [self.task.episode(self.generator, device=device) for _ in reads]
         if labelled:
             support = dict(zip(SUPPORT, drawn[0], strict=False))
             views |= {name: support[name].expand(steps, *support[name].shape) for name in SUPPORT if name in consumes}

@@ -78,7 +78,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seeds", type=at_least(0), nargs="+", default=[0], help="decide the tasks and the starting networks"
     )
-    parser.add_argument("--device", type=device, default="cpu", metavar="D", help="where rules run: cpu or cuda")
+    parser.add_argument(
+        "--device", type=device, default="cpu", metavar="D", help="where networks are trained: cpu or cuda"
+    )
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
@@ -191,12 +193,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         rule = rule.to(arguments.device)
     baselines = read_settings(arguments.baseline_settings)
     inner = InnerTraining(
-        tuple(arguments.hidden), arguments.outputs, arguments.activation, arguments.steps, arguments.batch
+        tuple(arguments.hidden),
+        arguments.outputs,
+        arguments.activation,
+        arguments.steps,
+        arguments.batch,
+        arguments.device,
     )
     variations = [Variation({}, inner, arguments.size, arguments.permute)]
     if arguments.sweep is not None:
         variations = vary(arguments.sweep, arguments.values, inner, arguments.size, arguments.permute)
-    made: dict[str, Any] = {"command": command("evaluate", argv), **environment()}  # of the code that is about to run
+    made: dict[str, Any] = {
+        "command": command("evaluate", argv),
+        **environment(arguments.device),
+    }  # of the code that is about to run
     started = time.perf_counter()
     every = len(arguments.methods) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
-    made = environment()  # of the code that is about to run
+    made = environment(arguments.device)  # of the code that is about to run
     rule, header = read_rule(arguments.rule)
     label, seed, others = rule_label(arguments.rule), split_seed(header), arguments.others or []
     variants = trained_otherwise([arguments.rule, *others], rule, seed) if others else with_parts_off(label, rule)

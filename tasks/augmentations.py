@@ -53,11 +53,11 @@ def shift(images: Tensor, generator: Generator, most: float) -> Tensor:
     """Moved by a whole number of pixels, up to ``most`` of the longer side, along each axis."""
     height, width = images.shape[1:3]
     reach = round(most * max(height, width))
-    moves = torch.randint(-reach, reach + 1, (len(images), 2), generator=generator)
-    rows = torch.arange(height) - moves[:, :1]
-    columns = torch.arange(width) - moves[:, 1:]
+    moves = torch.randint(-reach, reach + 1, (len(images), 2), generator=generator).to(images.device)
+    rows = torch.arange(height, device=images.device) - moves[:, :1]
+    columns = torch.arange(width, device=images.device) - moves[:, 1:]
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
-    which = torch.arange(len(images))[:, None, None]
+    which = torch.arange(len(images), device=images.device)[:, None, None]
     moved = images[which, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
     return _masked(moved, inside)
 
@@ -103,13 +103,13 @@ def cut_out(images: Tensor, generator: Generator, side: float) -> Tensor:
 
 def flip(images: Tensor, generator: Generator, share: float) -> Tensor:
     """Left and right are exchanged with probability ``share``."""
-    chosen = torch.rand(len(images), generator=generator) < share
+    chosen = torch.rand(len(images), generator=generator).to(images.device) < share
     return torch.where(chosen.view(-1, *[1] * (images.dim() - 1)), images.flip(2), images)
 
 
 def grey(images: Tensor, generator: Generator, share: float) -> Tensor:
     """With probability ``share`` the colours of each pixel become their mean; grey images stay as they are."""
-    chosen = torch.rand(len(images), generator=generator) < share
+    chosen = torch.rand(len(images), generator=generator).to(images.device) < share
     if images.dim() == 3:
         return images
     return torch.where(chosen.view(-1, 1, 1, 1), images.mean(3, keepdim=True), images)

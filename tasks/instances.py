@@ -22,7 +22,13 @@ class InstanceTask(Task):
     augment: Augmentation = as_they_are
     """What becomes of the images of queries, after ``redraw``."""
 
-    def episode(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Episode:
+    def episode(
+        self,
+        generator: Generator,
+        shots: int | None = None,
+        queries: int | None = None,
+        device: torch.device | None = None,
+    ) -> Episode:
         """Support: ``shots`` different random examples a class. Query: augmentations of these, ``queries`` a class.
 
         Where there are fewer shots than queries, each example is augmented about equally often. Raises ValueError if
@@ -42,8 +48,9 @@ class InstanceTask(Task):
         support, support_y = in_random_order(rows, generator)
         query, query_y = in_random_order(asked, generator)
         shape = self.dataset.image_shape or (1, self.dataset.inputs)
-        images = self.augment(self._drawn(query, generator).view(-1, *shape), generator)
-        return Episode(self._inputs(support, generator), support_y, images.flatten(1)[:, self.permutation], query_y)
+        images = self.augment(self._drawn(query, generator, device).view(-1, *shape), generator)
+        query_x = images.flatten(1)[:, self.permutation.to(device)]
+        return Episode(self._inputs(support, generator, device), support_y.to(device), query_x, query_y.to(device))
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,21 +77,22 @@ class Task:
         """For each label, the rows of the data set that carry it."""
         return [self.pool[self.labels == label] for label in range(self.ways)]
 
-    def _drawn(self, rows: Tensor, generator: Generator) -> Tensor:
+    def _drawn(self, rows: Tensor, generator: Generator, device: torch.device | None) -> Tensor:
         """Rows [...] of the data set [..., D] as they are drawn, inputs in the data set's order."""
-        x = self.dataset.x[rows]
+        x = self.dataset.x[rows].to(device)
         if self.dataset.image_shape is None:
             return x
         return self.redraw(x.view(-1, *self.dataset.image_shape), generator).reshape(x.shape)
 
-    def _inputs(self, rows: Tensor, generator: Generator) -> Tensor:
+    def _inputs(self, rows: Tensor, generator: Generator, device: torch.device | None) -> Tensor:
         """The task's inputs [..., D] for rows [...] of the data set, as they are drawn."""
-        return self._drawn(rows, generator)[..., self.permutation]
+        return self._drawn(rows, generator, device)[..., self.permutation.to(device)]
 
-    def unlabelled(self, generator: Generator, steps: int, batch: int) -> Tensor:
+    def unlabelled(self, generator: Generator, steps: int, batch: int, device: torch.device | None = None) -> Tensor:
         """``steps`` batches of unlabelled examples, [steps, batch, D] float32, drawn uniformly from the pool.
 
-        Within a batch no example comes twice, unless the pool is smaller than a batch.
+        Within a batch no example comes twice, unless the pool is smaller than a batch. ``device`` is where they lie and
+        images are redrawn, None for the CPU; what is drawn does not depend on it.
         """
         n = len(self.pool)
         if n >= batch:
@@ -99,10 +100,16 @@ class Task:
             index = torch.stack(picks) if picks else torch.empty(0, batch, dtype=torch.int64)
         else:
             index = torch.randint(n, (steps, batch), generator=generator)
-        return self._inputs(self.pool[index], generator)
+        return self._inputs(self.pool[index], generator, device)
 
-    def episode(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Episode:
-        """A fresh draw of labelled examples, by default as many as the task states.
+    def episode(
+        self,
+        generator: Generator,
+        shots: int | None = None,
+        queries: int | None = None,
+        device: torch.device | None = None,
+    ) -> Episode:
+        """A fresh draw of labelled examples, by default as many as the task states, on ``device`` (None: the CPU).
 
         Raises ValueError if a label has fewer than ``shots + queries`` examples.
         """
@@ -119,7 +126,8 @@ class Task:
         )
         support, support_y = in_random_order(drawn[:, :shots], generator)
         query, query_y = in_random_order(drawn[:, shots:], generator)
-        return Episode(self._inputs(support, generator), support_y, self._inputs(query, generator), query_y)
+        x = (self._inputs(rows, generator, device) for rows in (support, query))
+        return Episode(next(x), support_y.to(device), next(x), query_y.to(device))
 
     def state(self) -> dict[str, Tensor]:
         """What ``TaskSource.restore`` needs to make this task again; all int64 tensors."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,15 @@ import torch
 from inner_loop.mlp import MLP
 from inner_loop.states import stack_states
 from inner_loop.unroll import unroll
+from outer_loop.baseline_settings import BaselineSettings
 from outer_loop.checkpoint import load_checkpoint
+from outer_loop.evaluation import InnerTraining
+from outer_loop.methods import make_methods
+from outer_loop.paired_tasks import paired_tasks
 from scripts import benchmark, evaluate, meta_train
+from tasks.augmentations import AUGMENTATIONS, parse_augmentation
+from tasks.sources import load_source
+from tasks.task import TaskSource
 from update_rules.registry import make_rule
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -67,6 +75,29 @@ def test_the_unroll_never_waits_for_the_device(name: str, recompute: bool) -> No
         gradient()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "contrastive", "supervised"])
+def test_a_baseline_learns_on_the_device_what_it_learns_on_the_cpu(name: str) -> None:
+    source = TaskSource(tuple(load_source("digits", size=8)), 4, 5, 5, permute=True)
+    tasks = list(paired_tasks(source, 2, seed=0))
+    episodes = [task.episode for task in tasks]
+    answers = []
+    for device in ("cpu", "cuda"):
+        inner = InnerTraining((8,), 4, "relu", batch=16, device=torch.device(device))
+        settings = replace(BaselineSettings(), **{name: replace(getattr(BaselineSettings(), name), steps=3)})
+        ((embed, _),) = make_methods([name], inner, settings)[name].fit(tasks, episodes)
+        answers.append(embed(episodes[0].query_x))
+    torch.testing.assert_close(answers[1], answers[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("step", sorted(AUGMENTATIONS))
+def test_images_redrawn_on_the_device_are_those_of_the_cpu(step: str) -> None:
+    images = torch.rand(6, 7, 7, 3, generator=torch.Generator().manual_seed(0))
+    augment = parse_augmentation(f"{step}=0.3")
+    cpu, cuda = (augment(x, torch.Generator().manual_seed(1)) for x in (images, images.cuda()))
+    assert cuda.is_cuda
+    torch.testing.assert_close(cuda.cpu(), cpu, rtol=1e-4, atol=1e-4)
 
 
 def test_the_benchmark_measures_the_device(capsys: pytest.CaptureFixture[str]) -> None:
