@@ -154,8 +154,8 @@ def train_networks(
     """The stacked States [T, ...] of the tasks' base networks after each of ``points`` inner steps, on the CPU."""
     device = _device(rule)
     start = stack_states([rule.init_state(network, task.generator(NETWORK)) for task in group])
-    streams = [task.stream(batch) for task in group]
-    batches = (torch.stack(step).to(device) for step in islice(zip(*streams, strict=True), points[-1]))
+    streams = [task.stream(batch, device) for task in group]
+    batches = (torch.stack(step) for step in islice(zip(*streams, strict=True), points[-1]))
     state = {name: value.to(device) for name, value in start.items()}
     reads = apply_rule_to_tasks(rule, network, state, batches, read_points=points)
     return [{name: value.cpu() for name, value in read.items()} for read in reads]

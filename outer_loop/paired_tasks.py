@@ -13,6 +13,9 @@ from tasks.task import Episode, Task, TaskSource
 UNLABELLED_EXAMPLES = 1000
 """At most so many unlabelled examples of a task's pool give batch-norm statistics and principal components."""
 
+BATCHES_AT_ONCE = 10
+"""Batches of a stream that are drawn together: a GPU changes many images in the time of a few."""
+
 TASK, EPISODE, UNLABELLED, NETWORK, STREAM, BASELINE = range(6)
 """What randomness is for; each use has a stream of its own, so that methods cannot disturb each other.
 
@@ -49,11 +52,11 @@ class PairedTask:
         examples = min(len(self.task.pool), UNLABELLED_EXAMPLES)
         return self.task.unlabelled(self.generator(UNLABELLED), 1, examples)[0]
 
-    def stream(self, batch: int) -> Iterator[Tensor]:
-        """Unlabelled batches [B, D] without end, for inner steps."""
+    def stream(self, batch: int, device: torch.device | None = None) -> Iterator[Tensor]:
+        """Unlabelled batches [B, D] without end, for inner steps, on ``device`` (None: the CPU)."""
         generator = self.generator(STREAM)
         while True:
-            yield self.task.unlabelled(generator, 1, batch)[0]
+            yield from self.task.unlabelled(generator, BATCHES_AT_ONCE, batch, device)
 
 
 def paired_tasks(source: TaskSource, tasks: int, seed: int) -> Iterator[PairedTask]:
