@@ -63,8 +63,8 @@ def neuron_state(rule: Metz, theta: Theta, state: State, layer: int, x: Tensor, 
         statistics = statistics * 2
     per_unit = torch.stack(statistics, 1)
     per_unit = per_unit / torch.sqrt((per_unit**2).mean() + 1e-6)
-    bias = state[f"b{layer}"] if layer else torch.zeros(units, dtype=x.dtype)
-    angle = torch.linspace(0, 4 * math.pi, units, dtype=x.dtype).expand(examples, units)
+    bias = state[f"b{layer}"] if layer else x.new_zeros(units)
+    angle = torch.linspace(0, 4 * math.pi, units, dtype=x.dtype, device=x.device).expand(examples, units)
     seen = torch.cat([torch.stack([x, z, torch.sin(angle), torch.cos(angle)], -1), error], -1)
     seen = batch_norm(theta, "neuron_state.input_norm", seen)
     constant = torch.cat([per_unit, bias[:, None]], 1).expand(examples, units, 9)

@@ -82,13 +82,17 @@ def test_a_baseline_learns_on_the_device_what_it_learns_on_the_cpu(name: str) ->
     source = TaskSource(tuple(load_source("digits", size=8)), 4, 5, 5, permute=True)
     tasks = list(paired_tasks(source, 2, seed=0))
     episodes = [task.episode for task in tasks]
-    answers = []
-    for device in ("cpu", "cuda"):
+
+    def answers(device: str, steps: int) -> torch.Tensor:
         inner = InnerTraining((8,), 4, "relu", batch=16, device=torch.device(device))
-        settings = replace(BaselineSettings(), **{name: replace(getattr(BaselineSettings(), name), steps=3)})
+        settings = replace(BaselineSettings(), **{name: replace(getattr(BaselineSettings(), name), steps=steps)})
         ((embed, _),) = make_methods([name], inner, settings)[name].fit(tasks, episodes)
-        answers.append(embed(episodes[0].query_x))
-    torch.testing.assert_close(answers[1], answers[0], rtol=1e-3, atol=1e-3)
+        return embed(episodes[0].query_x)
+
+    # Adam's first steps take the sign of gradients that are 0 but for rounding, so single weights may differ.
+    start, cpu, cuda = answers("cpu", 0), answers("cpu", 5), answers("cuda", 5)
+    assert torch.equal(answers("cuda", 0), start)
+    assert (cuda - cpu).norm() < 0.1 * (cpu - start).norm()
 
 
 @pytest.mark.parametrize("step", sorted(AUGMENTATIONS))
