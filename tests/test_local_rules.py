@@ -282,51 +282,6 @@ def test_hebbian_starts_as_competition_against_decorrelation() -> None:
     assert len(described) == 2 * 12 + 2 * 5 + 2
 
 
-def test_a_subspace_hebbian_starts_so_that_its_last_layer_finds_the_principal_subspace() -> None:
-    rule = Hebbian(average=True, subspace=True)
-    described = rule.describe()
-    for name, first, last in (("compete", 1.0, 0.0), ("hebb", 0.0, 2.0), ("decorrelate", 1.0, 1.0), ("bcm", 0.0, 0.0)):
-        assert described[f"constant/{name}"] - described[f"slope/{name}"] == first
-        assert described[f"constant/{name}"] + described[f"slope/{name}"] == last
-    with torch.no_grad():  # a single layer is in the middle of all depths: give it the last one's coefficients
-        rule.constant += rule.slope
-    draw = torch.Generator().manual_seed(0)
-    axes = torch.linalg.qr(torch.randn(10, 10, generator=draw)).Q
-    deviations = torch.tensor([3.0, 2.5, 2.0] + [0.5] * 7)
-    network = MLP((10, 3), "winners_linear")
-    state = rule.init_state(network, draw)
-    with torch.no_grad():
-        for _ in range(200):
-            state = rule.step(network, state, {"unlabelled": torch.randn(64, 10, generator=draw) * deviations @ axes.T})
-    found = torch.linalg.qr(state["w1"]).Q
-    assert float(torch.linalg.svdvals(found.T @ axes[:, :3]).min()) > 0.98  # cosine of the largest principal angle
-
-
-def test_an_averaged_hebbian_shows_the_average_of_a_network_that_learns_unaveraged() -> None:
-    plain, averaged = Hebbian(), Hebbian(average=True)
-    assert averaged.power == 0
-    plain.load_state_dict({name: value for name, value in averaged.state_dict().items() if name != "log_average"})
-    network, draw = MLP((5, 4, 3)), torch.Generator().manual_seed(0)
-    batches = torch.rand(4, 7, 5, generator=draw)
-    alone, state = (rule.init_state(network, torch.Generator().manual_seed(1)) for rule in (plain, averaged))
-    seen = {name: alone[name] for name in network.shapes}
-    with torch.no_grad():
-        for step, x in enumerate(batches):
-            alone = plain.step(network, alone, {"unlabelled": x})
-            state = averaged.step(network, state, {"unlabelled": x})
-            for name in network.shapes:
-                share = 1 / (1 + 0.2 * step)
-                seen[name] = (1 - share) * seen[name] + share * alone[name]
-                if name.startswith("w"):
-                    seen[name] = seen[name] / (seen[name] ** 2).mean(0).sqrt()
-    for name, value in alone.items():
-        kept = f"learning_{name}" if name in seen else name
-        torch.testing.assert_close(state[kept], value)
-        torch.testing.assert_close(state[name], seen.get(name, value), rtol=1e-4, atol=1e-5)
-    assert float((seen["w1"] - alone["w1"]).abs().max()) > 0.01
-    assert averaged.equation().splitlines()[-1] == "w and b as seen: running averages, each step by 1 / (1 + 0.2000 t)"
-
-
 @pytest.mark.parametrize(("option", "least"), [("hidden", 1), ("error_channels", 2), ("readout_channels", 1)])
 def test_neuron_local_needs_channels_of_each_kind(option: str, least: int) -> None:
     message = f"got {option} {least - 1} for the neuron_local rule, expected {least} or more"

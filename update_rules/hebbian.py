@@ -48,15 +48,6 @@ BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift"
 START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 """The coefficients that do not start at 0."""
 
-SUBSPACE = {"compete": 0.0, "hebb": 2.0}
-"""What starts otherwise in the last layer with ``subspace``."""
-
-AVERAGE = 0.2
-"""Where the a of the running average starts: it then spans the last fifth of inner time."""
-
-LEARNING = "learning_"
-"""Before the names of the weights and biases that learn, where those seen are their averages."""
-
 
 class Hebbian(Rule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
@@ -68,63 +59,33 @@ class Hebbian(Rule):
     a sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
     adds little skewness, so is nearly straight: a relu to near 1, tanh to 0. Where units compete (activation
     ``winners``) no bias does that, so start ``straighten`` at 0 there.
-
-    With ``subspace`` the last layer starts with ``hebb`` in place of ``compete``, which against ``decorrelate`` finds
-    the principal subspace of what comes from below (after Oja, 1989, "Neural networks, principal components, and
-    subspaces"): for linear outputs.
-
-    With ``average`` the network that others see is a running average of the one that learns, whose weights and biases
-    are kept as ``learning_w1`` and so on: step t moves it there by a share 1 / (1 + a t), so it spans about a share a
-    of the steps so far, however many, with a learned a that starts at AVERAGE (after the polynomial-decay averaging of
-    Shamir and Zhang, 2013, "Stochastic gradient descent for non-smooth optimization"). It takes the noise out that a
-    rate leaves which does not fall, so the rate starts constant.
     """
 
     name = "hebbian"
     equivariant = frozenset({"units", "inputs", "examples"})
 
-    def __init__(
-        self, rate: float = 0.1, straighten: float = START["straighten"], average: bool = False, subspace: bool = False
-    ) -> None:
+    def __init__(self, rate: float = 0.1, straighten: float = START["straighten"]) -> None:
         super().__init__()
-        self.config = {"rate": rate, "straighten": straighten, "average": average, "subspace": subspace}
+        self.config = {"rate": rate, "straighten": straighten}
         if not 0 < rate < 1:
             raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
+        self.constant = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in TERMS]))
+        self.slope = nn.Parameter(torch.zeros(len(TERMS)))
         start = START | {"straighten": straighten}
-        top = start | (SUBSPACE if subspace else {})
-        first, last = (torch.tensor([one.get(name, 0.0) for name in TERMS]) for one in (start, top))
-        self.constant = nn.Parameter((first + last) / 2)
-        self.slope = nn.Parameter((last - first) / 2)
         self.bias = nn.Parameter(torch.tensor([start.get(name, 0.0) for name in BIAS_TERMS]))
         self.bias_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
         self.sharpness_slope = nn.Parameter(torch.zeros(()))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
         self.rate_slope = nn.Parameter(torch.zeros(()))
-        self.power = nn.Parameter(torch.tensor(0.0 if average else POWER))
-        self.log_average = nn.Parameter(torch.tensor(math.log(AVERAGE))) if average else None
+        self.power = nn.Parameter(torch.tensor(POWER))
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
-        state = unit_rms_state(network, generator)
-        if self.log_average is not None:
-            state |= {LEARNING + name: state[name].clone() for name in network.shapes}
-        return state
+        return unit_rms_state(network, generator)
 
     def step(self, network: Network, state: State, views: Views) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
-        if self.log_average is None:
-            return self._learned(network, state, views)
-        new = self._learned(network, state | {name: state[LEARNING + name] for name in network.shapes}, views)
-        share = 1 / (1 + self.log_average.exp() * state["t"])
-        for name in network.shapes:
-            new[LEARNING + name] = new[name]
-            mixed = torch.lerp(state[name], new[name], share)
-            new[name] = unit_rms_columns(mixed) if mixed.dim() == 2 else mixed
-        return new
-
-    def _learned(self, network: Network, state: State, views: Views) -> State:
-        """The network that learns, ``state``, after an inner step."""
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
         levels = [spread(x).levels for x in activations.x[:-1]]
@@ -161,12 +122,10 @@ class Hebbian(Rule):
         lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta}"]
         lines += _sum(TERMS, "N[{}]", numbers, "constant", "slope")
         lines += [f"Δb = {rate} · (sum of)", *_sum(BIAS_TERMS, "({})", numbers, "bias", "bias_slope")]
-        if "average" in numbers:
-            lines.append(f"w and b as seen: running averages, each step by 1 / (1 + {numbers['average']:.4f} t)")
         return "\n".join(lines)
 
     def describe(self) -> dict[str, float]:
-        """The learned rate, every coefficient and, with ``average``, its a."""
+        """The learned rate and every coefficient."""
         scalars = {"rate": float(self.log_rate.detach().exp()), "rate_slope": float(self.rate_slope.detach())}
         scalars |= {"power": float(self.power.detach()), "sharpness": float(self.log_sharpness.detach().exp())}
         scalars["sharpness_slope"] = float(self.sharpness_slope.detach())
@@ -174,8 +133,6 @@ class Hebbian(Rule):
             for kind in kinds:
                 values = self.get_parameter(kind).tolist()
                 scalars |= {f"{kind}/{name}": value for name, value in zip(terms, values, strict=True)}
-        if self.log_average is not None:
-            scalars["average"] = float(self.log_average.detach().exp())
         return scalars
 
 
