@@ -74,8 +74,15 @@ class StoredResults:
         return [name for name in names if name in there]
 
     def places(self, sweep: str = "") -> list[Place]:
-        """The places of one sweep, or those outside sweeps."""
-        return list(dict.fromkeys(place for _, place in self.found if place.sweep == sweep))
+        """The places of one sweep, numbers rising for each source of tasks, or those outside sweeps."""
+        found = list(dict.fromkeys(place for _, place in self.found if place.sweep == sweep))
+        sources = list(dict.fromkeys(place.source for place in found))
+
+        def order(place: Place) -> tuple[int, float]:
+            number = isinstance(place.value, int | float) and not isinstance(place.value, bool)
+            return sources.index(place.source), place.value if number else 0
+
+        return sorted(found, key=order)
 
     def accuracies(self, method: str, place: Place) -> dict[int, list[float]]:
         """By seed; of the one place a method has in a sweep that leaves it as it is. Empty where nothing is stored."""

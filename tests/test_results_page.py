@@ -27,6 +27,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "readouts": ["--baselines", "raw", "--readout", "prototype"],
         "rule": ["--rule", str(rule), "--baselines", "untrained_rule", "random_network", "--shots", "1", "10"],
         "steps": ["--rule", str(rule), "--baselines", "random_network", "--sweep", "steps", "--values", "0.5", "2"],
+        "steps_between": ["--rule", str(rule), "--baselines", "none", "--sweep", "steps", "--values", "1"],
         "activation": ["--rule", str(rule), "--baselines", "none", "--sweep", "activation", "--values", "tanh", "relu"],
         "wine": ["--data", "sklearn:wine", "--ways", "3", "--baselines", "raw", "pca"],
     }
@@ -63,6 +64,8 @@ def test_a_rule_is_paired_with_what_was_evaluated_elsewhere(results: Path) -> No
     steps = PLACE._replace(sweep="steps", value=4)
     assert stored.accuracies("random_network", steps) == stored.accuracies("random_network", steps._replace(value=1))
     assert stored.lead("mine", "pca", steps) is None
+    assert [place.value for place in stored.places("steps") if ("mine", place) in stored.found] == [0, 1, 2, 4]
+    assert [place.value for place in stored.places("activation")] == ["tanh", "relu"]
 
 
 def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_path: Path) -> None:
