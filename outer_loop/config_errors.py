@@ -42,6 +42,7 @@ def _section_at(loc: Sequence[int | str], root: Section) -> type[Section] | None
 
 _EXPECTED = {
     "bool_type": "true or false",
+    "either": "a number, true or false, or a text (in braces with a blank after each colon)",
     "dict_type": "a mapping of names to values",
     "expected": "{expected}",
     "finite_number": "a finite number",
@@ -59,6 +60,10 @@ _EXPECTED = {
     "too_short": "a list that is not empty",
     "tuple_type": "a list",
 }
+
+
+_EITHER = (("int", "int_type"), ("float", "float_type"), ("bool", "bool_type"), ("str", "string_type"))
+"""How the places of errors end, and their types, where a value may be any of these: pydantic gives one of each."""
 
 
 def explain_all(errors: Sequence[ErrorDetails], root: Section) -> str:
@@ -84,6 +89,8 @@ def _explain(error: ErrorDetails, root: Section) -> str:
         valid = list((_section_at(parents, root) or type(root)).model_fields)
         expected = siblings(str(key), valid, "".join(f"{part}." for part in parents), root)
         return f"unknown config key {dotted}: got {given}, expected {expected}"
+    if (key, kind) in _EITHER:
+        dotted, kind = dotted.rpartition(".")[0], "either"
     if kind == "missing":  # every key has a default: what is missing is an item of a pair
         dotted = dotted.rpartition(".")[0]
     if section is not None:
