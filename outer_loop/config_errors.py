@@ -42,8 +42,8 @@ def _section_at(loc: Sequence[int | str], root: Section) -> type[Section] | None
 
 _EXPECTED = {
     "bool_type": "true or false",
-    "either": "a number, true or false, or a text (in braces with a blank after each colon)",
     "dict_type": "a mapping of names to values",
+    "either": "a number, true or false, or a text",
     "expected": "{expected}",
     "finite_number": "a finite number",
     "float_type": "a number",
@@ -91,6 +91,8 @@ def _explain(error: ErrorDetails, root: Section) -> str:
         return f"unknown config key {dotted}: got {given}, expected {expected}"
     if (key, kind) in _EITHER:
         dotted, kind = dotted.rpartition(".")[0], "either"
+        if error["input"] is None and ":" in dotted:
+            dotted += " (in braces a blank goes after each colon)"
     if kind == "missing":  # every key has a default: what is missing is an item of a pair
         dotted = dotted.rpartition(".")[0]
     if section is not None:

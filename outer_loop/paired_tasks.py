@@ -14,7 +14,10 @@ UNLABELLED_EXAMPLES = 1000
 """At most so many unlabelled examples of a task's pool give batch-norm statistics and principal components."""
 
 BATCHES_AT_ONCE = 10
-"""Batches of a stream that are drawn together: a GPU changes many images in the time of a few."""
+"""Batches of a stream that are drawn together: a GPU changes many images in the time of a few.
+
+Where a source redraws its images, this number decides what is drawn.
+"""
 
 TASK, EPISODE, UNLABELLED, NETWORK, STREAM, BASELINE = range(6)
 """What randomness is for; each use has a stream of its own, so that methods cannot disturb each other.

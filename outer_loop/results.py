@@ -206,8 +206,9 @@ def short_commit(made: Mapping[str, Any]) -> str:
 
 
 def hardware(made: Mapping[str, Any]) -> str:
-    """Processor and threads in ``made``, from ``environment``, for a reader."""
-    return f"{made.get('processor') or made['machine']}, {made['threads']} thread{'s' * (made['threads'] > 1)}"
+    """GPU if any, processor and threads in ``made``, from ``environment``, for a reader."""
+    gpu = f"{made['gpu']}, " if "gpu" in made else ""
+    return f"{gpu}{made.get('processor') or made['machine']}, {made['threads']} thread{'s' * (made['threads'] > 1)}"
 
 
 def write_results(path: str | Path, results: Results) -> None:

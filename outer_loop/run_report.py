@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from outer_loop.comparison import Progress
 from outer_loop.config import Config
 from outer_loop.configured import rule_use
@@ -72,7 +74,7 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: P
         "inner_steps": inner.steps,
         "objective": config.outer.objective,
         "batch_norm": config.network.batch_norm,
-        **environment(),
+        **environment(torch.device(config.device)),
     }
     per_task = [
         one

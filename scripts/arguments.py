@@ -29,6 +29,12 @@ class Parser(argparse.ArgumentParser):
             "--activation", choices=list(NETWORK_ACTIVATIONS), default="relu", help=f"of the base network{where}"
         )
 
+    def add_device(self) -> None:
+        """Add --device."""
+        self.add_argument(
+            "--device", type=device, default="cpu", metavar="D", help="where networks are trained: cpu or cuda"
+        )
+
     def expect_different(self, arguments: argparse.Namespace, *options: str) -> None:
         """Raise ValueError where one of ``options``, each a list, has a value more than once."""
         for option in options:

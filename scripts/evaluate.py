@@ -27,7 +27,7 @@ from outer_loop.results import TaskAccuracies, environment, summarise, task_accu
 from outer_loop.results_table import results_table
 from outer_loop.sweep_plot import sweep_curves
 from outer_loop.sweeps import SWEEPS, Variation, vary
-from scripts.arguments import Parser, at_least, command, device, different, threads, writable
+from scripts.arguments import Parser, at_least, command, different, threads, writable
 from scripts.entry import run
 from scripts.progress import print_table, progress
 from tasks.sources import load_source
@@ -78,9 +78,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seeds", type=at_least(0), nargs="+", default=[0], help="decide the tasks and the starting networks"
     )
-    parser.add_argument(
-        "--device", type=device, default="cpu", metavar="D", help="where networks are trained: cpu or cuda"
-    )
+    parser.add_device()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
@@ -203,10 +201,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     variations = [Variation({}, inner, arguments.size, arguments.permute)]
     if arguments.sweep is not None:
         variations = vary(arguments.sweep, arguments.values, inner, arguments.size, arguments.permute)
-    made: dict[str, Any] = {
-        "command": command("evaluate", argv),
-        **environment(arguments.device),
-    }  # of the code that is about to run
+    # Of the code that is about to run.
+    made: dict[str, Any] = {"command": command("evaluate", argv), **environment(arguments.device)}
     started = time.perf_counter()
     every = len(arguments.methods) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:

@@ -24,7 +24,7 @@ from outer_loop.objective import BATCH_NORMS, OBJECTIVES, Objective
 from outer_loop.plots import accuracy_bars, save_png
 from outer_loop.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
 from outer_loop.results_table import results_table
-from scripts.arguments import Parser, at_least, command, device, different, threads, writable
+from scripts.arguments import Parser, at_least, command, different, threads, writable
 from scripts.entry import run
 from scripts.evaluate import split_seed
 from scripts.progress import print_table, progress
@@ -61,7 +61,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--size", type=at_least(1), metavar="S", help="images as S x S pixels (default: those of the rule's conv4)"
     )
     parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[0], help="decide the tasks and random starts")
-    parser.add_argument("--device", type=device, default="cpu", metavar="D", help="where rules run: cpu or cuda")
+    parser.add_device()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")

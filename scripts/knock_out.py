@@ -19,7 +19,7 @@ from outer_loop.results import environment
 from outer_loop.results_table import percent
 from outer_loop.statistics import mean_over_tasks, paired_difference
 from outer_loop.stored_results import rule_label
-from scripts.arguments import Parser, at_least, command, device, threads, writable
+from scripts.arguments import Parser, at_least, command, threads, writable
 from scripts.entry import run
 from scripts.evaluate import split_seed
 from scripts.progress import print_table, progress
@@ -46,7 +46,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=at_least(1), default=100, metavar="K", help="inner steps (default 100)")
     parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks and the starting networks")
-    parser.add_argument("--device", type=device, default="cpu", metavar="D", help="where rules run: cpu or cuda")
+    parser.add_device()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the accuracies here, for results_page.py")
     return parser.parse_args(argv)

@@ -21,7 +21,7 @@ from outer_loop.evaluation import InnerTraining
 from outer_loop.methods import make_methods
 from outer_loop.provenance import commit
 from outer_loop.yaml_dialect import parse_yaml, yaml_lines
-from scripts.arguments import Parser, at_least, command, device, threads, writable
+from scripts.arguments import Parser, at_least, command, threads, writable
 from scripts.entry import run
 from tasks.sources import load_source
 from tasks.task import TaskSource
@@ -74,9 +74,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
     parser.add_hidden_layers()
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks")
-    parser.add_argument(
-        "--device", type=device, default="cpu", metavar="D", help="where networks are trained: cpu or cuda"
-    )
+    parser.add_device()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--out", type=Path, default=SETTINGS_FILE, metavar="FILE", help="settings file to write")
     return parser.parse_args(argv)

@@ -31,7 +31,8 @@ class InstanceTask(Task):
     ) -> Episode:
         """Support: ``shots`` different random examples a class. Query: augmentations of these, ``queries`` a class.
 
-        Where there are fewer shots than queries, each example is augmented about equally often. Raises ValueError if
+        Where there are fewer shots than queries, each example is augmented about equally often. All is on ``device``
+        (None: the CPU). Raises ValueError if
         the data set has fewer examples than the support takes.
         """
         shots = self.shots if shots is None else shots

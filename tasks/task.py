@@ -78,21 +78,21 @@ class Task:
         return [self.pool[self.labels == label] for label in range(self.ways)]
 
     def _drawn(self, rows: Tensor, generator: Generator, device: torch.device | None) -> Tensor:
-        """Rows [...] of the data set [..., D] as they are drawn, inputs in the data set's order."""
+        """Rows [...] of the data set [..., D] as they are drawn, on ``device``, inputs in the data set's order."""
         x = self.dataset.x[rows].to(device)
         if self.dataset.image_shape is None:
             return x
         return self.redraw(x.view(-1, *self.dataset.image_shape), generator).reshape(x.shape)
 
     def _inputs(self, rows: Tensor, generator: Generator, device: torch.device | None) -> Tensor:
-        """The task's inputs [..., D] for rows [...] of the data set, as they are drawn."""
+        """The task's inputs [..., D] for rows [...] of the data set, as they are drawn, on ``device``."""
         return self._drawn(rows, generator, device)[..., self.permutation.to(device)]
 
     def unlabelled(self, generator: Generator, steps: int, batch: int, device: torch.device | None = None) -> Tensor:
         """``steps`` batches of unlabelled examples, [steps, batch, D] float32, drawn uniformly from the pool.
 
         Within a batch no example comes twice, unless the pool is smaller than a batch. ``device`` is where they lie and
-        images are redrawn, None for the CPU; what is drawn does not depend on it.
+        images are redrawn, None for the CPU; but for rounding, what is drawn does not depend on it.
         """
         n = len(self.pool)
         if n >= batch:
@@ -126,8 +126,8 @@ class Task:
         )
         support, support_y = in_random_order(drawn[:, :shots], generator)
         query, query_y = in_random_order(drawn[:, shots:], generator)
-        x = (self._inputs(rows, generator, device) for rows in (support, query))
-        return Episode(next(x), support_y.to(device), next(x), query_y.to(device))
+        support_x, query_x = (self._inputs(rows, generator, device) for rows in (support, query))
+        return Episode(support_x, support_y.to(device), query_x, query_y.to(device))
 
     def state(self) -> dict[str, Tensor]:
         """What ``TaskSource.restore`` needs to make this task again; all int64 tensors."""

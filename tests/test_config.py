@@ -69,7 +69,10 @@ def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
         ("rule: {options: {hiden: 4}}", ["rule.options.hiden", "4", "did you mean rule.options.hidden?"]),
         ("rule: {options: {hidden: 4.5}}", ["rule.options.hidden", "4.5", "expected int"]),
         ("rule: {options: {hidden: true}}", ["rule.options.hidden", "True", "expected int"]),
-        ("rule: {options: {hidden:4}}", ["rule.options.hidden:4: got None, expected a number, true or false, or a"]),
+        (
+            "rule: {options: {hidden:4}}",
+            ["rule.options.hidden:4 (in braces a blank goes after each colon): got None, expected a number, true or"],
+        ),
         ("rule: {name: neuron_locl}", ["rule.name", "'neuron_locl'", "metz", "did you mean neuron_local?"]),
         ("seed: one", ["config key seed", "'one'", "expected an integer"]),
         ("seed: 1.0", ["config key seed", "1.0", "expected an integer"]),

@@ -90,9 +90,9 @@ def test_a_baseline_learns_on_the_device_what_it_learns_on_the_cpu(name: str) ->
         return embed(episodes[0].query_x)
 
     # Adam's first steps take the sign of gradients that are 0 but for rounding, so single weights may differ.
-    start, cpu, cuda = answers("cpu", 0), answers("cpu", 5), answers("cuda", 5)
+    start, cpu, cuda = answers("cpu", 0), answers("cpu", 3), answers("cuda", 3)
     torch.testing.assert_close(answers("cuda", 0), start, rtol=1e-4, atol=1e-4)
-    assert (cuda - cpu).norm() < 0.1 * (cpu - start).norm()
+    assert (cuda - cpu).norm() < 0.25 * (cpu - start).norm()
 
 
 @pytest.mark.parametrize("step", sorted(AUGMENTATIONS))
