@@ -39,18 +39,19 @@ class Draws:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers [T, *shape]."""
-        return self._put(torch.randn(*shape, generator=generator) for generator in self.generators)
+        return self.stacked(torch.randn(*shape, generator=generator) for generator in self.generators)
 
     def below(self, share: float, *shape: int) -> Tensor:
         """bool [T, *shape], true with probability ``share``."""
-        return self._put(torch.rand(*shape, generator=generator) < share for generator in self.generators)
+        return self.stacked(torch.rand(*shape, generator=generator) < share for generator in self.generators)
 
     def whole(self, below: int, *shape: int) -> Tensor:
         """int64 [T, *shape], uniform from 0 to ``below`` - 1."""
-        return self._put(torch.randint(below, shape, generator=generator) for generator in self.generators)
+        return self.stacked(torch.randint(below, shape, generator=generator) for generator in self.generators)
 
-    def _put(self, drawn: Iterable[Tensor]) -> Tensor:
-        return torch.stack(list(drawn)).to(self.device)
+    def stacked(self, parts: Iterable[Tensor]) -> Tensor:
+        """The ``parts`` of the tasks as one [T, ...], where what is drawn lies."""
+        return torch.stack(list(parts)).to(self.device)
 
 
 def unlabelled_batches(tasks: Sequence[PairedTask], batch: int, draws: Draws) -> Iterator[Tensor]:
@@ -61,8 +62,7 @@ def unlabelled_batches(tasks: Sequence[PairedTask], batch: int, draws: Draws) ->
     ]
     while True:
         some = zip(seen, draws.generators, strict=True)
-        drawn = [x[torch.randint(len(x), (batch,), generator=generator)] for x, generator in some]
-        yield torch.stack(drawn).to(draws.device)
+        yield draws.stacked(x[torch.randint(len(x), (batch,), generator=generator)] for x, generator in some)
 
 
 def network_parameters(name: str, sizes: Sequence[int], draws: Draws) -> Parameters:

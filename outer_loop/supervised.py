@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,8 +37,8 @@ class Supervised(Method):
         linear, ways = settings.code == "linear", tasks[0].task.ways
         start = network_parameters("encoder", network.sizes, draws)
         start |= network_parameters("head", (self.inner.outputs, ways), draws)
-        x = torch.stack([episode.support_x for episode in episodes]).to(draws.device)
-        y = torch.stack([episode.support_y for episode in episodes]).to(draws.device)
+        x = draws.stacked(episode.support_x for episode in episodes)
+        y = draws.stacked(episode.support_y for episode in episodes)
 
         def loss(parameters: Parameters) -> Tensor:
             seen = x.masked_fill(draws.below(settings.dropped, *x.shape[1:]), 0.0) if settings.dropped else x

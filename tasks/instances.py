@@ -22,21 +22,12 @@ class InstanceTask(Task):
     augment: Augmentation = as_they_are
     """What becomes of the images of queries, after ``redraw``."""
 
-    def episode(
-        self,
-        generator: Generator,
-        shots: int | None = None,
-        queries: int | None = None,
-        device: torch.device | None = None,
-    ) -> Episode:
+    def _episode(self, generator: Generator, shots: int, queries: int, device: torch.device | None) -> Episode:
         """Support: ``shots`` different random examples a class. Query: augmentations of these, ``queries`` a class.
 
-        Where there are fewer shots than queries, each example is augmented about equally often. All is on ``device``
-        (None: the CPU). Raises ValueError if
+        Where there are fewer shots than queries, each example is augmented about equally often. Raises ValueError if
         the data set has fewer examples than the support takes.
         """
-        shots = self.shots if shots is None else shots
-        queries = self.queries if queries is None else queries
         if min(shots, queries) < 1 or self.ways * shots > len(self.pool):
             raise ValueError(
                 f"{self.dataset.name}: got {shots} shots and {queries} queries, expected 1 or more of each and at most "
@@ -51,7 +42,7 @@ class InstanceTask(Task):
         shape = self.dataset.image_shape or (1, self.dataset.inputs)
         images = self.augment(self._drawn(query, generator, device).view(-1, *shape), generator)
         query_x = images.flatten(1)[:, self.permutation.to(device)]
-        return Episode(self._inputs(support, generator, device), support_y.to(device), query_x, query_y.to(device))
+        return Episode(self._inputs(support, generator, device), support_y, query_x, query_y)
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,10 +111,14 @@ class Task:
     ) -> Episode:
         """A fresh draw of labelled examples, by default as many as the task states, on ``device`` (None: the CPU).
 
-        Raises ValueError if a label has fewer than ``shots + queries`` examples.
+        Raises ValueError where the task has too few examples for that.
         """
         shots = self.shots if shots is None else shots
         queries = self.queries if queries is None else queries
+        return Episode(*(part.to(device) for part in self._episode(generator, shots, queries, device)))
+
+    def _episode(self, generator: Generator, shots: int, queries: int, device: torch.device | None) -> Episode:
+        """An episode whose inputs are on ``device``. Raises ValueError if a label has fewer examples than it takes."""
         fewest = min(len(rows) for rows in self._members)
         if min(shots, queries) < 1 or shots + queries > fewest:
             raise ValueError(
@@ -127,7 +131,7 @@ class Task:
         support, support_y = in_random_order(drawn[:, :shots], generator)
         query, query_y = in_random_order(drawn[:, shots:], generator)
         support_x, query_x = (self._inputs(rows, generator, device) for rows in (support, query))
-        return Episode(support_x, support_y.to(device), query_x, query_y.to(device))
+        return Episode(support_x, support_y, query_x, query_y)
 
     def state(self) -> dict[str, Tensor]:
         """What ``TaskSource.restore`` needs to make this task again; all int64 tensors."""
