@@ -32,14 +32,14 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "kmeans": {"features": ("triangle", "distance", "square"), "examples": (1000, 4000)},
     "landmarks": {"landmarks": (64, 256, 1024, 2048), "nearest": (3, 5, 16)},
     "autoencoder": {
-        "learning_rate": (3e-3, 1e-2, 3e-2, 0.1),
+        "learning_rate": (3e-3, 1e-2, 3e-2, 0.1, 0.3),
         "code": ("activation", "linear"),
-        "dropped": (0.0, 0.2, 0.4),
+        "dropped": (0.0, 0.2, 0.4, 0.6),
         "likelihood": ("bernoulli", "squared"),
         "steps": (400, 800, 1600, 3200),
     },
     "vae": {
-        "learning_rate": (3e-3, 1e-2, 3e-2, 0.1),
+        "learning_rate": (3e-3, 1e-2, 3e-2, 0.1, 0.3),
         "beta": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
         "likelihood": ("bernoulli", "squared"),
         "steps": (400, 800, 1600, 3200),
@@ -55,7 +55,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "steps": (30, 100, 300),
         "learning_rate": (3e-3, 1e-2, 3e-2),
         "dropped": (0.0, 0.2, 0.5, 0.7),
-        "weight_decay": (0.0, 0.1, 1.0, 3.0),
+        "weight_decay": (0.0, 0.1, 1.0, 3.0, 10.0),
         "code": ("activation", "linear"),
     },
 }

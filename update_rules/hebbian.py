@@ -58,7 +58,7 @@ class Hebbian(Rule):
     first as (1 + t)^POWER. All coefficients start at 0 but those of ``compete`` and ``decorrelate``, online k-means on
     a sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
     adds little skewness, so is nearly straight: a relu to near 1, tanh to 0. Where units compete (activation
-    ``winners``) no bias does that, so start ``straighten`` at 0 there.
+    ``winners``) no bias does that, so start ``straighten`` lower there: at 0 if all networks are such, or at half.
     """
 
     name = "hebbian"
