@@ -61,6 +61,9 @@ class RuleConfig(Section):
         default={}, description="keyword arguments of the rule's constructor"
     )
     start: str = Field(default="", description="rule file, or name of a pretrained rule, to start from; '' is none")
+    learn: Annotated[tuple[Text, ...], Lax] = Field(
+        default=(), description="names of the rule's parameters that are learned, the others stay; [] is all of them"
+    )
 
     @model_validator(mode="after")
     def _options_fit_the_rule(self) -> Self:

@@ -1,12 +1,14 @@
 """The rule that a run begins with, and the average of what it becomes."""
 
+from collections.abc import Sequence
+
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inner_loop.networks import BaseNetwork
 from outer_loop.config import Config
 from update_rules.contract import Rule
 from update_rules.learned_start import layout
-from update_rules.registry import make_rule, rule_options
+from update_rules.registry import did_you_mean, make_rule, rule_options
 from update_rules.rule_file import load_rule
 
 
@@ -30,6 +32,23 @@ def starting_rule(config: Config, network: BaseNetwork) -> Rule:
     if "weights" in valid:
         options.setdefault("weights", layout(network.shapes))
     return make_rule(settings.name, **options)
+
+
+def learn_only(rule: Rule, names: Sequence[str]) -> Rule:
+    """``rule``, of whose parameters those of ``names`` alone require gradients; all where there are none.
+
+    Raises ValueError for a parameter that the rule does not have.
+    """
+    parameters = dict(rule.named_parameters())
+    for name in names:
+        if name not in parameters:
+            raise ValueError(
+                f"got {name!r} in rule.learn, expected parameters of the {rule.name} rule, {', '.join(parameters)}"
+                f"{did_you_mean(name, parameters)}"
+            )
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(not names or name in names)
+    return rule
 
 
 def averaged(rule: Rule, decay: float) -> AveragedModel | None:

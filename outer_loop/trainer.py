@@ -23,7 +23,7 @@ from outer_loop.process_group import ALONE, Ranks
 from outer_loop.progress import Progress
 from outer_loop.provenance import commit
 from outer_loop.same_experiment import check_same_experiment
-from outer_loop.starting_rule import averaged, starting_rule
+from outer_loop.starting_rule import averaged, learn_only, starting_rule
 from outer_loop.task_sources import load_datasets, training_tasks
 from outer_loop.tracking import Tracker
 from outer_loop.training_state import TrainingState
@@ -73,7 +73,7 @@ class Trainer:
         self.estimator = self.make_estimator(config.inner.recompute is not False, compiled=config.inner.compile)
         self.network = first_network(config, self.source.datasets[0].inputs)
         self.held_out = HeldOut(config, loaded, self.network.sizes[0])
-        rule = self._rule(checkpoint).to(self.device)
+        rule = learn_only(self._rule(checkpoint), config.rule.learn).to(self.device)
         self.state = TrainingState(
             rule=rule,
             optimiser=torch.optim.Adam(rule.parameters(), lr=config.outer.learning_rate, betas=config.outer.betas),

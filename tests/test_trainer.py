@@ -21,6 +21,7 @@ from outer_loop.run_report import report_sources
 from outer_loop.trainer import Trainer
 from scripts import meta_train
 from update_rules.neuron_local import NeuronLocal
+from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule, read_header
 
 ROOT = Path(__file__).parent.parent
@@ -240,6 +241,17 @@ def test_a_run_can_start_from_a_rule_file(tiny_config: Arguments, tmp_path: Path
     (tmp_path / "moved.safetensors").rename(files[0])
     with pytest.raises(ValueError, match=r"with rule neuron_local .*, expected hebbian"):
         Trainer(load_config(path, [*overrides, "rule.name=hebbian", "rule.options={}"]))
+
+
+def test_only_the_parameters_that_are_named_are_learned(tiny_config: Arguments, tmp_path: Path) -> None:
+    settings = ("rule.name=hebbian", "rule.options={}", "rule.learn=[bias, bias_slope]")
+    assert meta_train.main(tiny_config("part", *settings)) == 0
+    assert meta_train.main([*tiny_config("part", *settings, "outer_steps=8"), "--resume"]) == 0
+    rule = load_checkpoint(tmp_path / "part" / "checkpoints" / "last.pt")["state"]["theta"]
+    start = make_rule("hebbian").state_dict()
+    assert {name for name in start if not torch.equal(rule[name], start[name])} == {"bias", "bias_slope"}
+    with pytest.raises(ValueError, match=r"got 'biases' in rule.learn, expected .*did you mean bias\?"):
+        meta_train.main(tiny_config("wrong", *settings[:2], "rule.learn=[biases]"))
 
 
 def test_a_checkpoint_without_its_parts_is_one_line(tiny_config: Arguments, tmp_path: Path) -> None:
