@@ -2,8 +2,9 @@
 # python scripts/tune_baselines.py --data npz:FILE@train --methods vae contrastive --tasks 20
 """Choose the settings of the hand-written methods by their few-shot accuracy on data that rules are trained on.
 
-From its defaults, one setting of a method after the other takes the value that does best. All tries see the same
-tasks. What was tried goes to configs/baselines.yaml; methods that were not named keep their entries.
+From its defaults, or from what the file to write says already where that does better, one setting of a method after the
+other takes the value that does best. All tries see the same tasks. What was tried goes to configs/baselines.yaml; methods
+that were not named keep their entries.
 """
 
 import argparse
@@ -105,9 +106,9 @@ class Trials:
         print(f"{self.method} {asdict(settings)}: {100 * _mean(by_source):.2f}", flush=True)
         return _mean(by_source)
 
-    def search(self, start: Any) -> Any:
-        """The best settings found from ``start``, by one setting after the other."""
-        best = start
+    def search(self, starts: Sequence[Any]) -> Any:
+        """The best settings found from the best of ``starts``, by one setting after the other."""
+        best = max(starts, key=self.accuracy)
         for key, values in GRIDS[self.method].items():
             if key == "code" and self.arguments.activation in LINEAR_OUTPUTS:
                 continue  # before its activation or after it, the last layer answers the same
@@ -129,11 +130,13 @@ def _mean(by_source: Mapping[str, float]) -> float:
     return sum(by_source.values()) / len(by_source)
 
 
-def tune(arguments: argparse.Namespace, sources: Mapping[str, TaskSource]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each method with its entry, as soon as it is found."""
+def tune(
+    arguments: argparse.Namespace, sources: Mapping[str, TaskSource], known: BaselineSettings
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each method with its entry, as soon as it is found; ``known`` settings are a start beside the defaults."""
     for method in arguments.methods:
         trials = Trials(method, sources, arguments)
-        yield method, trials.entry(trials.search(getattr(BaselineSettings(), method)))
+        yield method, trials.entry(trials.search([getattr(start, method) for start in (BaselineSettings(), known)]))
 
 
 def write(path: Path, entries: Mapping[str, Any]) -> None:
@@ -151,8 +154,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     made = {"command": command("tune_baselines", argv), "commit": commit()}  # of the code that is about to run
     entries: dict[str, Any] = {}
+    known = BaselineSettings()
     if arguments.out.exists():
-        read_settings(arguments.out)  # so that a file of another kind is not overwritten
+        known = read_settings(arguments.out)  # so that a file of another kind is not overwritten, too
         entries = parse_yaml(arguments.out.read_text(encoding="utf-8"), str(arguments.out))["methods"]
     sources = {
         name: TaskSource(
@@ -164,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         for name in arguments.data
     }
-    for method, entry in tune(arguments, sources):
+    for method, entry in tune(arguments, sources, known):
         entries[method] = {**entry, **made}
         write(arguments.out, entries)
     return 0

@@ -61,6 +61,9 @@ def test_tuning_tries_every_value_keeps_the_best_and_leaves_other_methods_alone(
     both = parse_yaml(out.read_text(), "")["methods"]
     assert list(both) == ["pca_whitened", "kmeans"]
     assert both["kmeans"] == entry
+    out.write_text("methods:\n  pca_whitened:\n    settings: {floor: 0.5}\n")
+    assert tune_baselines.main(["--data", "digits@train", "--methods", "pca_whitened", *small]) == 0
+    assert 0.5 in {one["floor"] for one in parse_yaml(out.read_text(), "")["methods"]["pca_whitened"]["tried"]}
 
 
 def test_every_method_with_settings_has_a_grid_of_values_it_accepts() -> None:
