@@ -40,6 +40,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """What the units of a layer may answer, by name."""
 
+COMPETITIVE: frozenset[str] = frozenset({"winners"})
+"""The activations of ``ACTIVATIONS`` in which units compete; the others are elementwise."""
+
 LINEAR_OUTPUTS: dict[str, str] = {"winners_linear": "winners"}
 """Names under which the last layer of a base network stays linear, and what its hidden layers answer."""
 

@@ -70,6 +70,11 @@ class Conv4:
         return (self.side * self.side * self.channels, *blocks, self.code, *head)
 
     @property
+    def competes(self) -> bool:
+        """False: its activation is elementwise."""
+        return False
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all weights."""
         shapes: dict[str, tuple[int, ...]] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inner_loop.activations import ACTIVATIONS, LINEAR_OUTPUTS, NETWORK_ACTIVATIONS
+from inner_loop.activations import ACTIVATIONS, COMPETITIVE, LINEAR_OUTPUTS, NETWORK_ACTIVATIONS
 from update_rules.contract import Activations, State, Statistics
 
 VARIANCE_EPS = 1e-6
@@ -45,6 +45,11 @@ class MLP:
     def hidden_activation(self) -> str:
         """The activation of the hidden layers, a name in ``ACTIVATIONS``."""
         return LINEAR_OUTPUTS.get(self.activation, self.activation)
+
+    @property
+    def competes(self) -> bool:
+        """Whether the units of a hidden layer compete."""
+        return self.hidden_activation in COMPETITIVE
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -59,6 +59,11 @@ class Network(Protocol):
         """
         ...
 
+    @property
+    def competes(self) -> bool:
+        """Whether the units of a hidden layer compete: its response to every example is the same, and who gives it not."""
+        ...
+
     def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
         """The forward pass of ``x`` [B, D], normalised by the statistics of this batch, or by those given.
 

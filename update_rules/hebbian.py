@@ -58,15 +58,17 @@ class Hebbian(Rule):
     first as (1 + t)^POWER. All coefficients start at 0 but those of ``compete`` and ``decorrelate``, online k-means on
     a sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
     adds little skewness, so is nearly straight: a relu to near 1, tanh to 0. Where units compete (activation
-    ``winners``) no bias does that, so start ``straighten`` lower there: at 0 if all networks are such, or at half.
+    ``winners``) no bias does that, so start ``straighten`` at 0 there. What biases learn under one kind of activation
+    ruins the other; with ``elementwise`` there are coefficients of their change for networks whose units do not compete
+    beside those for networks whose units do.
     """
 
     name = "hebbian"
     equivariant = frozenset({"units", "inputs", "examples"})
 
-    def __init__(self, rate: float = 0.1, straighten: float = START["straighten"]) -> None:
+    def __init__(self, rate: float = 0.1, straighten: float = START["straighten"], elementwise: bool = False) -> None:
         super().__init__()
-        self.config = {"rate": rate, "straighten": straighten}
+        self.config = {"rate": rate, "straighten": straighten, "elementwise": elementwise}
         if not 0 < rate < 1:
             raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
         self.constant = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in TERMS]))
@@ -74,6 +76,9 @@ class Hebbian(Rule):
         start = START | {"straighten": straighten}
         self.bias = nn.Parameter(torch.tensor([start.get(name, 0.0) for name in BIAS_TERMS]))
         self.bias_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
+        if elementwise:
+            self.elementwise_bias = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in BIAS_TERMS]))
+            self.elementwise_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
         self.sharpness_slope = nn.Parameter(torch.zeros(()))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
@@ -92,6 +97,7 @@ class Hebbian(Rule):
         standard = [standardised(z) for z in activations.z]
         log_rate = self.log_rate + self.power * torch.log1p(state["t"])
         new: State = {"t": state["t"] + 1}
+        bias, bias_slope = (getattr(self, name) for name in self.bias_names(network.competes))
         error = standard[-1]
         for layer in range(depth, 0, -1):
             w, v, z = state[f"w{layer}"], state[f"v{layer}"], relative_depth(layer, depth)
@@ -104,11 +110,17 @@ class Hebbian(Rule):
             new[f"v{layer}"] = unit_rms_columns(v + rate * change)
             b = state[f"b{layer}"]
             new[f"b{layer}"] = b + rate * (
-                (self.bias + z * self.bias_slope) @ bias_terms(b, standard[layer], activations.x[layer])
+                (bias + z * bias_slope) @ bias_terms(b, standard[layer], activations.x[layer])
             )
             if layer > 1:
                 error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
         return new
+
+    def bias_names(self, competes: bool) -> tuple[str, str]:
+        """The parameters that hold the coefficients of BIAS_TERMS for networks whose units compete, or do not."""
+        if self.config["elementwise"] and not competes:
+            return "elementwise_bias", "elementwise_slope"
+        return "bias", "bias_slope"
 
     def equation(self) -> str:
         """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
@@ -121,7 +133,12 @@ class Hebbian(Rule):
         beta = by_depth(numbers["sharpness"], numbers["sharpness_slope"])
         lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta}"]
         lines += _sum(TERMS, "N[{}]", numbers, "constant", "slope")
-        lines += [f"Δb = {rate} · (sum of)", *_sum(BIAS_TERMS, "({})", numbers, "bias", "bias_slope")]
+        if self.config["elementwise"]:
+            for competes, where in ((True, "compete"), (False, "do not")):
+                lines.append(f"Δb where units {where} = {rate} · (sum of)")
+                lines += _sum(BIAS_TERMS, "({})", numbers, *self.bias_names(competes))
+        else:
+            lines += [f"Δb = {rate} · (sum of)", *_sum(BIAS_TERMS, "({})", numbers, "bias", "bias_slope")]
         return "\n".join(lines)
 
     def describe(self) -> dict[str, float]:
@@ -129,7 +146,8 @@ class Hebbian(Rule):
         scalars = {"rate": float(self.log_rate.detach().exp()), "rate_slope": float(self.rate_slope.detach())}
         scalars |= {"power": float(self.power.detach()), "sharpness": float(self.log_sharpness.detach().exp())}
         scalars["sharpness_slope"] = float(self.sharpness_slope.detach())
-        for terms, kinds in ((TERMS, ("constant", "slope")), (BIAS_TERMS, ("bias", "bias_slope"))):
+        biases = dict.fromkeys((*self.bias_names(True), *self.bias_names(False)))
+        for terms, kinds in ((TERMS, ("constant", "slope")), (BIAS_TERMS, biases)):
             for kind in kinds:
                 values = self.get_parameter(kind).tolist()
                 scalars |= {f"{kind}/{name}": value for name, value in zip(terms, values, strict=True)}
