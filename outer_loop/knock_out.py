@@ -31,7 +31,7 @@ def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
     if isinstance(rule, NeuronLocal):
         parts = _of_neuron_local(rule)
     elif isinstance(rule, Hebbian):
-        parts = _of_hebbian()
+        parts = _of_hebbian(rule)
     else:
         raise ValueError(f"got rule {rule.name}, expected neuron_local or hebbian, whose parts have names")
     for name, part in parts.items():
@@ -55,11 +55,10 @@ def _of_neuron_local(rule: NeuronLocal) -> dict[str, Part]:
     return parts | {"inner time": [("mixing_slopes", time), ("rate_slopes", time)]}
 
 
-def _of_hebbian() -> dict[str, Part]:
+def _of_hebbian(rule: Hebbian) -> dict[str, Part]:
+    biases = dict.fromkeys((*rule.bias_names(True), *rule.bias_names(False)))
     parts: dict[str, Part] = {
         f"term {term}": [("constant", place), ("slope", place)] for place, term in enumerate(HEBBIAN_TERMS)
     }
-    parts |= {
-        f"bias term {term}": [("bias", place), ("bias_slope", place)] for place, term in enumerate(HEBBIAN_BIAS_TERMS)
-    }
+    parts |= {f"bias term {term}": [(name, place) for name in biases] for place, term in enumerate(HEBBIAN_BIAS_TERMS)}
     return parts | {"inner time": [("power", ...)]}

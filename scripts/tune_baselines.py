@@ -2,9 +2,9 @@
 # python scripts/tune_baselines.py --data npz:FILE@train --methods vae contrastive --tasks 20
 """Choose the settings of the hand-written methods by their few-shot accuracy on data that rules are trained on.
 
-From its defaults, or from what the file to write says already where that does better, one setting of a method after the
-other takes the value that does best. All tries see the same tasks. What was tried goes to configs/baselines.yaml; methods
-that were not named keep their entries.
+From its defaults, or from what the file to write says already where that does better, one setting of a method after
+the other takes the value that does best. All tries see the same tasks. What was tried goes to configs/baselines.yaml;
+methods that were not named keep their entries.
 """
 
 import argparse

@@ -216,6 +216,28 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
     ]
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "winners", "winners_linear"])
+def test_hebbian_moves_biases_by_the_coefficients_for_the_networks_activation(activation: str) -> None:
+    """With coefficients of their own for elementwise activations, the rule is the one that has these or those alone."""
+    both, network = Hebbian(straighten=0.0, elementwise=True), MLP((9, 40, 3), activation)
+    alone = Hebbian(straighten=0.0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in both.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+        theta = dict(both.named_parameters())
+        kind = "" if activation.startswith("winners") else "elementwise_"
+        for name, parameter in alone.named_parameters():
+            own = {"bias": "bias", "bias_slope": "slope"}.get(name) if kind else None
+            parameter.copy_(theta[name if own is None else kind + own])
+    state, x = both.init_state(network, generator), torch.randn(50, 9, generator=generator)
+    views = {"unlabelled": x}
+    for name, value in both.step(network, state, views).items():
+        assert torch.equal(value, alone.step(network, state, views)[name]), name
+    assert f"units {'do not' if kind else 'compete'} = " in both.equation()
+    assert len(both.describe()) == len(alone.describe()) + 2 * len(BIAS_TERMS)
+
+
 @pytest.mark.parametrize("rule", [NeuronLocal(), Hebbian()], ids=["neuron_local", "hebbian"])
 def test_states_start_normal_with_columns_of_unit_rms(rule: Rule) -> None:
     state = rule.init_state(MLP((300, 200, 400)), torch.Generator().manual_seed(0))

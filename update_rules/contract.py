@@ -61,7 +61,7 @@ class Network(Protocol):
 
     @property
     def competes(self) -> bool:
-        """Whether the units of a hidden layer compete: its response to every example is the same, and who gives it not."""
+        """Whether the units of a hidden layer compete for an example; otherwise each answers by itself."""
         ...
 
     def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
