@@ -17,8 +17,12 @@ NEW_ON_RESUME = frozenset(
 
 
 def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: str) -> None:
-    """Raise ValueError where the checkpoint was made with other settings, or other data than the fingerprint says."""
-    before, now = by_dotted_key(checkpoint["config"]), by_dotted_key(config.model_dump(mode="json"))
+    """Raise ValueError where the checkpoint was made with other settings, or other data than the fingerprint says.
+
+    A setting that is newer than the checkpoint counts as its default, which is how runs went before there was any.
+    """
+    default, now = (by_dotted_key(settings.model_dump(mode="json")) for settings in (Config(), config))
+    before = default | by_dotted_key(checkpoint["config"])
     changed = [
         f"{key} was {before.get(key)}, got {now.get(key)}"
         for key in sorted(before.keys() | now.keys())

@@ -264,6 +264,17 @@ def test_a_checkpoint_without_its_parts_is_one_line(tiny_config: Arguments, tmp_
             meta_train.main([*tiny_config("run"), "--resume"])
 
 
+def test_a_run_goes_on_from_a_checkpoint_that_is_older_than_a_setting(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run")) == 0
+    path = tmp_path / "run" / "checkpoints" / "last.pt"
+    saved = load_checkpoint(path)
+    del saved["config"]["rule"]["learn"]
+    save_checkpoint(path, saved)
+    with pytest.raises(ValueError, match=r"rule.learn was \[\], got \['mixing'\]"):
+        meta_train.main([*tiny_config("run", "outer_steps=7", "rule.learn=[mixing]"), "--resume"])
+    assert meta_train.main([*tiny_config("run", "outer_steps=7"), "--resume"]) == 0
+
+
 def test_another_experiment_cannot_take_over_a_run(tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("run")) == 0
     with pytest.raises(ValueError, match="already holds a run"):
