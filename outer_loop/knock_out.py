@@ -56,9 +56,11 @@ def _of_neuron_local(rule: NeuronLocal) -> dict[str, Part]:
 
 
 def _of_hebbian(rule: Hebbian) -> dict[str, Part]:
-    biases = dict.fromkeys((*rule.bias_names(True), *rule.bias_names(False)))
     parts: dict[str, Part] = {
         f"term {term}": [("constant", place), ("slope", place)] for place, term in enumerate(HEBBIAN_TERMS)
     }
-    parts |= {f"bias term {term}": [(name, place) for name in biases] for place, term in enumerate(HEBBIAN_BIAS_TERMS)}
+    parts |= {
+        f"bias term {term}": [(name, place) for name in rule.all_bias_names()]
+        for place, term in enumerate(HEBBIAN_BIAS_TERMS)
+    }
     return parts | {"inner time": [("power", ...)]}

@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     entries: dict[str, Any] = {}
     known = BaselineSettings()
     if arguments.out.exists():
-        known = read_settings(arguments.out)  # so that a file of another kind is not overwritten, too
+        known = read_settings(arguments.out)  # refuses a file of another kind, which is not to be overwritten
         entries = parse_yaml(arguments.out.read_text(encoding="utf-8"), str(arguments.out))["methods"]
     sources = {
         name: TaskSource(

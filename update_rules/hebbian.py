@@ -122,6 +122,10 @@ class Hebbian(Rule):
             return "elementwise_bias", "elementwise_slope"
         return "bias", "bias_slope"
 
+    def all_bias_names(self) -> tuple[str, ...]:
+        """The parameters that hold coefficients of BIAS_TERMS, for networks of any kind."""
+        return tuple(dict.fromkeys((*self.bias_names(True), *self.bias_names(False))))
+
     def equation(self) -> str:
         """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
         numbers = self.describe()
@@ -133,12 +137,12 @@ class Hebbian(Rule):
         beta = by_depth(numbers["sharpness"], numbers["sharpness_slope"])
         lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta}"]
         lines += _sum(TERMS, "N[{}]", numbers, "constant", "slope")
-        if self.config["elementwise"]:
-            for competes, where in ((True, "compete"), (False, "do not")):
-                lines.append(f"Δb where units {where} = {rate} · (sum of)")
-                lines += _sum(BIAS_TERMS, "({})", numbers, *self.bias_names(competes))
-        else:
-            lines += [f"Δb = {rate} · (sum of)", *_sum(BIAS_TERMS, "({})", numbers, "bias", "bias_slope")]
+        kinds = (
+            {" where units compete": True, " where units do not": False} if self.config["elementwise"] else {"": True}
+        )
+        for where, competes in kinds.items():
+            lines.append(f"Δb{where} = {rate} · (sum of)")
+            lines += _sum(BIAS_TERMS, "({})", numbers, *self.bias_names(competes))
         return "\n".join(lines)
 
     def describe(self) -> dict[str, float]:
@@ -146,8 +150,7 @@ class Hebbian(Rule):
         scalars = {"rate": float(self.log_rate.detach().exp()), "rate_slope": float(self.rate_slope.detach())}
         scalars |= {"power": float(self.power.detach()), "sharpness": float(self.log_sharpness.detach().exp())}
         scalars["sharpness_slope"] = float(self.sharpness_slope.detach())
-        biases = dict.fromkeys((*self.bias_names(True), *self.bias_names(False)))
-        for terms, kinds in ((TERMS, ("constant", "slope")), (BIAS_TERMS, biases)):
+        for terms, kinds in ((TERMS, ("constant", "slope")), (BIAS_TERMS, self.all_bias_names())):
             for kind in kinds:
                 values = self.get_parameter(kind).tolist()
                 scalars |= {f"{kind}/{name}": value for name, value in zip(terms, values, strict=True)}
