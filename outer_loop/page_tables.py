@@ -70,7 +70,7 @@ def made_from(stored: StoredResults, places: Iterable[Place]) -> str:
             tasks |= {sum(len(values) for values in by_seed.values())} - {0}
     rules = "".join(
         f"; `{rule}` after {' or '.join(uses)}"
-        for rule in stored.rules
+        for rule in (*stored.rules, *stored.starts)
         if (uses := sorted({use for place in places for use in _uses(stored, rule, place)}))
     )
     networks = _networks(stored, files) if not any(place.sweep for place in places) else ""

@@ -82,10 +82,15 @@ def write_page(
         "without labels is learned from examples of the task's classes, those to be told among them: rules draw from "
         f"all, trained networks from {EXAMPLES:,} at most, PCA and statistics of batch normalisation from "
         f"{UNLABELLED_EXAMPLES:,}, k-means from as many as suited it where it was tuned. `NAME, untrained` is the rule "
-        "before meta-training.\n\n"
+        "before meta-training" + _and_starts(stored) + ".\n\n"
     )
     with atomic_write(page) as file:
         file.write((text + "\n\n".join(section for section in sections if section) + "\n").encode())
+
+
+def _and_starts(stored: StoredResults) -> str:
+    names = ", ".join(f"`{name}`" for name in stored.starts)
+    return f", and so is {names}, whose file tells of none" if names else ""
 
 
 def _main(stored: StoredResults) -> str:

@@ -55,6 +55,8 @@ class StoredResults:
     """By file name."""
     rules: list[str] = field(default_factory=list)
     """Names of the evaluated rules."""
+    starts: list[str] = field(default_factory=list)
+    """Names of those whose file tells of no meta-training: they are compared with, as the baselines are."""
     ablations: list[dict[str, Any]] = field(default_factory=list)
     """Runs with ``name``, ``overrides``, ``command``, what they were ``made`` with, ``accuracy`` and ``change``."""
     trainings: list[dict[str, Any]] = field(default_factory=list)
@@ -68,8 +70,8 @@ class StoredResults:
 
     @property
     def methods(self) -> list[str]:
-        """Rules first, then their untrained selves, then the others in the order of MEANING."""
-        names = [*self.rules, *(untrained_name(rule) for rule in self.rules), *MEANING]
+        """Rules first, then their untrained selves and starts, then the others in the order of MEANING."""
+        names = [*self.rules, *(untrained_name(rule) for rule in self.rules), *self.starts, *MEANING]
         there = {method for method, _ in self.found}
         return [name for name in names if name in there]
 
@@ -129,8 +131,9 @@ class StoredResults:
         meta = content["meta"]
         self.meta[name] = meta
         rule = rule_name(meta)
-        if rule and rule not in self.rules:
-            self.rules.append(rule)
+        kind = self.starts if meta.get("rule_provenance") == {} else self.rules
+        if rule and rule not in kind:
+            kind.append(rule)
         for one in content["per_task"]:
             method = {"rule": rule, "untrained_rule": untrained_name(rule)}.get(one["method"], one["method"])
             place = Place(

@@ -94,6 +94,24 @@ def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_
         assert line.count("|") == 0 or line.startswith("| ")
 
 
+def test_a_rule_that_was_never_trained_is_compared_with(results: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    save_rule(start, Hebbian(rate=0.2), {})
+    (tmp_path / "rule.json").write_bytes((results / "rule.json").read_bytes())
+    argv = ["--rule", str(start), "--data", "digits", *SMALL, "--baselines", "none", "--json"]
+    assert evaluate.main([*argv, str(tmp_path / "start.json")]) == 0
+    stored = read_stored(sorted(tmp_path.glob("*.json")))
+    assert (stored.rules, stored.starts) == (["mine"], ["start"])
+    assert ("mine", "start") in {(lead.method, lead.other) for lead in stored.leads()}
+    page = tmp_path / "page.md"
+    assert results_page.main(["--results", str(tmp_path), "--page", str(page), "--rules"]) == 0
+    text = page.read_text()
+    assert "| mine is ahead of |" in text
+    assert "| start is ahead of |" not in text
+    assert "`start`, whose file tells of none" in text
+    assert "`start` after 2 inner steps" in text
+
+
 def test_redrawn_images_are_another_place(tmp_path: Path) -> None:
     argv = ["--data", "digits", *SMALL, "--baselines", "raw"]
     for seed, redraw in (("0", "identity"), ("1", "zero_pixels=0.9")):
