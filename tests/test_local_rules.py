@@ -17,6 +17,7 @@ from update_rules.hebbian import TERMS as HEBBIAN_TERMS
 from update_rules.neuron_change import TERMS
 from update_rules.neuron_local import NeuronLocal
 from update_rules.registry import make_rule
+from update_rules.rule_file import load_rule
 
 SIZES = [(5, 3), (5, 4, 3), (6, 5, 3, 4)]
 EXAMPLES = 7
@@ -236,6 +237,25 @@ def test_hebbian_moves_biases_by_the_coefficients_for_the_networks_activation(ac
         assert torch.equal(value, alone.step(network, state, views)[name]), name
     assert f"units {'do not' if kind else 'compete'} = " in both.equation()
     assert len(both.describe()) == len(alone.describe()) + 2 * len(BIAS_TERMS)
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu", "tanh"])
+@pytest.mark.parametrize(
+    "rule",
+    [Hebbian(rate=0.2, straighten=0.0, elementwise=True), load_rule("hebbian_winners")],
+    ids=["fresh", "shipped"],
+)
+def test_biases_leave_units_alive_where_inputs_are_dense_and_skewed(rule: Rule, activation: str) -> None:
+    """There a gelu or silu can be pushed down to the dip below 0, and on to where it answers nothing."""
+    network, generator = MLP((30, 64, 8), activation), torch.Generator().manual_seed(0)
+    state = rule.init_state(network, generator)
+    mixing = torch.randn(6, 30, generator=generator).abs()
+    with torch.no_grad():
+        for _ in range(100):
+            x = torch.randn(64, 6, generator=generator).exp() @ mixing
+            state = rule.step(network, state, {"unlabelled": x})
+        answers = network.forward(state, x).x[1]
+    assert float((answers.var(0) < 1e-3).float().mean()) < 0.1
 
 
 @pytest.mark.parametrize("rule", [NeuronLocal(), Hebbian()], ids=["neuron_local", "hebbian"])

@@ -48,6 +48,20 @@ BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift"
 START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 """The coefficients that do not start at 0."""
 
+ELEMENTWISE_START = {
+    "activity": (-0.145, 0.505),
+    "skew": (-0.13, -0.13),
+    "decay": (0.925, 0.325),
+    "lift": (-0.7, 0.7),
+    "straighten": (0.57, 0.37),
+}
+"""Where the coefficients of biases start with ``elementwise``, as constants and slopes.
+
+In the first layer they rest where the units that competition made detectors of rare patterns respond to these alone:
+near -1 for a relu or silu, which are flat below, near -2 for tanh. Decay is as large as what pulls them down, since a
+unit that is lifted so far below 0 that only the dip of a silu is left never comes back by its skewness.
+"""
+
 
 class Hebbian(Rule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
@@ -77,8 +91,9 @@ class Hebbian(Rule):
         self.bias = nn.Parameter(torch.tensor([start.get(name, 0.0) for name in BIAS_TERMS]))
         self.bias_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
         if elementwise:
-            self.elementwise_bias = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in BIAS_TERMS]))
-            self.elementwise_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
+            constants, slopes = zip(*(ELEMENTWISE_START[name] for name in BIAS_TERMS), strict=True)
+            self.elementwise_bias = nn.Parameter(torch.tensor(constants))
+            self.elementwise_slope = nn.Parameter(torch.tensor(slopes))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
         self.sharpness_slope = nn.Parameter(torch.zeros(()))
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
