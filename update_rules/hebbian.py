@@ -73,8 +73,8 @@ class Hebbian(Rule):
     a sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
     adds little skewness, so is nearly straight: a relu to near 1, tanh to 0. Where units compete (activation
     ``winners``) no bias does that, so start ``straighten`` at 0 there. What biases learn under one kind of activation
-    ruins the other; with ``elementwise`` there are coefficients of their change for networks whose units do not compete
-    beside those for networks whose units do.
+    ruins the other; with ``elementwise`` there are coefficients of their change for networks whose units do not
+    compete, which start as ELEMENTWISE_START has them, beside those for networks whose units do.
     """
 
     name = "hebbian"
