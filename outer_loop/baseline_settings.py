@@ -37,6 +37,15 @@ class LandmarkSettings:
 
 
 @dataclass(frozen=True)
+class DiscriminantSettings:
+    """k-means ``clusters`` of ``examples``; ``floor`` · mean variance is added to all variances within them."""
+
+    clusters: int = 100
+    floor: float = 0.1
+    examples: int = 4000
+
+
+@dataclass(frozen=True)
 class AutoencoderSettings:
     """``steps`` of Adam on batches whose inputs are dropped (set to 0) with probability ``dropped``.
 
@@ -89,6 +98,7 @@ class BaselineSettings:
     pca_whitened: WhiteningSettings = WhiteningSettings()
     kmeans: KMeansSettings = KMeansSettings()
     landmarks: LandmarkSettings = LandmarkSettings()
+    discriminants: DiscriminantSettings = DiscriminantSettings()
     autoencoder: AutoencoderSettings = AutoencoderSettings()
     vae: VaeSettings = VaeSettings()
     contrastive: ContrastiveSettings = ContrastiveSettings()

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import eigh
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from torch import Generator, Tensor
 
 from inner_loop.activations import winners
 from inner_loop.mlp import MLP
-from outer_loop.baseline_settings import KMeansSettings, LandmarkSettings, WhiteningSettings
+from outer_loop.baseline_settings import DiscriminantSettings, KMeansSettings, LandmarkSettings, WhiteningSettings
 from outer_loop.evaluation import InnerTraining, base_network, frozen_embedding
 from outer_loop.method import Embed, Method
 from outer_loop.paired_tasks import BASELINE, NETWORK, PairedTask
@@ -119,6 +120,33 @@ class Landmarks(Method):
         scale = 1 / np.sqrt(shares.mean(0) + EPS)
         components = PCA(min(self.outputs, *shares.shape), svd_solver="covariance_eigh").fit(shares * scale)
         return lambda x: torch.from_numpy(components.transform(nearness(x.numpy()) * scale))
+
+
+@dataclass(frozen=True)
+class Discriminants(Method):
+    """The first ``outputs`` linear discriminants of k-means clusters (Ding and Li, 2007).
+
+    "Adaptive dimension reduction using discriminant analysis and K-means clustering": projections with the largest
+    variance over all examples for the variance within clusters, here one round of it with many clusters.
+    """
+
+    outputs: int
+    settings: DiscriminantSettings
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+        """One read of projections."""
+        return [[self._projection(task) for task in tasks]]
+
+    def _projection(self, task: PairedTask) -> Embed:
+        found, seen = _clustered(task, self.settings.clusters, self.settings.examples)
+        mean = seen.mean(0)
+        total, within = (
+            np.cov(x, rowvar=False, bias=True) for x in (seen, seen - found.cluster_centers_[found.labels_])
+        )
+        floor = (self.settings.floor * np.trace(total) + EPS) / len(total)
+        _, directions = eigh(total, within + floor * np.eye(len(total)))
+        first = directions[:, ::-1][:, : self.outputs].astype(np.float32)
+        return lambda x: torch.from_numpy((x.numpy() - mean) @ first)
 
 
 @dataclass(frozen=True)

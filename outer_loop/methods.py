@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from inner_loop.states import unstack_state
 from outer_loop.autoencoders import Autoencoder, Vae
 from outer_loop.baseline_settings import BaselineSettings
-from outer_loop.baselines import Centroids, Landmarks, PrincipalComponents, RandomNetwork, Raw
+from outer_loop.baselines import Centroids, Discriminants, Landmarks, PrincipalComponents, RandomNetwork, Raw
 from outer_loop.contrastive import Contrastive
 from outer_loop.evaluation import InnerTraining, base_network, frozen_embedding, train_networks, untrained
 from outer_loop.method import Embed, Method
@@ -26,6 +26,7 @@ MEANING = {
     "pca_whitened": "the same, divided by their spread",
     "kmeans": "distances to k-means centroids, as many as the network has outputs",
     "landmarks": "principal components of how near an example is to the nearest of many k-means centroids",
+    "discriminants": "linear discriminants of k-means clusters, as many as the network has outputs",
     "autoencoder": "the base network trained to reconstruct its inputs",
     "vae": "the same as a variational autoencoder",
     "contrastive": "the base network trained to match examples with corrupted copies",
@@ -96,6 +97,8 @@ def _make(
         return Centroids(inner.outputs, settings.kmeans)
     if name == "landmarks":
         return Landmarks(inner.outputs, settings.landmarks)
+    if name == "discriminants":
+        return Discriminants(inner.outputs, settings.discriminants)
     if name == "autoencoder":
         return Autoencoder(inner, settings.autoencoder)
     if name == "vae":

@@ -31,6 +31,7 @@ COLOURS = {
     "pca_whitened": "#7f3c8d",
     "kmeans": "#b8a100",
     "landmarks": "#4e7a1f",
+    "discriminants": "#a6d854",
     "autoencoder": "#d55e00",
     "vae": "#8c564b",
     "contrastive": "#17becf",

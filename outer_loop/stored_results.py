@@ -14,7 +14,7 @@ ROUNDING = 0.005
 """Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
 
 
-WITHOUT_NETWORK = ("raw", "pca", "pca_whitened", "kmeans", "landmarks")
+WITHOUT_NETWORK = ("raw", "pca", "pca_whitened", "kmeans", "landmarks", "discriminants")
 """Methods that no base network takes part in."""
 
 

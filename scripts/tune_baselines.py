@@ -32,6 +32,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "pca_whitened": {"floor": (0.0, 0.01, 0.1, 1.0)},
     "kmeans": {"features": ("triangle", "distance", "square"), "examples": (1000, 4000)},
     "landmarks": {"landmarks": (64, 256, 1024, 2048), "nearest": (3, 5, 16)},
+    "discriminants": {"clusters": (30, 100, 300), "floor": (0.01, 0.03, 0.1, 0.3, 1.0)},
     "autoencoder": {
         "learning_rate": (3e-3, 1e-2, 3e-2, 0.1, 0.3),
         "code": ("activation", "linear"),

@@ -13,13 +13,14 @@ from outer_loop.baseline_settings import (
     AutoencoderSettings,
     BaselineSettings,
     ContrastiveSettings,
+    DiscriminantSettings,
     KMeansSettings,
     LandmarkSettings,
     SupervisedSettings,
     VaeSettings,
     WhiteningSettings,
 )
-from outer_loop.baselines import Centroids, Landmarks, PrincipalComponents
+from outer_loop.baselines import Centroids, Discriminants, Landmarks, PrincipalComponents
 from outer_loop.comparison import compare
 from outer_loop.evaluation import InnerTraining, base_network
 from outer_loop.learners import learner_names
@@ -140,6 +141,26 @@ def test_landmarks_tell_apart_curves_that_a_line_through_the_inputs_cannot() -> 
     ((embed,),) = near.fit([task], [task.episode])
     assert embed(rings[:7]).shape == (7, 8)
     torch.testing.assert_close(embed(rings)[:3], embed(rings[:3]))
+
+
+def test_discriminants_shrink_the_direction_in_which_clusters_are_wide() -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(3).repeat_interleave(200)
+    noise = torch.randn(600, 2, generator=generator) * torch.tensor([0.05, 1.0])
+    data = Dataset("stripes", torch.stack([y.float(), torch.zeros(600)], 1) + noise, y, None, tuple("abc"))
+    source = TaskSource((data,), 3, 1, 20, permute=False)
+    method = Discriminants(1, DiscriminantSettings(clusters=40, floor=0.0))
+    components = PrincipalComponents(1)
+    methods = {"discriminants": method, "pca": components}
+    found = compare(methods, source, shots=[1], readouts=["prototype"], tasks=6, seed=0)
+    by_discriminants, by_components = (np.mean(one.accuracies) for one in found)
+    assert by_discriminants > 0.9
+    assert by_components < 0.6
+    (task,) = paired_tasks(source, 1, seed=0)
+    ((embed,),) = method.fit([task], [task.episode])
+    moved = embed(torch.tensor([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1]]))
+    along, across = (moved[1] - moved[0]).abs(), (moved[2] - moved[0]).abs()
+    assert along > 3 * across
 
 
 def test_the_reconstruction_loss_is_the_likelihood_that_the_inputs_allow() -> None:
