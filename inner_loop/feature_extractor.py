@@ -15,11 +15,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from inner_loop.apply import Progress, apply_rule
+from inner_loop.inner_settings import InnerSettings, settings_of
 from inner_loop.mlp import MLP
 from inner_loop.trained_network import TrainedNetwork, scaled
 from update_rules.contract import Rule
 from update_rules.neuron_local import NeuronLocal
-from update_rules.rule_file import load_rule
+from update_rules.rule_file import read_rule
 
 STATISTICS_EXAMPLES = 10_000
 """At most so many training examples, drawn at random, give the frozen batch-norm statistics."""
@@ -38,16 +39,17 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     rule : str, Path, Rule or None, default=None
         A rule file, the name of a pretrained rule, or a rule. None gives an untrained ``NeuronLocal``, which has not
         learned how to learn: pass a meta-trained rule to get useful features.
-    hidden : sequence of int, default=(64, 64)
-        Units of the hidden layers.
-    outputs : int, default=32
-        Units of the last layer, the number of features.
-    activation : str, default="relu"
-        What the layers answer, a name in ``inner_loop.activations.NETWORK_ACTIVATIONS``.
-    steps : int, default=50
-        Inner steps.
-    batch_size : int, default=64
-        Examples in each inner step; all of them where there are fewer.
+    hidden : sequence of int or None, default=None
+        Units of the hidden layers. Here and in the next four None stands for what the rule's file says to suit it,
+        and where there is no file, or it says nothing, for the usual: here (64, 64).
+    outputs : int or None, default=None
+        Units of the last layer, the number of features; 32.
+    activation : str or None, default=None
+        What the layers answer, a name in ``inner_loop.activations.NETWORK_ACTIVATIONS``; "relu".
+    steps : int or None, default=None
+        Inner steps; 50.
+    batch_size : int or None, default=None
+        Examples in each inner step; all of them where there are fewer; 64.
     standardise : bool or "auto", default="auto"
         Whether each input column is brought to mean 0 and variance 1 first. Rules are meta-trained on images in [0, 1],
         which must stay as they are; other data should be standardised. "auto" does so unless all of the training data
@@ -74,11 +76,11 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self,
         rule: str | Path | Rule | None = None,
         *,
-        hidden: Sequence[int] = (64, 64),
-        outputs: int = 32,
-        activation: str = "relu",
-        steps: int = 50,
-        batch_size: int = 64,
+        hidden: Sequence[int] | None = None,
+        outputs: int | None = None,
+        activation: str | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
         standardise: bool | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -98,13 +100,13 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         table = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
         self._check_settings()
-        rule = self._rule()
-        network = MLP((table.shape[1], *map(int, self.hidden), int(self.outputs)), self.activation)
+        rule, settings = self._rule()
+        network = MLP((table.shape[1], *map(int, settings.hidden), int(settings.outputs)), settings.activation)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         x, (offset, scale) = _tensor(table), self._scaling(table)
         state = rule.init_state(network, generator)
-        batches = self._batches(x, offset, scale, generator)
+        batches = _batches(settings, x, offset, scale, generator)
         state = apply_rule(rule, network, state, batches, progress=progress)
         sample = x[torch.randperm(len(x), generator=generator)[:STATISTICS_EXAMPLES]]
         with torch.no_grad():
@@ -117,19 +119,25 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         return self.network_.embed(_tensor(validate_data(self, X, dtype=FLOATS, reset=False))).numpy()
 
-    def _rule(self) -> Rule:
-        """The rule that the ``rule`` parameter stands for."""
+    def _rule(self) -> tuple[Rule, InnerSettings]:
+        """The rule that the ``rule`` parameter stands for, and the settings that the others stand for."""
+        header = None
         if self.rule is None:
-            return NeuronLocal()
-        return self.rule if isinstance(self.rule, Rule) else load_rule(self.rule)
+            rule: Rule = NeuronLocal()
+        elif isinstance(self.rule, Rule):
+            rule = self.rule
+        else:
+            rule, header = read_rule(self.rule)
+        given = {name: getattr(self, name) for name in ("hidden", "outputs", "activation", "steps")}
+        return rule, settings_of(header, given | {"batch": self.batch_size})
 
     def _check_settings(self) -> None:
         """Raise ValueError for settings that ``MLP`` does not check itself."""
         for name, least in (("outputs", 1), ("steps", 0), ("batch_size", 2)):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or value < least:
+            if value is not None and (not isinstance(value, Integral) or value < least):
                 raise ValueError(f"got {name}={value!r}, expected a whole number of {least} or more")
-        if not all(isinstance(units, Integral) for units in self.hidden):
+        if not all(isinstance(units, Integral) for units in self.hidden or ()):
             raise ValueError(f"got hidden={self.hidden!r}, expected whole numbers of units")
         if self.standardise not in (True, False, "auto"):
             raise ValueError(f"got standardise={self.standardise!r}, expected True, False or 'auto'")
@@ -149,12 +157,6 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise ValueError(f"X has values too large to work with in float32, up to {max(-low.min(), high.max()):g}")
         return torch.from_numpy(offset), torch.from_numpy(scale)
 
-    def _batches(self, x: Tensor, offset: Tensor, scale: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """``steps`` batches [B, D] of different examples of ``x`` [n, D], scaled."""
-        for _ in range(self.steps):
-            chosen = torch.randperm(len(x), generator=generator)[: self.batch_size]
-            yield scaled(x[chosen], offset, scale).float()
-
     @property
     def _n_features_out(self) -> int:
         """The number of features, for ``get_feature_names_out``."""
@@ -164,6 +166,15 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags: Tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _batches(
+    settings: InnerSettings, x: Tensor, offset: Tensor, scale: Tensor, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """One batch [B, D] a step of different examples of ``x`` [n, D], scaled."""
+    for _ in range(settings.steps):
+        chosen = torch.randperm(len(x), generator=generator)[: settings.batch]
+        yield scaled(x[chosen], offset, scale).float()
 
 
 def _tensor(table: Table) -> Tensor:

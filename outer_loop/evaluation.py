@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from inner_loop.apply import apply_rule_to_tasks
+from inner_loop.inner_settings import InnerSettings
 from inner_loop.mlp import MLP
 from inner_loop.states import finite_tasks, stack_states, unstack_state
 from outer_loop.few_shot_readout import few_shot_accuracy
@@ -50,17 +51,12 @@ class Use(Protocol):
 
 
 @dataclass(frozen=True)
-class InnerTraining:
-    """Which base network a rule trains, with units by layer, and how: ``steps`` inner steps of ``batch`` examples.
+class InnerTraining(InnerSettings):
+    """Which base network a rule trains, and how.
 
     ``device``, None for the CPU, is where methods by gradient descent train it; a rule does so where its weights are.
     """
 
-    hidden: tuple[int, ...] = (64, 64)
-    outputs: int = 32
-    activation: str = "relu"
-    steps: int = 50
-    batch: int = 64
     device: torch.device | None = None
 
     def judge(self, rule: Rule, group: Sequence[PairedTask], points: Sequence[int]) -> list[Judged]:

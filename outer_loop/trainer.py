@@ -10,6 +10,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from inner_loop.inner_settings import SETTINGS, InnerSettings
 from inner_loop.networks import describe_network
 from inner_loop.unroll import theta_of
 from outer_loop.checkpoint import Checkpoints
@@ -242,7 +243,7 @@ class Trainer:
             payload = self._payload()
             if checkpoints is not None:
                 path = self.run_dir / "rule.safetensors"
-                save_rule(path, state.judged, self._rule_header())
+                save_rule(path, state.judged, self._rule_header(), self._suits())
                 checkpoints.save_best(payload)
                 tracker.log_artifact(path, "rule")
         return watched.metrics | {"best_heldout_accuracy": state.best_accuracy}
@@ -259,6 +260,11 @@ class Trainer:
             "objective": self.config.outer.objective,
             "batch_norm": self.config.network.batch_norm,
         } | ({"started_from": self.config.rule.start} if self.config.rule.start else {})
+
+    def _suits(self) -> dict[str, Any] | None:
+        """What a rule file says that its rule is used with: the inner training that judges it here."""
+        use = self.held_out.inner_training()
+        return {name: getattr(use, name) for name in SETTINGS} if isinstance(use, InnerSettings) else None
 
     def _payload(self) -> dict[str, Any]:
         """A checkpoint: the whole state, and what it takes to check that a resumed run is the same experiment."""

@@ -17,12 +17,12 @@ from torch import Tensor
 from inner_loop.feature_extractor import RuleFeatures
 from inner_loop.network_file import load_network, save_network
 from inner_loop.trained_network import TrainedNetwork
-from scripts.arguments import Parser, at_least, different, threads, writable
+from scripts.arguments import Parser, at_least, base_network, different, threads, writable
 from scripts.entry import run
 from scripts.progress import progress
 from tasks.sources import load_inputs, load_source
 from update_rules.atomic_file import atomic_write
-from update_rules.rule_file import load_rule
+from update_rules.rule_file import read_rule
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -35,10 +35,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.npz", help="`features` and, if known, `y`")
     parser.add_argument("--network-out", type=Path, metavar="FILE", help="write the trained base network here")
     parser.add_argument("--size", type=at_least(1), metavar="S", help="resize images to S x S pixels")
-    parser.add_hidden_layers()
-    parser.add_argument("--outputs", type=at_least(1), default=32, metavar="N", help="features (default 32)")
-    parser.add_argument("--steps", type=at_least(0), default=50, metavar="K", help="inner steps (default 50)")
-    parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
+    parser.add_base_network()
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the starting network and the batches")
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     arguments = parser.parse_args(argv)
@@ -50,8 +47,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train(arguments: argparse.Namespace, x: Tensor) -> TrainedNetwork:
     """A base network trained on ``x`` [n, D] as the arguments say."""
+    rule, header = read_rule(arguments.rule)
+    base_network(arguments, header)
     features = RuleFeatures(
-        load_rule(arguments.rule),
+        rule,
         hidden=arguments.hidden,
         outputs=arguments.outputs,
         activation=arguments.activation,

@@ -5,12 +5,15 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from inner_loop.activations import NETWORK_ACTIVATIONS
+from inner_loop.inner_settings import SETTINGS, InnerSettings, settings_of
+from update_rules.rule_file import RuleHeader
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,6 +32,24 @@ class Parser(argparse.ArgumentParser):
             "--activation", choices=list(NETWORK_ACTIVATIONS), default="relu", help=f"of the base network{where}"
         )
 
+    def add_base_network(self) -> None:
+        """Add --hidden, --outputs, --activation, --steps and --batch, which ``base_network`` fills in."""
+        usual, said = InnerSettings(), "as the rule's file says, else"
+        hidden = " ".join(map(str, usual.hidden))
+        self.add_argument(
+            "--hidden", type=at_least(1), nargs="*", metavar="N", help=f"hidden units (default {said} {hidden})"
+        )
+        self.add_argument("--outputs", type=at_least(1), metavar="N", help=f"features (default {said} {usual.outputs})")
+        self.add_argument(
+            "--activation",
+            choices=list(NETWORK_ACTIVATIONS),
+            help=f"of the base network (default {said} {usual.activation})",
+        )
+        self.add_argument("--steps", type=at_least(0), metavar="K", help=f"inner steps (default {said} {usual.steps})")
+        self.add_argument(
+            "--batch", type=at_least(2), metavar="B", help=f"examples a step (default {said} {usual.batch})"
+        )
+
     def add_device(self) -> None:
         """Add --device."""
         self.add_argument(
@@ -42,6 +63,12 @@ class Parser(argparse.ArgumentParser):
             twice = {str(one) for one in given if given.count(one) > 1}
             if twice:
                 self.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
+
+
+def base_network(arguments: argparse.Namespace, header: RuleHeader | None) -> None:
+    """Fill in what ``add_base_network`` added and was not given, from a rule file with ``header`` if there is one."""
+    given = {name: getattr(arguments, name) for name in SETTINGS}
+    vars(arguments).update(asdict(settings_of(header, given)))
 
 
 def at_least(least: int) -> Callable[[str], int]:

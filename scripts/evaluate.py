@@ -27,7 +27,7 @@ from outer_loop.results import TaskAccuracies, environment, summarise, task_accu
 from outer_loop.results_table import results_table
 from outer_loop.sweep_plot import sweep_curves
 from outer_loop.sweeps import SWEEPS, Variation, vary
-from scripts.arguments import Parser, at_least, command, different, threads, writable
+from scripts.arguments import Parser, at_least, base_network, command, different, threads, writable
 from scripts.entry import run
 from scripts.progress import print_table, progress
 from tasks.sources import load_source
@@ -58,10 +58,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
     parser.add_argument("--tasks", type=at_least(2), default=100, help="tasks from each source and seed (default 100)")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
-    parser.add_hidden_layers()
-    parser.add_argument("--outputs", type=at_least(1), default=32, metavar="N", help="features (default 32)")
-    parser.add_argument("--steps", type=at_least(0), default=50, metavar="K", help="inner steps (default 50)")
-    parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
+    parser.add_base_network()
     parser.add_argument(
         "--permute", action=argparse.BooleanOptionalAction, default=True, help="inputs in another order in each task"
     )
@@ -189,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.rule is not None:
         rule, header = read_rule(arguments.rule)
         rule = rule.to(arguments.device)
+    base_network(arguments, header)
     baselines = read_settings(arguments.baseline_settings)
     inner = InnerTraining(
         tuple(arguments.hidden),

@@ -19,7 +19,7 @@ from outer_loop.results import environment
 from outer_loop.results_table import percent
 from outer_loop.statistics import mean_over_tasks, paired_difference
 from outer_loop.stored_results import rule_label
-from scripts.arguments import Parser, at_least, command, threads, writable
+from scripts.arguments import Parser, at_least, base_network, command, threads, writable
 from scripts.entry import run
 from scripts.evaluate import split_seed
 from scripts.progress import print_table, progress
@@ -41,10 +41,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
     parser.add_argument("--tasks", type=at_least(2), default=30, help="tasks from each source (default 30)")
     parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
-    parser.add_hidden_layers()
-    parser.add_argument("--outputs", type=at_least(1), default=32, metavar="N", help="features (default 32)")
-    parser.add_argument("--steps", type=at_least(1), default=100, metavar="K", help="inner steps (default 100)")
-    parser.add_argument("--batch", type=at_least(2), default=64, metavar="B", help="examples a step (default 64)")
+    parser.add_base_network()
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks and the starting networks")
     parser.add_device()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
@@ -59,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     made = environment(arguments.device)  # of the code that is about to run
     rule, header = read_rule(arguments.rule)
+    base_network(arguments, header)
     label, seed, others = rule_label(arguments.rule), split_seed(header), arguments.others or []
     variants = trained_otherwise([arguments.rule, *others], rule, seed) if others else with_parts_off(label, rule)
     changed = {rule_label(path): settings_changed(path, arguments.rule) for path in others}

@@ -62,6 +62,14 @@ def test_the_header_says_where_the_rule_comes_from(path):
     assert header.provenance.keys() == PROVENANCE.keys()
 
 
+def test_the_header_says_what_the_rule_is_used_with_and_that_is_no_provenance(path):
+    assert read_header(path).use == {}
+    use = {"hidden": [12], "activation": "winners_linear", "steps": 7}
+    save_rule(path, small_rule(), PROVENANCE, use)
+    header = read_header(path)
+    assert (header.use, header.provenance.keys()) == (use, PROVENANCE.keys())
+
+
 def test_equal_rules_make_equal_bytes(tmp_path):
     for name in ("a", "b"):
         save_rule(tmp_path / name, small_rule(), PROVENANCE)
@@ -113,6 +121,7 @@ NAN = torch.tensor(torch.nan)
         ({"config": "[1]"}, {}, "expected a JSON object"),
         ({"config": "[" * 100_000}, {}, "expected a JSON object"),
         ({"config": None}, {}, "expected a JSON object"),
+        ({"use": "[1]"}, {}, "got use '[1]', expected a JSON object"),
         ({"config": '{"hidden": "4"}'}, {}, "hidden='4', expected int"),
         ({"config": '{"hiden": 4}'}, {}, "did you mean hidden?"),
         ({"config": '{"hidden": -4}'}, {}, "does not make a rule"),
@@ -177,7 +186,9 @@ def test_a_rule_that_is_not_finite_is_not_saved(path):
         rule.mixing[3] = torch.inf
     with pytest.raises(ValueError, match="rule neuron_local: mixing has NaN or infinite numbers"):
         save_rule(path, rule, {})
-    with pytest.raises(ValueError, match="got provenance rule, expected other keys than format, version, rule, config"):
+    with pytest.raises(
+        ValueError, match="got provenance rule, expected other keys than format, version, rule, config, use"
+    ):
         save_rule(path, small_rule(), {"rule": "x"})
     assert path.read_bytes() == before
 

@@ -84,6 +84,8 @@ def test_a_run_leaves_its_files_and_learns_something(tiny_config: Arguments, tmp
     assert "rule/rate" in logged[0]
     header = read_header(run / "rule.safetensors")
     assert header.rule == "neuron_local"
+    assert header.use["steps"] == 4
+    assert header.use.keys() == {"hidden", "outputs", "activation", "steps", "batch"}
     best = load_rule(run / "rule.safetensors")
     start_of_it = NeuronLocal(**best.config)
     assert any(not torch.equal(a, b) for a, b in zip(best.parameters(), start_of_it.parameters(), strict=True))

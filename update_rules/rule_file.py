@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ VERSION = "1"
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 """Where rule files that can be named without a path are."""
 
-HEADER_KEYS = ("format", "version", "rule", "config")
+HEADER_KEYS = ("format", "version", "rule", "config", "use")
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,17 @@ class RuleHeader:
     """The keyword arguments that rebuild the rule."""
     provenance: dict[str, str]
     """Where θ comes from (``sources`` as a JSON list, ``commit``, ``outer_steps``, ...), as written."""
+    use: dict[str, Any] = field(default_factory=dict)
+    """The base network and inner training that suit the rule, for ``inner_loop.inner_settings``; may be empty."""
 
 
-def save_rule(path: str | Path, rule: Rule, provenance: Mapping[str, str | float | Sequence[str]]) -> None:
-    """Write θ of ``rule`` and where it comes from to ``path``: strings as they are, all else as JSON.
+def save_rule(
+    path: str | Path,
+    rule: Rule,
+    provenance: Mapping[str, str | float | Sequence[str]],
+    use: Mapping[str, Any] | None = None,
+) -> None:
+    """Write θ of ``rule``, where it comes from and its ``use`` to ``path``: strings as they are, all else as JSON.
 
     Raises ValueError, naming the tensor, for a θ that is not finite, and for a key of ``provenance`` that the header
     uses itself; OSError if ``path`` cannot be written.
@@ -45,6 +52,7 @@ def save_rule(path: str | Path, rule: Rule, provenance: Mapping[str, str | float
     if taken:
         raise ValueError(f"got provenance {', '.join(taken)}, expected other keys than {', '.join(HEADER_KEYS)}")
     metadata = {"format": FORMAT, "version": VERSION, "rule": rule.name, "config": json.dumps(rule.config)}
+    metadata |= {"use": json.dumps(use)} if use else {}
     metadata |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in provenance.items()}
     write_tensors(path, theta, metadata)
 
@@ -96,17 +104,18 @@ def find_rule_file(path_or_name: str | Path) -> Path:
 def _read(path: Path) -> tuple[RuleHeader, dict[str, Tensor]]:
     """Header and tensors of ``path``."""
     metadata, theta = read_tensors(path, "rule file", FORMAT, VERSION)
-    config = _parse_config(metadata.get("config", ""), f"rule file {path}")
+    config, use = (_parse_object(metadata, key, f"rule file {path}") for key in ("config", "use"))
     provenance = {key: value for key, value in metadata.items() if key not in HEADER_KEYS}
-    return RuleHeader(VERSION, metadata.get("rule", ""), config, provenance), theta
+    return RuleHeader(VERSION, metadata.get("rule", ""), config, provenance, use), theta
 
 
-def _parse_config(text: str, where: str) -> dict[str, Any]:
-    """The JSON object in ``text``."""
+def _parse_object(metadata: Mapping[str, str], key: str, where: str) -> dict[str, Any]:
+    """The JSON object that ``metadata`` has for ``key``; older files say nothing of their use."""
+    text = metadata.get(key, "{}" if key == "use" else "")
     try:
-        config = json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError):
-        config = None
-    if not isinstance(config, dict):
-        raise ValueError(f"{where}: got config {text[:60]!r}, expected a JSON object")
-    return config
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{where}: got {key} {text[:60]!r}, expected a JSON object")
+    return found
