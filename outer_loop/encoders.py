@@ -7,25 +7,23 @@ from inner_loop.feature_extractor import RuleFeatures
 from outer_loop.encoder_file import FORMAT, load_encoder
 from tasks.dataset import Dataset
 from update_rules.rule_file import FORMAT as RULE_FORMAT
-from update_rules.rule_file import find_rule_file, load_rule
+from update_rules.rule_file import find_rule_file
 from update_rules.tensor_file import file_header
-
-RULE_STEPS = 200
-"""Inner steps of a rule whose features are asked for."""
 
 
 def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
     """Features float32 [n, E] of ``dataset`` by ``encoder``: ``inputs``, an encoder file, a rule file or rule's name.
 
-    A rule first trains a network on the data set itself, which ``seed`` decides. Labels are not looked at. Raises
-    OSError for a file that is not there and ValueError for one of another kind or of images of another shape.
+    A rule first trains a network on the data set itself, as its file says that it is used, and ``seed`` decides the
+    start. Labels are not looked at. Raises OSError for a file that is not there and ValueError for one of another kind
+    or of images of another shape.
     """
     if encoder == "inputs":
         return dataset.x
     path = find_rule_file(encoder)
     kind = file_header(path, "encoder").get("format")
     if kind == RULE_FORMAT:
-        features = RuleFeatures(load_rule(path), steps=RULE_STEPS, random_state=seed % 2**32)
+        features = RuleFeatures(path, random_state=seed % 2**32)
         return torch.from_numpy(features.fit_transform(dataset.x.numpy()))
     if kind != FORMAT:
         raise ValueError(f"{path}: format {kind!r}, expected a file of train_encoder.py or a rule file")
