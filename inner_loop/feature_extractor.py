@@ -1,6 +1,6 @@
 """A rule as a scikit-learn transformer: ``fit`` trains a base network without labels, ``transform`` embeds with it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Literal, Self
@@ -137,7 +137,8 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             value = getattr(self, name)
             if value is not None and (not isinstance(value, Integral) or value < least):
                 raise ValueError(f"got {name}={value!r}, expected a whole number of {least} or more")
-        if not all(isinstance(units, Integral) for units in self.hidden or ()):
+        hidden = () if self.hidden is None else self.hidden
+        if not isinstance(hidden, Iterable) or not all(isinstance(units, Integral) for units in hidden):
             raise ValueError(f"got hidden={self.hidden!r}, expected whole numbers of units")
         if self.standardise not in (True, False, "auto"):
             raise ValueError(f"got standardise={self.standardise!r}, expected True, False or 'auto'")

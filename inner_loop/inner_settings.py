@@ -27,28 +27,28 @@ _LEAST = {"hidden": 1, "outputs": 1, "steps": 0, "batch": 2}
 def settings_of(header: RuleHeader | None, given: Mapping[str, Any]) -> InnerSettings:
     """The settings ``given`` that are not None, else those of the rule file with ``header``, else the usual ones.
 
-    Raises ValueError where the file holds others than settings.
+    Raises ValueError where the file says what is no setting.
     """
     said = dict(header.use) if header is not None else {}
-    for name, value in said.items():
-        _check(name, value)
+    if header is not None:
+        for name, value in said.items():
+            _check(name, value, header.where)
     if "hidden" in said:
         said["hidden"] = tuple(said["hidden"])
     return replace(InnerSettings(), **said | {name: value for name, value in given.items() if value is not None})
 
 
-def _check(name: str, value: Any) -> None:
-    """Raise ValueError unless a rule file may say ``value`` of ``name``."""
+def _check(name: str, value: Any, where: str) -> None:
+    """Raise ValueError, beginning with ``where``, unless a rule file may say ``value`` of ``name``."""
+    least = _LEAST.get(name, 0)
     if name == "activation":
-        right = value in NETWORK_ACTIVATIONS
+        right, expected = value in NETWORK_ACTIVATIONS, f"one of {', '.join(NETWORK_ACTIVATIONS)}"
+    elif name == "hidden":
+        right = isinstance(value, list) and all(type(units) is int and units >= least for units in value)
+        expected = f"a list of whole numbers of {least} or more"
     elif name in _LEAST:
-        numbers = value if name == "hidden" and isinstance(value, list) else [value]
-        right = all(type(number) is int and number >= _LEAST[name] for number in numbers)
-        right = right and (name == "hidden") == isinstance(value, list)
+        right, expected = type(value) is int and value >= least, f"a whole number of {least} or more"
     else:
-        right = False
+        right, expected = False, f"no other settings than {', '.join(SETTINGS)}"
     if not right:
-        raise ValueError(
-            f"the rule file says that its rule is used with {name} {value!r}, expected {', '.join(SETTINGS)} of base "
-            "networks; the file is damaged or of a later version"
-        )
+        raise ValueError(f"{where}: says that its rule is used with {name} {value!r}, expected {expected}")

@@ -141,11 +141,14 @@ class Discriminants(Method):
         found, seen = _clustered(task, self.settings.clusters, self.settings.examples)
         mean = seen.mean(0)
         total, within = (
-            np.cov(x, rowvar=False, bias=True) for x in (seen, seen - found.cluster_centers_[found.labels_])
+            np.atleast_2d(np.cov(x, rowvar=False, bias=True))
+            for x in (seen, seen - found.cluster_centers_[found.labels_])
         )
         floor = (self.settings.floor * np.trace(total) + EPS) / len(total)
-        _, directions = eigh(total, within + floor * np.eye(len(total)))
-        first = directions[:, ::-1][:, : self.outputs].astype(np.float32)
+        inputs = len(total)
+        largest = (max(0, inputs - self.outputs), inputs - 1)
+        _, directions = eigh(total, within + floor * np.eye(inputs), subset_by_index=largest)
+        first = directions[:, ::-1].astype(np.float32)
         return lambda x: torch.from_numpy((x.numpy() - mean) @ first)
 
 

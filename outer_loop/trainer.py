@@ -15,7 +15,7 @@ from inner_loop.networks import describe_network
 from inner_loop.unroll import theta_of
 from outer_loop.checkpoint import Checkpoints
 from outer_loop.config import Config
-from outer_loop.configured import first_network, network_choice, objective
+from outer_loop.configured import first_network, network_choice, objective, rule_use
 from outer_loop.held_out import HeldOut
 from outer_loop.interruption import Interruption
 from outer_loop.outer_estimator import OuterEstimator, TruncatedBackprop
@@ -262,8 +262,8 @@ class Trainer:
         } | ({"started_from": self.config.rule.start} if self.config.rule.start else {})
 
     def _suits(self) -> dict[str, Any] | None:
-        """What a rule file says that its rule is used with: the inner training that judges it here."""
-        use = self.held_out.inner_training()
+        """What a rule file says that its rule is used with: the inner training of the run's report."""
+        use = rule_use(self.config, self.config.report.steps, self.source.datasets[0].inputs)
         return {name: getattr(use, name) for name in SETTINGS} if isinstance(use, InnerSettings) else None
 
     def _payload(self) -> dict[str, Any]:

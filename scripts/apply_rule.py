@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from inner_loop.feature_extractor import RuleFeatures
+from inner_loop.inner_settings import SETTINGS
 from inner_loop.network_file import load_network, save_network
 from inner_loop.trained_network import TrainedNetwork
-from scripts.arguments import Parser, at_least, base_network, different, threads, writable
+from scripts.arguments import Parser, at_least, different, fill_in_base_network, threads, writable
 from scripts.entry import run
 from scripts.progress import progress
 from tasks.sources import load_inputs, load_source
@@ -42,13 +43,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     different(**{"out": arguments.out, "network-out": arguments.network_out, "network-in": arguments.network_in})
     if arguments.network_in is not None and arguments.network_out is not None:
         parser.error("got --network-in and --network-out, expected one of them: nothing is trained")
+    given = [f"--{name}" for name in SETTINGS if getattr(arguments, name) is not None]
+    if arguments.network_in is not None and given:
+        parser.error(f"got --network-in and {given[0]}, expected one of them: the network in the file stays as it is")
     return arguments
 
 
 def train(arguments: argparse.Namespace, x: Tensor) -> TrainedNetwork:
     """A base network trained on ``x`` [n, D] as the arguments say."""
     rule, header = read_rule(arguments.rule)
-    base_network(arguments, header)
+    fill_in_base_network(arguments, header)
     features = RuleFeatures(
         rule,
         hidden=arguments.hidden,

@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def add_base_network(self) -> None:
-        """Add --hidden, --outputs, --activation, --steps and --batch, which ``base_network`` fills in."""
+        """Add --hidden, --outputs, --activation, --steps and --batch, which ``fill_in_base_network`` fills in."""
         usual, said = InnerSettings(), "as the rule's file says, else"
         hidden = " ".join(map(str, usual.hidden))
         self.add_argument(
@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
 
 
-def base_network(arguments: argparse.Namespace, header: RuleHeader | None) -> None:
+def fill_in_base_network(arguments: argparse.Namespace, header: RuleHeader | None) -> None:
     """Fill in what ``add_base_network`` added and was not given, from a rule file with ``header`` if there is one."""
     given = {name: getattr(arguments, name) for name in SETTINGS}
     vars(arguments).update(asdict(settings_of(header, given)))

@@ -27,7 +27,7 @@ from outer_loop.results import TaskAccuracies, environment, summarise, task_accu
 from outer_loop.results_table import results_table
 from outer_loop.sweep_plot import sweep_curves
 from outer_loop.sweeps import SWEEPS, Variation, vary
-from scripts.arguments import Parser, at_least, base_network, command, different, threads, writable
+from scripts.arguments import Parser, at_least, command, different, fill_in_base_network, threads, writable
 from scripts.entry import run
 from scripts.progress import print_table, progress
 from tasks.sources import load_source
@@ -186,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.rule is not None:
         rule, header = read_rule(arguments.rule)
         rule = rule.to(arguments.device)
-    base_network(arguments, header)
+    fill_in_base_network(arguments, header)
     baselines = read_settings(arguments.baseline_settings)
     inner = InnerTraining(
         tuple(arguments.hidden),

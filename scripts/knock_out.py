@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
+from inner_loop.inner_settings import SETTINGS
 from outer_loop.config_file import changed_settings
 from outer_loop.evaluation import InnerTraining, measure_rule
 from outer_loop.knock_out import knock_outs
@@ -19,7 +20,7 @@ from outer_loop.results import environment
 from outer_loop.results_table import percent
 from outer_loop.statistics import mean_over_tasks, paired_difference
 from outer_loop.stored_results import rule_label
-from scripts.arguments import Parser, at_least, base_network, command, threads, writable
+from scripts.arguments import Parser, at_least, command, fill_in_base_network, threads, writable
 from scripts.entry import run
 from scripts.evaluate import split_seed
 from scripts.progress import print_table, progress
@@ -56,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     made = environment(arguments.device)  # of the code that is about to run
     rule, header = read_rule(arguments.rule)
-    base_network(arguments, header)
+    fill_in_base_network(arguments, header)
+    if arguments.steps == 0:
+        raise ValueError("got 0 inner steps, expected 1 or more: before the first all rules are alike")
     label, seed, others = rule_label(arguments.rule), split_seed(header), arguments.others or []
     variants = trained_otherwise([arguments.rule, *others], rule, seed) if others else with_parts_off(label, rule)
     changed = {rule_label(path): settings_changed(path, arguments.rule) for path in others}
@@ -81,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "name": variant,
                 "overrides": changed.get(variant, []),
                 "command": command("knock_out", argv),
-                "made": made | {name: getattr(arguments, name) for name in ("tasks", "seed", "hidden", "activation")},
+                "made": made | {name: getattr(arguments, name) for name in ("tasks", "seed", *SETTINGS)},
                 "accuracy": shares[variant],
                 "change": changes[variant],
             }

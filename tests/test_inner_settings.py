@@ -1,5 +1,6 @@
 """What a rule is used with: what was given, else what its file says, else the usual."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from inner_loop.feature_extractor import RuleFeatures
 from inner_loop.inner_settings import InnerSettings, settings_of
 from inner_loop.network_file import load_network
-from scripts import apply_rule
+from scripts import apply_rule, evaluate, knock_out
 from update_rules.hebbian import Hebbian
 from update_rules.rule_file import PRETRAINED, RuleHeader, load_rule, read_header, save_rule
 
@@ -18,7 +19,7 @@ USE = {"hidden": [7], "outputs": 3, "activation": "winners_linear", "steps": 2, 
 
 
 def header(**use: Any) -> RuleHeader:
-    return RuleHeader("1", "hebbian", {}, {}, use)
+    return RuleHeader("1", "hebbian", {}, {}, "rule file mine", use)
 
 
 def test_given_settings_go_before_those_of_the_file_and_these_before_the_usual() -> None:
@@ -41,7 +42,9 @@ def test_given_settings_go_before_those_of_the_file_and_these_before_the_usual()
 )
 def test_a_file_that_says_what_is_no_setting_is_refused(use: dict[str, Any]) -> None:
     ((name, value),) = use.items()
-    with pytest.raises(ValueError, match=re.escape(f"is used with {name} {value!r}, expected hidden")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"rule file mine: says that its rule is used with {name} {value!r}, expected ")
+    ):
         settings_of(header(**use), {})
 
 
@@ -75,3 +78,24 @@ def test_the_transformer_and_the_script_use_a_rule_as_its_file_says(tmp_path: Pa
         np.testing.assert_allclose(written["features"], said.transform(x), rtol=1e-5)
     assert apply_rule.main([*argv, "--hidden", "4", "6", "--steps", "1"]) == 0
     assert load_network(network).network.sizes == (5, 4, 6, 3)
+    with pytest.raises(ValueError, match="got --network-in and --steps, expected one of them"):
+        apply_rule.main(["--network-in", str(network), *argv[2:6], "--steps", "1"])
+
+
+@pytest.mark.parametrize("script", [evaluate, knock_out])
+def test_the_judging_scripts_use_a_rule_as_its_file_says_and_write_that_down(script: Any, tmp_path: Path) -> None:
+    save_rule(tmp_path / "rule.safetensors", Hebbian(), {"seed": 0}, USE)
+    argv = ["--rule", str(tmp_path / "rule.safetensors"), "--data", "digits", "--ways", "2", "--shots", "2", "--tasks"]
+    found = {}
+    for name, others in (("said", []), ("given", ["--hidden", "4", "--batch", "9"])):
+        assert script.main([*argv, "2", "--size", "4", *others, "--json", str(tmp_path / name)]) == 0
+        written = json.loads((tmp_path / name).read_text())
+        found[name] = written["meta"] if script is evaluate else written["ablations"][0]["made"]
+    assert USE.items() <= found["said"].items()
+    assert (USE | {"hidden": [4], "batch": 9}).items() <= found["given"].items()
+
+
+def test_parts_of_a_rule_are_not_told_apart_before_the_first_inner_step(tmp_path: Path) -> None:
+    save_rule(tmp_path / "rule.safetensors", Hebbian(), {"seed": 0}, USE | {"steps": 0})
+    with pytest.raises(ValueError, match="got 0 inner steps, expected 1 or more"):
+        knock_out.main(["--rule", str(tmp_path / "rule.safetensors"), "--data", "digits"])

@@ -31,6 +31,8 @@ class RuleHeader:
     """The keyword arguments that rebuild the rule."""
     provenance: dict[str, str]
     """Where θ comes from (``sources`` as a JSON list, ``commit``, ``outer_steps``, ...), as written."""
+    where: str = "rule file"
+    """What errors call the file."""
     use: dict[str, Any] = field(default_factory=dict)
     """The base network and inner training that suit the rule, for ``inner_loop.inner_settings``; may be empty."""
 
@@ -104,9 +106,10 @@ def find_rule_file(path_or_name: str | Path) -> Path:
 def _read(path: Path) -> tuple[RuleHeader, dict[str, Tensor]]:
     """Header and tensors of ``path``."""
     metadata, theta = read_tensors(path, "rule file", FORMAT, VERSION)
-    config, use = (_parse_object(metadata, key, f"rule file {path}") for key in ("config", "use"))
+    where = f"rule file {path}"
+    config, use = (_parse_object(metadata, key, where) for key in ("config", "use"))
     provenance = {key: value for key, value in metadata.items() if key not in HEADER_KEYS}
-    return RuleHeader(VERSION, metadata.get("rule", ""), config, provenance, use), theta
+    return RuleHeader(VERSION, metadata.get("rule", ""), config, provenance, where, use), theta
 
 
 def _parse_object(metadata: Mapping[str, str], key: str, where: str) -> dict[str, Any]:
