@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from inner_loop.apply import Progress, apply_rule
-from inner_loop.inner_settings import InnerSettings, settings_of
+from inner_loop.inner_settings import LEAST, InnerSettings, settings_of
 from inner_loop.mlp import MLP
 from inner_loop.trained_network import TrainedNetwork, scaled
 from update_rules.contract import Rule
@@ -133,8 +133,8 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _check_settings(self) -> None:
         """Raise ValueError for settings that ``MLP`` does not check itself."""
-        for name, least in (("outputs", 1), ("steps", 0), ("batch_size", 2)):
-            value = getattr(self, name)
+        for name, setting in (("outputs", "outputs"), ("steps", "steps"), ("batch_size", "batch")):
+            value, least = getattr(self, name), LEAST[setting]
             if value is not None and (not isinstance(value, Integral) or value < least):
                 raise ValueError(f"got {name}={value!r}, expected a whole number of {least} or more")
         hidden = () if self.hidden is None else self.hidden

@@ -1,7 +1,7 @@
 """Which base network a rule trains and how, as the rule's file says where a user does not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from inner_loop.activations import NETWORK_ACTIVATIONS
@@ -21,7 +21,8 @@ class InnerSettings:
 
 SETTINGS = tuple(field.name for field in fields(InnerSettings))
 
-_LEAST = {"hidden": 1, "outputs": 1, "steps": 0, "batch": 2}
+LEAST = {"hidden": 1, "outputs": 1, "steps": 0, "batch": 2}
+"""The least that a setting, or each of several, may be."""
 
 
 def settings_of(header: RuleHeader | None, given: Mapping[str, Any]) -> InnerSettings:
@@ -29,24 +30,26 @@ def settings_of(header: RuleHeader | None, given: Mapping[str, Any]) -> InnerSet
 
     Raises ValueError where the file says what is no setting.
     """
-    said = dict(header.use) if header is not None else {}
+    settings: dict[str, Any] = {}
     if header is not None:
-        for name, value in said.items():
+        for name, value in header.use.items():
             _check(name, value, header.where)
-    if "hidden" in said:
-        said["hidden"] = tuple(said["hidden"])
-    return replace(InnerSettings(), **said | {name: value for name, value in given.items() if value is not None})
+        settings |= header.use
+    settings |= {name: value for name, value in given.items() if value is not None}
+    if "hidden" in settings:
+        settings["hidden"] = tuple(settings["hidden"])
+    return InnerSettings(**settings)
 
 
 def _check(name: str, value: Any, where: str) -> None:
     """Raise ValueError, beginning with ``where``, unless a rule file may say ``value`` of ``name``."""
-    least = _LEAST.get(name, 0)
+    least = LEAST.get(name, 0)
     if name == "activation":
         right, expected = value in NETWORK_ACTIVATIONS, f"one of {', '.join(NETWORK_ACTIVATIONS)}"
     elif name == "hidden":
         right = isinstance(value, list) and all(type(units) is int and units >= least for units in value)
         expected = f"a list of whole numbers of {least} or more"
-    elif name in _LEAST:
+    elif name in LEAST:
         right, expected = type(value) is int and value >= least, f"a whole number of {least} or more"
     else:
         right, expected = False, f"no other settings than {', '.join(SETTINGS)}"

@@ -25,16 +25,28 @@ EXACT_PCA_INPUTS = 1000
 """Up to this width principal components come from an eigendecomposition, above it from a randomised one."""
 
 
-class Raw(Method):
-    """The inputs themselves."""
+class TaskByTask(Method):
+    """A method without steps that looks at one task after the other, and at no labels."""
 
     def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
-        """One read of identities."""
-        return [[torch.clone for _ in tasks]]
+        """One read of each task's ``embedding``."""
+        return [[self.embedding(task) for task in tasks]]
+
+    def embedding(self, task: PairedTask) -> Embed:
+        """Features by what ``task`` shows without labels."""
+        raise NotImplementedError
+
+
+class Raw(TaskByTask):
+    """The inputs themselves."""
+
+    def embedding(self, task: PairedTask) -> Embed:
+        """The identity."""
+        return torch.clone
 
 
 @dataclass(frozen=True)
-class PrincipalComponents(Method):
+class PrincipalComponents(TaskByTask):
     """The first ``outputs`` principal components of the task's unlabelled examples, divided by their spread or not.
 
     There are fewer features where there are fewer inputs or examples. The examples are those that give the base
@@ -44,11 +56,9 @@ class PrincipalComponents(Method):
     outputs: int
     whitening: WhiteningSettings | None = None
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
-        """One read of projections."""
-        return [[self._components(task.unlabelled.numpy()) for task in tasks]]
-
-    def _components(self, seen: np.ndarray) -> Embed:
+    def embedding(self, task: PairedTask) -> Embed:
+        """A projection."""
+        seen = task.unlabelled.numpy()
         exact = seen.shape[1] <= EXACT_PCA_INPUTS
         components = PCA(
             n_components=min(self.outputs, *seen.shape),
@@ -63,17 +73,14 @@ class PrincipalComponents(Method):
 
 
 @dataclass(frozen=True)
-class Centroids(Method):
+class Centroids(TaskByTask):
     """Soft assignments to ``outputs`` k-means centroids of the task's unlabelled pool (Coates and Ng, 2012)."""
 
     outputs: int
     settings: KMeansSettings
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
-        """One read of functions of the distances to the centroids."""
-        return [[self._centroids(task) for task in tasks]]
-
-    def _centroids(self, task: PairedTask) -> Embed:
+    def embedding(self, task: PairedTask) -> Embed:
+        """A function of the distances to the centroids."""
         found, _ = _clustered(task, self.outputs, self.settings.examples)
 
         def embed(x: Tensor) -> Tensor:
@@ -94,7 +101,7 @@ def _clustered(task: PairedTask, centroids: int, examples: int) -> tuple[KMeans,
 
 
 @dataclass(frozen=True)
-class Landmarks(Method):
+class Landmarks(TaskByTask):
     """The first ``outputs`` principal components of how near an example is to the nearest of many centroids.
 
     Landmark-based spectral features (Chen and Cai, 2011, "Large scale spectral clustering with landmark-based
@@ -105,11 +112,8 @@ class Landmarks(Method):
     outputs: int
     settings: LandmarkSettings
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
-        """One read of projections."""
-        return [[self._features(task) for task in tasks]]
-
-    def _features(self, task: PairedTask) -> Embed:
+    def embedding(self, task: PairedTask) -> Embed:
+        """A projection."""
         found, seen = _clustered(task, self.settings.landmarks, self.settings.examples)
 
         def nearness(x: np.ndarray) -> np.ndarray:
@@ -123,7 +127,7 @@ class Landmarks(Method):
 
 
 @dataclass(frozen=True)
-class Discriminants(Method):
+class Discriminants(TaskByTask):
     """The first ``outputs`` linear discriminants of k-means clusters (Ding and Li, 2007).
 
     "Adaptive dimension reduction using discriminant analysis and K-means clustering": projections with the largest
@@ -133,19 +137,16 @@ class Discriminants(Method):
     outputs: int
     settings: DiscriminantSettings
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
-        """One read of projections."""
-        return [[self._projection(task) for task in tasks]]
-
-    def _projection(self, task: PairedTask) -> Embed:
+    def embedding(self, task: PairedTask) -> Embed:
+        """A projection."""
         found, seen = _clustered(task, self.settings.clusters, self.settings.examples)
         mean = seen.mean(0)
         total, within = (
             np.atleast_2d(np.cov(x, rowvar=False, bias=True))
             for x in (seen, seen - found.cluster_centers_[found.labels_])
         )
-        floor = (self.settings.floor * np.trace(total) + EPS) / len(total)
         inputs = len(total)
+        floor = (self.settings.floor * np.trace(total) + EPS) / inputs
         largest = (max(0, inputs - self.outputs), inputs - 1)
         _, directions = eigh(total, within + floor * np.eye(inputs), subset_by_index=largest)
         first = directions[:, ::-1].astype(np.float32)
@@ -153,16 +154,13 @@ class Discriminants(Method):
 
 
 @dataclass(frozen=True)
-class RandomNetwork(Method):
+class RandomNetwork(TaskByTask):
     """The base network before its first inner step, which ``init_state`` draws."""
 
     inner: InnerTraining
     init_state: Callable[[MLP, Generator], State]
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
-        """One read of the network's outputs."""
-        embeddings = []
-        for task in tasks:
-            network = base_network(task, self.inner)
-            embeddings.append(frozen_embedding(network, self.init_state(network, task.generator(NETWORK)), task))
-        return [embeddings]
+    def embedding(self, task: PairedTask) -> Embed:
+        """The network's outputs."""
+        network = base_network(task, self.inner)
+        return frozen_embedding(network, self.init_state(network, task.generator(NETWORK)), task)

@@ -12,7 +12,7 @@ from typing import NoReturn
 import torch
 
 from inner_loop.activations import NETWORK_ACTIVATIONS
-from inner_loop.inner_settings import SETTINGS, InnerSettings, settings_of
+from inner_loop.inner_settings import LEAST, SETTINGS, InnerSettings, settings_of
 from update_rules.rule_file import RuleHeader
 
 
@@ -25,30 +25,29 @@ class Parser(argparse.ArgumentParser):
 
     def add_hidden_layers(self, where: str = "") -> None:
         """Add --hidden and --activation, what base networks are; ``where`` ends their help."""
+        self._add_hidden(f"hidden units{where}", list(InnerSettings().hidden))
+        self._add_activation(f"of the base network{where}", InnerSettings().activation)
+
+    def _add_hidden(self, meaning: str, default: list[int] | None = None) -> None:
         self.add_argument(
-            "--hidden", type=at_least(1), nargs="*", default=[64, 64], metavar="N", help=f"hidden units{where}"
+            "--hidden", type=at_least(LEAST["hidden"]), nargs="*", default=default, metavar="N", help=meaning
         )
-        self.add_argument(
-            "--activation", choices=list(NETWORK_ACTIVATIONS), default="relu", help=f"of the base network{where}"
-        )
+
+    def _add_activation(self, meaning: str, default: str | None = None) -> None:
+        self.add_argument("--activation", choices=list(NETWORK_ACTIVATIONS), default=default, help=meaning)
 
     def add_base_network(self) -> None:
         """Add --hidden, --outputs, --activation, --steps and --batch, which ``fill_in_base_network`` fills in."""
         usual, said = InnerSettings(), "as the rule's file says, else"
-        hidden = " ".join(map(str, usual.hidden))
-        self.add_argument(
-            "--hidden", type=at_least(1), nargs="*", metavar="N", help=f"hidden units (default {said} {hidden})"
-        )
-        self.add_argument("--outputs", type=at_least(1), metavar="N", help=f"features (default {said} {usual.outputs})")
-        self.add_argument(
-            "--activation",
-            choices=list(NETWORK_ACTIVATIONS),
-            help=f"of the base network (default {said} {usual.activation})",
-        )
-        self.add_argument("--steps", type=at_least(0), metavar="K", help=f"inner steps (default {said} {usual.steps})")
-        self.add_argument(
-            "--batch", type=at_least(2), metavar="B", help=f"examples a step (default {said} {usual.batch})"
-        )
+        self._add_hidden(f"hidden units (default {said} {' '.join(map(str, usual.hidden))})")
+        self._add_activation(f"of the base network (default {said} {usual.activation})")
+        for name, metavar, meaning in (
+            ("outputs", "N", "features"),
+            ("steps", "K", "inner steps"),
+            ("batch", "B", "examples a step"),
+        ):
+            kind, default = at_least(LEAST[name]), getattr(usual, name)
+            self.add_argument(f"--{name}", type=kind, metavar=metavar, help=f"{meaning} (default {said} {default})")
 
     def add_device(self) -> None:
         """Add --device."""

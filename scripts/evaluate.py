@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     fill_in_base_network(arguments, header)
     baselines = read_settings(arguments.baseline_settings)
     inner = InnerTraining(
-        tuple(arguments.hidden),
+        arguments.hidden,
         arguments.outputs,
         arguments.activation,
         arguments.steps,

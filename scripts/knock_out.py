@@ -126,9 +126,7 @@ def measure(
     arguments: argparse.Namespace, variants: Mapping[str, Rule], seed: int
 ) -> dict[str, dict[str, list[float]]]:
     """The accuracy of each variant on each task, by variant and source; ``seed`` splits the data."""
-    inner = InnerTraining(
-        tuple(arguments.hidden), arguments.outputs, arguments.activation, arguments.steps, arguments.batch
-    )
+    inner = InnerTraining(arguments.hidden, arguments.outputs, arguments.activation, arguments.steps, arguments.batch)
     sources = {}
     for name in arguments.data:
         data = tuple(load_source(name, size=arguments.size, seed=seed))

@@ -159,12 +159,17 @@ def test_discriminants_shrink_the_direction_in_which_clusters_are_wide() -> None
     (task,) = paired_tasks(source, 1, seed=0)
     ((embed,),) = method.fit([task], [task.episode])
     moved = embed(torch.tensor([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1]]))
-    line = Dataset("line", y[:, None] + noise[:, :1], y, None, tuple("abc"))  # a covariance without dimensions
-    (task,) = paired_tasks(TaskSource((line,), 3, 1, 20, permute=False), 1, seed=0)
-    ((one,),) = method.fit([task], [task.episode])
-    assert one(line.x[:5]).shape == (5, 1)
     along, across = (moved[1] - moved[0]).abs(), (moved[2] - moved[0]).abs()
     assert along > 3 * across
+
+
+def test_discriminants_of_one_input_whose_covariance_has_no_dimensions() -> None:
+    y = torch.arange(3).repeat_interleave(200)
+    noise = 0.05 * torch.randn(600, 1, generator=torch.Generator().manual_seed(0))
+    line = Dataset("line", y[:, None] + noise, y, None, tuple("abc"))
+    (task,) = paired_tasks(TaskSource((line,), 3, 1, 20, permute=False), 1, seed=0)
+    ((one,),) = Discriminants(1, DiscriminantSettings(clusters=40, floor=0.0)).fit([task], [task.episode])
+    assert one(line.x[:5]).shape == (5, 1)
 
 
 def test_the_reconstruction_loss_is_the_likelihood_that_the_inputs_allow() -> None:

@@ -72,7 +72,7 @@ def read_rule(path_or_name: str | Path) -> tuple[Rule, RuleHeader]:
     """
     path = find_rule_file(path_or_name)
     header, theta = _read(path)
-    where = f"rule file {path}"
+    where = header.where
     try:
         rule = make_rule(header.rule, **header.config)
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
