@@ -308,7 +308,8 @@ class Hebbian:
         new: Arrays = {"t": base["t"] + 1}
         for layer in range(1, top + 1):
             w, v, b = base[f"w{layer}"], base[f"v{layer}"], base[f"b{layer}"]
-            position = float(np.linspace(-1, 1, top)[layer - 1]) if top > 1 else 0.0
+            position = float(np.linspace(-1, 1, top)[layer - 1])  # of one layer: -1, but 1 for its biases
+            bias_position = float(np.linspace(1, -1, top)[top - layer])
             rate = self.rate * float(1 + base["t"]) ** self.power * np.exp(position * self.rate_slope)
             sharpness = self.sharpness * np.exp(position * self.sharpness_slope)
             weights = {name: self.constant[name] + self.slope[name] * position for name in self.TERMS}
@@ -324,6 +325,6 @@ class Hebbian:
                 "lift": np.ones(len(b)),
                 "straighten": np.mean(standardised(xs[layer]) ** 3, axis=0) - np.mean(u**3, axis=0),
             }
-            weights = {name: self.bias[name] + self.bias_slope[name] * position for name in push}
+            weights = {name: self.bias[name] + self.bias_slope[name] * bias_position for name in push}
             new[f"b{layer}"] = b + rate * sum(weights[name] * push[name] for name in push)
         return new

@@ -67,14 +67,15 @@ class Hebbian(Rule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
     Each coefficient, and the logarithm of the rate and of the sharpness, is a constant plus a slope times the relative
-    depth of the layer, which runs from -1 (first) to 1 (last), and is 0 where there is only one. ``rate`` is the
-    starting value of the learned inner rate, which falls or grows as a learned power of 1 + t, the inner steps done: at
-    first as (1 + t)^POWER. All coefficients start at 0 but those of ``compete`` and ``decorrelate``, online k-means on
-    a sphere whose units keep apart, and of ``straighten`` and ``decay``, which bring every bias to where the activation
-    adds little skewness, so is nearly straight: a relu to near 1, tanh to 0. Where units compete (activation
-    ``winners``) no bias does that, so start ``straighten`` at 0 there. What biases learn under one kind of activation
-    ruins the other; with ``elementwise`` there are coefficients of their change for networks whose units do not
-    compete, which start as ELEMENTWISE_START has them, beside those for networks whose units do.
+    depth of the layer, which runs from -1 (first) to 1 (last). A layer alone is a first one to what moves its weights
+    and a last one to what moves its biases. ``rate`` is the starting value of the learned inner rate, which falls or
+    grows as a learned power of 1 + t, the inner steps done: at first as (1 + t)^POWER. All coefficients start at 0 but
+    those of ``compete`` and ``decorrelate``, online k-means on a sphere whose units keep apart, and of ``straighten``
+    and ``decay``, which bring every bias to where the activation adds little skewness, so is nearly straight: a relu to
+    near 1, tanh to 0. Where units compete (activation ``winners``) no bias does that, so start ``straighten`` at 0
+    there. What biases learn under one kind of activation ruins the other; with ``elementwise`` there are coefficients
+    of their change for networks whose units do not compete, which start as ELEMENTWISE_START has them, beside those for
+    networks whose units do.
     """
 
     name = "hebbian"
@@ -115,7 +116,9 @@ class Hebbian(Rule):
         bias, bias_slope = (getattr(self, name) for name in self.bias_names(network.competes))
         error = standard[-1]
         for layer in range(depth, 0, -1):
-            w, v, z = state[f"w{layer}"], state[f"v{layer}"], relative_depth(layer, depth)
+            w, v = state[f"w{layer}"], state[f"v{layer}"]
+            # A layer alone sees the inputs: its weights move as a first one's. It is read: its biases move as a last's.
+            z, z_bias = relative_depth(layer, depth, alone=-1.0), relative_depth(layer, depth, alone=1.0)
             rate = (log_rate + z * self.rate_slope).exp()
             sharpness = (self.log_sharpness + z * self.sharpness_slope).exp()
             terms = weight_terms(w, levels[layer - 1], standard[layer], activations.x[layer], error, sharpness)
@@ -125,7 +128,7 @@ class Hebbian(Rule):
             new[f"v{layer}"] = unit_rms_columns(v + rate * change)
             b = state[f"b{layer}"]
             new[f"b{layer}"] = b + rate * (
-                (bias + z * bias_slope) @ bias_terms(b, standard[layer], activations.x[layer])
+                (bias + z_bias * bias_slope) @ bias_terms(b, standard[layer], activations.x[layer])
             )
             if layer > 1:
                 error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
@@ -182,9 +185,9 @@ def _sum(terms: Mapping[str, str], frame: str, numbers: Mapping[str, float], con
     ]
 
 
-def relative_depth(layer: int, depth: int) -> float:
-    """Where ``layer``, 1 to ``depth``, is: from -1 (first) to 1 (last); 0 where there is only one."""
-    return 0.0 if depth == 1 else 2 * (layer - 1) / (depth - 1) - 1
+def relative_depth(layer: int, depth: int, alone: float) -> float:
+    """Where ``layer``, 1 to ``depth``, is: from -1 (first) to 1 (last); ``alone`` where there is only one."""
+    return alone if depth == 1 else 2 * (layer - 1) / (depth - 1) - 1
 
 
 def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, sharpness: Tensor) -> list[Tensor]:
