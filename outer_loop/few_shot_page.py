@@ -1,23 +1,11 @@
 """``docs/unsupervised-meta-learning.md``: learned starts with and without labels, as evaluate_few_shot stored them."""
 
-import json
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from outer_loop.learners import MEANING
+from outer_loop.few_shot_claims import SOURCE, WAYS, claims
+from outer_loop.few_shot_runs import OWN, FewShotRuns, Key
 from outer_loop.markdown import table
 from outer_loop.results import hardware, short_commit
 from outer_loop.results_table import percent, short_source
-from outer_loop.statistics import Mean, mean_over_seeds, paired_over_seeds
-
-OWN = ("scratch", *[name for name in MEANING if name != "scratch"])
-"""Learners that share a rule's network, and so are others for another rule."""
-
-ENCODER = "embedding"
-"""What the page calls the encoder, whatever its file is called."""
+from outer_loop.statistics import Mean
 
 PUBLISHED = """\
 | published, percent | Omniglot 5w1s | 5w5s | 20w1s | 20w5s | miniImageNet 5w1s | 5w5s |
@@ -35,73 +23,6 @@ PUBLISHED = """\
 """From Hsu et al. (2019), Khodadadeh et al. (2019) and Antoniou and Storkey (2019)."""
 
 
-class Key(NamedTuple):
-    """Which tasks accuracies are of."""
-
-    source: str
-    ways: int
-    shots: int
-
-
-@dataclass
-class FewShotRuns:
-    """Accuracies of each task by learner, tasks and seed."""
-
-    rules: list[str] = field(default_factory=list)
-    found: dict[tuple[str, Key], dict[int, list[float]]] = field(default_factory=dict)
-    meta: dict[str, dict[str, Any]] = field(default_factory=dict)
-    drawn: dict[tuple[Key, int], str] = field(default_factory=dict)
-
-    def add(self, name: str, content: Mapping[str, Any]) -> None:
-        """What the file ``name`` holds. Raises ValueError where its tasks are not those of the other files."""
-        meta = content["meta"]
-        rule = re.sub(r"_\d+$", "", Path(meta["rule_file"]).parent.name)
-        if rule not in self.rules:
-            self.rules.append(rule)
-        self.meta[name] = meta
-        encoders = [Path(path).stem for path in meta["encoder"]]
-        for one in content["per_task"]:
-            key = Key(one["source"], one["ways"], one["shots"])
-            if self.drawn.setdefault((key, one["seed"]), one["drawn"]) != one["drawn"]:
-                raise ValueError(f"{name}: other tasks than in other files, seed {one['seed']}; they cannot be paired")
-            learner = _learner(one["method"], rule, encoders)
-            self.found.setdefault((learner, key), {})[one["seed"]] = one["accuracies"]
-
-    def mean(self, learner: str, key: Key) -> Mean | None:
-        """Over all tasks of all seeds."""
-        by_seed = self.found.get((learner, key))
-        return mean_over_seeds(by_seed) if by_seed else None
-
-    def lead(self, first: str, second: str, key: Key) -> Mean | None:
-        """``first`` less ``second``, task by task, on the seeds that both have."""
-        found = paired_over_seeds(self.found.get((first, key), {}), self.found.get((second, key), {}))
-        return found[0] if found else None
-
-
-def _learner(method: str, rule: str, encoders: Iterable[str]) -> str:
-    if method == "rule":
-        return rule
-    if method in OWN:
-        return f"{method} of {rule}"
-    for encoder in encoders:
-        if method.startswith(f"{encoder}_"):
-            return f"{ENCODER}{method.removeprefix(encoder)}"
-    return method
-
-
-def read_runs(paths: Iterable[Path]) -> FewShotRuns:
-    """The results in the JSON files at ``paths``. Raises OSError, and ValueError for files of another kind."""
-    runs = FewShotRuns()
-    for path in paths:
-        try:
-            runs.add(path.name, json.loads(path.read_text(encoding="utf-8")))
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{path}: no results of scripts/evaluate_few_shot.py ({type(error).__name__}: {error})"
-            ) from None
-    return runs
-
-
 def tables(runs: FewShotRuns) -> str:
     """Accuracies and leads on each kind of task, published figures, provenance."""
     keys = sorted({key for _, key in runs.found}, key=lambda key: (key.source, key.ways, key.shots))
@@ -117,6 +38,10 @@ def tables(runs: FewShotRuns) -> str:
     ]
     return "\n\n".join(
         [
+            "## Claims",
+            f"On `{SOURCE}`, {WAYS} ways: points by which a learner is ahead on the same tasks, in brackets how many "
+            "tasks these are (200 a seed). `its` is as below.",
+            claims(runs),
             "## Accuracy",
             "In percent; `+` columns and the second tables: how far ahead on the same tasks. `its scratch` and `its "
             "untrained_prototypes` are the rule's own network from a random start.",
@@ -151,7 +76,13 @@ def _of_key(runs: FewShotRuns, key: Key) -> str:
         if _related(one, other) and (lead := runs.lead(one, other, key)) is not None
     ]
     parts = [f"### {short_source(key.source)}, {key.ways}-way {key.shots}-shot", table(heads, rows)]
-    return "\n\n".join([*parts, *([table(["rules", "ahead by"], pairs)] if pairs else [])])
+    if pairs:
+        parts += [
+            "<details><summary>Rules against each other</summary>",
+            table(["rules", "ahead by"], pairs),
+            "</details>",
+        ]
+    return "\n\n".join(parts)
 
 
 def _related(one: str, other: str) -> bool:

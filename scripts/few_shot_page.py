@@ -9,13 +9,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from outer_loop.few_shot_page import read_runs, tables
+from outer_loop.few_shot_page import tables
+from outer_loop.few_shot_runs import read_runs
 from scripts.arguments import Parser, command, writable
 from scripts.entry import run
 from update_rules.atomic_file import atomic_write
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-FIRST = "## Accuracy"
+FIRST = "## Claims"
 """The heading from which the page is written anew."""
 
 

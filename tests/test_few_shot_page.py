@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from outer_loop.few_shot_page import Key, read_runs, tables
+from outer_loop.few_shot_page import tables
+from outer_loop.few_shot_runs import Key, read_runs
 from scripts import few_shot_page
 
 
@@ -51,8 +52,8 @@ def test_the_page_keeps_its_introduction(tmp_path: Path) -> None:
     page.write_text(page.read_text().replace("# Learning without labels", "# Mine"))
     assert few_shot_page.main(argv) == 0
     text = page.read_text()
-    assert text.startswith("# Mine\n\n## Accuracy\n")
-    assert text.count("## Accuracy") == text.count("do not edit") == 1
+    assert text.startswith("# Mine\n\n## Claims\n")
+    assert text.count("## Claims") == text.count("## Accuracy") == text.count("do not edit") == 1
     assert "| learner | accuracy | tasks | + its scratch |" in text
     assert "| `umtra` | 60.0 ± 127.1 | 2 | +40.0 ± 127.1 |" in text  # t(0.975, 1) = 12.706 times 0.1
 
@@ -63,6 +64,16 @@ def test_relatives_are_set_against_each_other(tmp_path: Path) -> None:
     text = tables(read_runs(sorted(tmp_path.glob("*.json"))))
     assert "| `umtra` over `umtra_identity` | +30.0 ± 0.0 |" in text
     assert "`oracle_maml` over" not in text
+
+
+def test_claims_are_told_by_what_is_stored(tmp_path: Path) -> None:
+    stored(tmp_path, "aal_maml", 0, {"rule": [0.5, 0.7], "scratch": [0.4, 0.6]})
+    text = tables(read_runs(sorted(tmp_path.glob("*.json"))))
+    assert "| AAL | `aal_maml` | its scratch | +10.0 ± 0.0 (2) |  |" in text
+    stored(tmp_path, "aal_maml_plain", 0, {"rule": [0.3, 0.5]})
+    text = tables(read_runs(sorted(tmp_path.glob("*.json"))))
+    assert "|  | `aal_maml` | `aal_maml_plain` | +20.0 ± 0.0 (2) |  |" in text
+    assert "UMTRA | " not in text.partition("## Accuracy")[0]
 
 
 def test_every_file_is_named_with_its_command(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""What learning without labels claims, as pairs of learners: of each, how far the first is ahead on the same tasks."""
+
+from collections.abc import Mapping, Sequence
+
+from outer_loop.few_shot_runs import FewShotRuns, Key
+from outer_loop.markdown import table
+from outer_loop.results_table import percent
+from outer_loop.statistics import paired_over_seeds
+
+SOURCE, WAYS, SHOTS = "strokes.npz@test", 5, (1, 5)
+
+Pairs = Sequence[tuple[str, str]]
+
+
+def _against(rule: str, *others: str) -> Pairs:
+    return [(rule, other) for other in others]
+
+
+CLAIMS: Mapping[str, Pairs] = {
+    "CACTUs on pixels, ProtoNet": _against(
+        "cactus_inputs_protonet",
+        *("raw_nearest", "raw_linear", "untrained_prototypes of cactus_inputs_protonet"),
+        *("random_protonet", "oracle_protonet"),
+    ),
+    "CACTUs on pixels, MAML": _against(
+        "cactus_inputs_maml",
+        *("raw_nearest", "raw_linear", "scratch of cactus_inputs_maml", "random_maml", "oracle_maml"),
+    ),
+    "CACTUs on codes, images redrawn, 3,000 outer steps, ProtoNet": _against(
+        "cactus_warped_protonet_long",
+        *("embedding_nearest", "embedding_linear", "untrained_prototypes of cactus_warped_protonet_long"),
+        *("random_warped_protonet_long", "oracle_warped_protonet_long"),
+    ),
+    "the same, MAML": _against(
+        "cactus_warped_maml_long",
+        *("embedding_nearest", "embedding_linear", "scratch of cactus_warped_maml_long"),
+        *("random_warped_maml_long", "oracle_warped_maml_long"),
+    ),
+    "UMTRA": [
+        ("umtra", "scratch of umtra"),
+        ("umtra_identity", "scratch of umtra_identity"),
+        ("umtra_four_classes", "umtra"),
+        ("umtra_four_classes", "umtra_eighty_classes"),
+        ("umtra_few_classes", "umtra_many_classes"),
+    ],
+    "AAL": [
+        ("aal_protonet", "untrained_prototypes of aal_protonet"),
+        ("aal_protonet", "aal_protonet_plain"),
+        ("aal_maml", "scratch of aal_maml"),
+        ("aal_maml", "aal_maml_plain"),
+    ],
+    "AAL, five random images under a label": [
+        ("aal_protonet_groups_even", "aal_protonet"),
+        ("aal_maml_groups", "aal_maml"),
+        ("aal_maml_groups_long", "aal_maml_long"),
+    ],
+}
+"""Pairs of learners by what they tell of; names as in ``FewShotRuns``."""
+
+
+def claims(runs: FewShotRuns) -> str:
+    """A table of those of CLAIMS that ``runs`` tell of, on tasks of SOURCE in WAYS ways."""
+    keys = [Key(source, WAYS, shots) for source in runs.sources() if source.endswith(SOURCE) for shots in SHOTS]
+    rows = []
+    for claim, pairs in CLAIMS.items():
+        told = [(one, other, [_cell(runs, one, other, key) for key in keys]) for one, other in pairs]
+        told = [line for line in told if any(line[2])]
+        names = [claim] + [""] * (len(told) - 1)
+        rows += [
+            [name, f"`{one}`", f"its {other.partition(' of ')[0]}" if " of " in other else f"`{other}`", *cells]
+            for name, (one, other, cells) in zip(names, told, strict=False)
+        ]
+    heads = [f"{key.shots}-shot" for key in keys]
+    return table(["claim", "learner", "ahead of", *heads], rows) if rows else "None of them is stored."
+
+
+def _cell(runs: FewShotRuns, one: str, other: str, key: Key) -> str:
+    found = paired_over_seeds(runs.found.get((one, key), {}), runs.found.get((other, key), {}))
+    return "" if found is None else f"{percent(*found[0], '+')} ({found[1]})"
