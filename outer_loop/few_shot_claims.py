@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from outer_loop.few_shot_runs import FewShotRuns, Key
 from outer_loop.markdown import table
-from outer_loop.results_table import percent
+from outer_loop.results_table import percent, short_source
 from outer_loop.statistics import paired_over_seeds
 
 SOURCE, WAYS, SHOTS = "strokes.npz@test", 5, (1, 5)
@@ -60,7 +60,7 @@ CLAIMS: Mapping[str, Pairs] = {
 
 def claims(runs: FewShotRuns) -> str:
     """A table of those of CLAIMS that ``runs`` tell of, on tasks of SOURCE in WAYS ways."""
-    keys = [Key(source, WAYS, shots) for source in runs.sources() if source.endswith(SOURCE) for shots in SHOTS]
+    keys = [Key(source, WAYS, shots) for source in runs.sources() if short_source(source) == SOURCE for shots in SHOTS]
     rows = []
     for claim, pairs in CLAIMS.items():
         told = [(one, other, [_cell(runs, one, other, key) for key in keys]) for one, other in pairs]

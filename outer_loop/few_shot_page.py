@@ -40,7 +40,7 @@ def tables(runs: FewShotRuns) -> str:
         [
             "## Claims",
             f"On `{SOURCE}`, {WAYS} ways: points by which a learner is ahead on the same tasks, in brackets how many "
-            "tasks these are (200 a seed). `its` is as below.",
+            "tasks these are; blank: not measured. `its` is as below.",
             claims(runs),
             "## Accuracy",
             "In percent; `+` columns and the second tables: how far ahead on the same tasks. `its scratch` and `its "

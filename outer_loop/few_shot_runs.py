@@ -35,7 +35,10 @@ class FewShotRuns:
     drawn: dict[tuple[Key, int], str] = field(default_factory=dict)
 
     def add(self, name: str, content: Mapping[str, Any]) -> None:
-        """What the file ``name`` holds. Raises ValueError where its tasks are not those of the other files."""
+        """Add what the file ``name`` holds.
+
+        Raises ValueError where its tasks are not those of the other files, or another file has its rule on them too.
+        """
         meta = content["meta"]
         rule = re.sub(r"_\d+$", "", Path(meta["rule_file"]).parent.name)
         if rule not in self.rules:
@@ -47,7 +50,10 @@ class FewShotRuns:
             if self.drawn.setdefault((key, one["seed"]), one["drawn"]) != one["drawn"]:
                 raise ValueError(f"{name}: other tasks than in other files, seed {one['seed']}; they cannot be paired")
             learner = _learner(one["method"], rule, encoders)
-            self.found.setdefault((learner, key), {})[one["seed"]] = one["accuracies"]
+            by_seed = self.found.setdefault((learner, key), {})
+            if learner == rule and one["seed"] in by_seed:
+                raise ValueError(f"{name}: another file has {rule!r} on tasks of seed {one['seed']} too; take one away")
+            by_seed[one["seed"]] = one["accuracies"]
 
     def sources(self) -> list[str]:
         """The sources of the tasks, in order."""

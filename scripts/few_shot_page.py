@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"{arguments.results}: no JSON files, expected results of scripts/evaluate_few_shot.py --json")
     written = tables(read_runs(files))
     page: Path = arguments.page
-    before = page.read_text(encoding="utf-8").partition(FIRST)[0] if page.exists() else "# Learning without labels\n\n"
+    old = page.read_text(encoding="utf-8") if page.exists() else "# Learning without labels\n"
+    before = old.partition(f"\n{FIRST}\n")[0].rstrip() + "\n\n"
     note = f"Everything from here on is written by `{command('few_shot_page', argv)}`; do not edit.\n\n"
     with atomic_write(page) as file:
         file.write((before + written.replace(FIRST, f"{FIRST}\n\n{note.rstrip()}", 1) + "\n").encode())

@@ -87,6 +87,12 @@ def test_other_tasks_and_other_files_are_refused(tmp_path: Path) -> None:
     stored(tmp_path, "oracle", 0, {"rule": [0.5, 0.7]}, drawn="other")
     with pytest.raises(ValueError, match=r"umtra_0.json: other tasks than in other files, seed 0"):
         read_runs(sorted(tmp_path.glob("*.json")))
+    stored(tmp_path, "oracle", 0, {"rule": [0.5, 0.7]})
+    (tmp_path / "oracle_0.json").rename(tmp_path / "oracle_9.json")  # another training, judged on the same tasks
+    stored(tmp_path, "oracle", 0, {"rule": [0.5, 0.8]})
+    with pytest.raises(ValueError, match=r"oracle_9.json: another file has 'oracle' on tasks of seed 0 too"):
+        read_runs(sorted(tmp_path.glob("*.json")))
+    (tmp_path / "oracle_9.json").unlink()
     (tmp_path / "oracle_0.json").write_text("[]")
     with pytest.raises(ValueError, match=r"oracle_0.json: no results of scripts/evaluate_few_shot.py"):
         few_shot_page.main(["--results", str(tmp_path), "--page", str(tmp_path / "page.md")])

@@ -67,11 +67,11 @@ class Hebbian(Rule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
     Each coefficient, and the logarithm of the rate and of the sharpness, is a constant plus a slope times the relative
-    depth of the layer, which runs from -1 (first) to 1 (last). A layer alone is a first one to what moves its weights
-    and a last one to what moves its biases. ``rate`` is the starting value of the learned inner rate, which falls or
-    grows as a learned power of 1 + t, the inner steps done: at first as (1 + t)^POWER. All coefficients start at 0 but
-    those of ``compete`` and ``decorrelate``, online k-means on a sphere whose units keep apart, and of ``straighten``
-    and ``decay``, which bring every bias to where the activation adds little skewness, so is nearly straight: a relu to
+    depth of the layer, which runs from -1 (first) to 1 (last). A layer alone has what a first one has, but the
+    coefficients of biases of a last one. ``rate`` is the starting value of the learned inner rate, which falls or grows
+    as a learned power of 1 + t, the inner steps done: at first as (1 + t)^POWER. All coefficients start at 0 but those
+    of ``compete`` and ``decorrelate``, online k-means on a sphere whose units keep apart, and of ``straighten`` and
+    ``decay``, which bring every bias to where the activation adds little skewness, so is nearly straight: a relu to
     near 1, tanh to 0. Where units compete (activation ``winners``) no bias does that, so start ``straighten`` at 0
     there. What biases learn under one kind of activation ruins the other; with ``elementwise`` there are coefficients
     of their change for networks whose units do not compete, which start as ELEMENTWISE_START has them, beside those for
@@ -117,7 +117,7 @@ class Hebbian(Rule):
         error = standard[-1]
         for layer in range(depth, 0, -1):
             w, v = state[f"w{layer}"], state[f"v{layer}"]
-            # A layer alone sees the inputs: its weights move as a first one's. It is read: its biases move as a last's.
+            # A layer alone sees the inputs, as a first one does, and is read as a last one is, whose biases cut little.
             z, z_bias = relative_depth(layer, depth, alone=-1.0), relative_depth(layer, depth, alone=1.0)
             rate = (log_rate + z * self.rate_slope).exp()
             sharpness = (self.log_sharpness + z * self.sharpness_slope).exp()
