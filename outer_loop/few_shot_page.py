@@ -86,9 +86,9 @@ def _of_key(runs: FewShotRuns, key: Key) -> str:
 
 
 def _related(one: str, other: str) -> bool:
-    """Whether names such as ``umtra`` and ``umtra_identity``, or ``oracle_maml`` and ``cactus_maml``, share an end."""
+    """Whether names share a system (``umtra``, ``umtra_few``) or a learner (``oracle_maml``, ``aal_maml_long``)."""
     first, second = one.split("_"), other.split("_")
-    return first[0] == second[0] or first[-1] == second[-1]
+    return first[0] == second[0] or not {"maml", "protonet"}.isdisjoint({*first} & {*second})
 
 
 def _cell(mean: Mean | None, sign: str = "") -> str:

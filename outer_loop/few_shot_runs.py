@@ -33,11 +33,13 @@ class FewShotRuns:
     found: dict[tuple[str, Key], dict[int, list[float]]] = field(default_factory=dict)
     meta: dict[str, dict[str, Any]] = field(default_factory=dict)
     drawn: dict[tuple[Key, int], str] = field(default_factory=dict)
+    encoders: set[str] = field(default_factory=set)
 
     def add(self, name: str, content: Mapping[str, Any]) -> None:
         """Add what the file ``name`` holds.
 
-        Raises ValueError where its tasks are not those of the other files, or another file has its rule on them too.
+        Raises ValueError where its tasks or encoder are not those of the other files, or another file has its rule on
+        these tasks too.
         """
         meta = content["meta"]
         rule = re.sub(r"_\d+$", "", Path(meta["rule_file"]).parent.name)
@@ -45,6 +47,9 @@ class FewShotRuns:
             self.rules.append(rule)
         self.meta[name] = meta
         encoders = [Path(path).stem for path in meta["encoder"]]
+        self.encoders.update(encoders)
+        if len(self.encoders) > 1:
+            raise ValueError(f"{name}: got the encoders {', '.join(sorted(self.encoders))}, expected one in all files")
         for one in content["per_task"]:
             key = Key(one["source"], one["ways"], one["shots"])
             if self.drawn.setdefault((key, one["seed"]), one["drawn"]) != one["drawn"]:

@@ -92,6 +92,9 @@ def test_other_tasks_and_other_files_are_refused(tmp_path: Path) -> None:
     stored(tmp_path, "oracle", 0, {"rule": [0.5, 0.8]})
     with pytest.raises(ValueError, match=r"oracle_9.json: another file has 'oracle' on tasks of seed 0 too"):
         read_runs(sorted(tmp_path.glob("*.json")))
+    (tmp_path / "oracle_9.json").write_text((tmp_path / "umtra_0.json").read_text().replace("code.", "codes."))
+    with pytest.raises(ValueError, match=r"umtra_0.json: got the encoders code, codes, expected one in all files"):
+        read_runs(sorted(tmp_path.glob("*.json"))[1:])
     (tmp_path / "oracle_9.json").unlink()
     (tmp_path / "oracle_0.json").write_text("[]")
     with pytest.raises(ValueError, match=r"oracle_0.json: no results of scripts/evaluate_few_shot.py"):
