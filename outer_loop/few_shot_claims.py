@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from outer_loop.few_shot_runs import FewShotRuns, Key
 from outer_loop.markdown import table
 from outer_loop.results_table import percent, short_source
-from outer_loop.statistics import paired_over_seeds
 
 SOURCE, WAYS, SHOTS = "strokes.npz@test", 5, (1, 5)
 
@@ -60,20 +59,25 @@ CLAIMS: Mapping[str, Pairs] = {
 
 def claims(runs: FewShotRuns) -> str:
     """A table of those of CLAIMS that ``runs`` tell of, on tasks of SOURCE in WAYS ways."""
-    keys = [Key(source, WAYS, shots) for source in runs.sources() if short_source(source) == SOURCE for shots in SHOTS]
+    sources = dict.fromkeys(key.source for key in runs.kinds() if short_source(key.source) == SOURCE)
+    keys = [Key(source, WAYS, shots) for source in sources for shots in SHOTS]
     rows = []
     for claim, pairs in CLAIMS.items():
-        told = [(one, other, [_cell(runs, one, other, key) for key in keys]) for one, other in pairs]
-        told = [line for line in told if any(line[2])]
-        names = [claim] + [""] * (len(told) - 1)
-        rows += [
-            [name, f"`{one}`", f"its {other.partition(' of ')[0]}" if " of " in other else f"`{other}`", *cells]
-            for name, (one, other, cells) in zip(names, told, strict=False)
-        ]
+        name = claim  # in the first of its rows
+        for one, other in pairs:
+            cells = [_cell(runs, one, other, key) for key in keys]
+            if any(cells):
+                rows.append([name, f"`{one}`", _told(other), *cells])
+                name = ""
     heads = [f"{key.shots}-shot" for key in keys]
     return table(["claim", "learner", "ahead of", *heads], rows) if rows else "None of them is stored."
 
 
+def _told(learner: str) -> str:
+    own, of, _ = learner.partition(" of ")
+    return f"its {own}" if of else f"`{learner}`"
+
+
 def _cell(runs: FewShotRuns, one: str, other: str, key: Key) -> str:
-    found = paired_over_seeds(runs.found.get((one, key), {}), runs.found.get((other, key), {}))
+    found = runs.lead_and_tasks(one, other, key)
     return "" if found is None else f"{percent(*found[0], '+')} ({found[1]})"

@@ -25,7 +25,6 @@ PUBLISHED = """\
 
 def tables(runs: FewShotRuns) -> str:
     """Accuracies and leads on each kind of task, published figures, provenance."""
-    keys = sorted({key for _, key in runs.found}, key=lambda key: (key.source, key.ways, key.shots))
     made = [
         [
             name,
@@ -45,7 +44,7 @@ def tables(runs: FewShotRuns) -> str:
             "## Accuracy",
             "In percent; `+` columns and the second tables: how far ahead on the same tasks. `its scratch` and `its "
             "untrained_prototypes` are the rule's own network from a random start.",
-            *(_of_key(runs, key) for key in keys),
+            *(_of_key(runs, key) for key in runs.kinds()),
             "## Published\n\nOn other data, so not to be compared number by number; the order of methods is.",
             PUBLISHED,
             "## How it was made",
@@ -55,7 +54,7 @@ def tables(runs: FewShotRuns) -> str:
 
 
 def _of_key(runs: FewShotRuns, key: Key) -> str:
-    """The section of tasks of one kind: each learner, and rules of one learner or one labeller against each other."""
+    """The section of tasks of one kind: each learner, and rules of one system or one learner against each other."""
     there = list(dict.fromkeys(learner for learner, found in runs.found if found == key))
     rules = [rule for rule in runs.rules if rule in there]
     shared = [name for name in there if name not in rules and " of " not in name]

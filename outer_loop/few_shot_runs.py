@@ -60,9 +60,9 @@ class FewShotRuns:
                 raise ValueError(f"{name}: another file has {rule!r} on tasks of seed {one['seed']} too; take one away")
             by_seed[one["seed"]] = one["accuracies"]
 
-    def sources(self) -> list[str]:
-        """The sources of the tasks, in order."""
-        return sorted({key.source for _, key in self.found})
+    def kinds(self) -> list[Key]:
+        """The kinds of tasks that there are accuracies of, in order."""
+        return sorted({key for _, key in self.found})
 
     def mean(self, learner: str, key: Key) -> Mean | None:
         """Over all tasks of all seeds."""
@@ -71,8 +71,12 @@ class FewShotRuns:
 
     def lead(self, first: str, second: str, key: Key) -> Mean | None:
         """``first`` less ``second``, task by task, on the seeds that both have."""
-        found = paired_over_seeds(self.found.get((first, key), {}), self.found.get((second, key), {}))
+        found = self.lead_and_tasks(first, second, key)
         return found[0] if found else None
+
+    def lead_and_tasks(self, first: str, second: str, key: Key) -> tuple[Mean, int] | None:
+        """The same with the number of tasks."""
+        return paired_over_seeds(self.found.get((first, key), {}), self.found.get((second, key), {}))
 
 
 def _learner(method: str, rule: str, encoders: Iterable[str]) -> str:
