@@ -3,7 +3,6 @@
 from outer_loop.few_shot_claims import SOURCE, WAYS, claims
 from outer_loop.few_shot_runs import OWN, FewShotRuns, Key
 from outer_loop.markdown import table
-from outer_loop.results import hardware, short_commit
 from outer_loop.results_table import percent, short_source
 from outer_loop.statistics import Mean
 
@@ -25,16 +24,7 @@ PUBLISHED = """\
 
 def tables(runs: FewShotRuns) -> str:
     """Accuracies and leads on each kind of task, published figures, provenance."""
-    made = [
-        [
-            name,
-            f"`{meta['command']}`",
-            short_commit(meta),
-            meta["batch_norm"],
-            hardware(meta),
-        ]
-        for name, meta in sorted(runs.meta.items())
-    ]
+    made = [[name, *how] for name, how in sorted(runs.made.items())]
     return "\n\n".join(
         [
             "## Claims",
@@ -63,10 +53,9 @@ def _of_key(runs: FewShotRuns, key: Key) -> str:
     for rule in rules:
         others = [*(f"{name} of {rule}" for name in own), *shared]
         leads = [_cell(runs.lead(rule, other, key), "+") for other in others]
-        count = sum(len(values) for values in runs.found[rule, key].values())
-        rows.append([f"`{rule}`", _cell(runs.mean(rule, key)), str(count), *leads])
-    nothing = [""] * (len(own) + len(shared) + 1)
-    rows += [[name, _cell(runs.mean(name, key)), *nothing] for name in shared]
+        rows.append([f"`{rule}`", *_of_learner(runs, rule, key), *leads])
+    nothing = [""] * (len(own) + len(shared))
+    rows += [[name, *_of_learner(runs, name, key), *nothing] for name in shared]
     heads = ["learner", "accuracy", "tasks", *(f"+ its {name}" for name in own), *(f"+ {name}" for name in shared)]
     pairs = [
         [f"`{one}` over `{other}`", _cell(lead, "+")]
@@ -82,6 +71,11 @@ def _of_key(runs: FewShotRuns, key: Key) -> str:
             "</details>",
         ]
     return "\n\n".join(parts)
+
+
+def _of_learner(runs: FewShotRuns, learner: str, key: Key) -> tuple[str, str]:
+    """Its accuracy, and of how many tasks."""
+    return _cell(runs.mean(learner, key)), str(sum(map(len, runs.found[learner, key].values())))
 
 
 def _related(one: str, other: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from outer_loop.learners import MEANING
+from outer_loop.results import hardware, short_commit
 from outer_loop.statistics import Mean, mean_over_seeds, paired_over_seeds
 
 OWN = ("scratch", *[name for name in MEANING if name != "scratch"])
@@ -31,7 +32,8 @@ class FewShotRuns:
 
     rules: list[str] = field(default_factory=list)
     found: dict[tuple[str, Key], dict[int, list[float]]] = field(default_factory=dict)
-    meta: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: dict[str, list[str]] = field(default_factory=dict)
+    """By file name: its command, commit, batch norm and hardware."""
     drawn: dict[tuple[Key, int], str] = field(default_factory=dict)
     encoders: set[str] = field(default_factory=set)
 
@@ -45,7 +47,7 @@ class FewShotRuns:
         rule = re.sub(r"_\d+$", "", Path(meta["rule_file"]).parent.name)
         if rule not in self.rules:
             self.rules.append(rule)
-        self.meta[name] = meta
+        self.made[name] = [f"`{meta['command']}`", short_commit(meta), meta["batch_norm"], hardware(meta)]
         encoders = [Path(path).stem for path in meta["encoder"]]
         self.encoders.update(encoders)
         if len(self.encoders) > 1:

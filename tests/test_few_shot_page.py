@@ -96,6 +96,10 @@ def test_other_tasks_and_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"umtra_0.json: got the encoders code, codes, expected one in all files"):
         read_runs(sorted(tmp_path.glob("*.json"))[1:])
     (tmp_path / "oracle_9.json").unlink()
+    whole = (tmp_path / "oracle_0.json").read_text()
+    (tmp_path / "oracle_0.json").write_text(whole.replace('"commit"', '"commits"'))
+    with pytest.raises(ValueError, match=r"oracle_0.json: no results .* \(KeyError: 'commit'\)"):
+        read_runs([tmp_path / "oracle_0.json"])
     (tmp_path / "oracle_0.json").write_text("[]")
     with pytest.raises(ValueError, match=r"oracle_0.json: no results of scripts/evaluate_few_shot.py"):
         few_shot_page.main(["--results", str(tmp_path), "--page", str(tmp_path / "page.md")])
