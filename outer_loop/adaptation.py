@@ -1,21 +1,24 @@
 """Few-shot use of a rule that learned where a base network starts: adapt to a support set, then tell its queries."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inner_loop.networks import BaseNetwork
+from inner_loop.networks import BaseNetwork, network_from
 from inner_loop.states import finite_tasks, stack_states, unstack_state
 from inner_loop.unroll import theta_of, unroll
 from outer_loop.evaluation import Judged
-from outer_loop.objective import Objective
+from outer_loop.objective import BATCH_NORMS, OBJECTIVES, Objective
 from outer_loop.outer_estimator import stacked_episodes
 from outer_loop.paired_tasks import NETWORK, PairedTask
 from tasks.task import Episode
 from update_rules.contract import SUPPORT, Rule, State
 from update_rules.learned_start import LearnedStart, initial_weights
+from update_rules.rule_file import RuleHeader
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,21 @@ class Adaptation:
         """The network below its head, if it has one, as it is, read out by the means of classes."""
         network = self.network.encoder() if self.objective.name == "head" else self.network
         return Adaptation(network, replace(self.objective, name="prototypes"), steps=0)
+
+
+def trained_use(header: RuleHeader, path: str | Path, steps: int, batch_norm: str | None) -> Adaptation:
+    """What the rule was trained for, as its file says. Raises ValueError for a file that does not."""
+    try:
+        network: BaseNetwork = network_from(json.loads(header.provenance["network"]))
+        name, trained_with = header.provenance["objective"], header.provenance["batch_norm"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"rule file {path}: does not say which network it starts ({type(error).__name__}: {error}), expected a "
+            "file that meta_train.py wrote"
+        ) from None
+    if name not in OBJECTIVES or trained_with not in BATCH_NORMS or "weights" not in header.config:
+        raise ValueError(
+            f"rule file {path}: rule {header.rule}, expected one that learned the start of a network, maml or "
+            "protonet; evaluate.py judges the others"
+        )
+    return Adaptation(network, Objective(name, batch_norm=batch_norm or trained_with), steps)

@@ -8,8 +8,17 @@ from typing import Any, Literal, get_args, get_type_hints
 from outer_loop.yaml_dialect import parse_yaml, yaml_value
 from update_rules.registry import did_you_mean
 
-SETTINGS_FILE = Path(__file__).resolve().parent.parent / "configs" / "baselines.yaml"
-"""What ``scripts/tune_baselines.py`` found."""
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+SETTINGS_FILE = CONFIGS / "baselines.yaml"
+"""What ``scripts/tune_baselines.py`` found for base networks of 64-64-32 and relu."""
+
+COMPETING_FILE = CONFIGS / "baselines_winners.yaml"
+"""What it found for networks whose units compete."""
+
+
+def settings_file(competes: bool) -> Path:
+    """The file of settings for base networks whose units compete, or for all others."""
+    return COMPETING_FILE if competes else SETTINGS_FILE
 
 
 @dataclass(frozen=True)

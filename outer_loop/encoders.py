@@ -3,11 +3,14 @@
 import torch
 from torch import Tensor
 
-from inner_loop.feature_extractor import RuleFeatures
+from inner_loop.feature_extractor import STATISTICS_EXAMPLES, RuleFeatures
+from inner_loop.trained_network import EXAMPLES_AT_ONCE
+from outer_loop.adaptation import Adaptation, trained_use
 from outer_loop.encoder_file import FORMAT, load_encoder
 from tasks.dataset import Dataset
+from update_rules.learned_start import LearnedStart
 from update_rules.rule_file import FORMAT as RULE_FORMAT
-from update_rules.rule_file import find_rule_file
+from update_rules.rule_file import find_rule_file, read_rule
 from update_rules.tensor_file import file_header
 
 
@@ -15,7 +18,8 @@ def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
     """Features float32 [n, E] of ``dataset`` by ``encoder``: ``inputs``, an encoder file, a rule file or rule's name.
 
     A rule first trains a network on the data set itself, as its file says that it is used, and ``seed`` decides the
-    start. Labels are not looked at. Raises OSError for a file that is not there and ValueError for one of another kind
+    start; one that learned a start (maml, protonet) gives the features of the network that it starts, below the head.
+    Labels are not looked at. Raises OSError for a file that is not there and ValueError for one of another kind
     or of images of another shape.
     """
     if encoder == "inputs":
@@ -23,6 +27,9 @@ def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
     path = find_rule_file(encoder)
     kind = file_header(path, "encoder").get("format")
     if kind == RULE_FORMAT:
+        rule, header = read_rule(path)
+        if isinstance(rule, LearnedStart):
+            return _of_start(dataset, rule, trained_use(header, path, 0, None), seed)
         features = RuleFeatures(path, random_state=seed % 2**32)
         return torch.from_numpy(features.fit_transform(dataset.x.numpy()))
     if kind != FORMAT:
@@ -36,3 +43,20 @@ def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
             f"{dataset.name}: {got}, expected images of {wanted} as {path} was trained on; tasks.size sets their size"
         )
     return trained.embed(dataset.x)
+
+
+def _of_start(dataset: Dataset, rule: LearnedStart, use: Adaptation, seed: int) -> Tensor:
+    """Features [n, E] by the start that ``rule`` learned, each example's alone: statistics are frozen on the data."""
+    network = use.network
+    if dataset.x.shape[1] != network.sizes[0]:
+        raise ValueError(
+            f"{dataset.name}: examples of {dataset.x.shape[1]} inputs, expected {network.sizes[0]} as the network of "
+            f"rule {rule.name} was trained on; tasks.size sets the size of images"
+        )
+    below_head = -2 if use.objective.name == "head" else -1
+    order = torch.randperm(len(dataset.x), generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        start = rule.started(network)
+        statistics = network.statistics(start, dataset.x[order[:STATISTICS_EXAMPLES]])
+        parts = dataset.x.split(EXAMPLES_AT_ONCE)
+        return torch.cat([network.forward(start, part, statistics).x[below_head] for part in parts])

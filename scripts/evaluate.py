@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from outer_loop.baseline_settings import SETTINGS_FILE, BaselineSettings, read_settings
+from inner_loop.mlp import MLP
+from outer_loop.baseline_settings import BaselineSettings, read_settings, settings_file
 from outer_loop.comparison import Progress, compare
 from outer_loop.evaluation import InnerTraining
 from outer_loop.few_shot_readout import READOUT, READOUTS
@@ -49,7 +50,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"of {', '.join(BASELINES)}; or all, or none (default {' '.join(METHODS[1:])}; "
         "without --rule, untrained_rule is left out)",
     )
-    parser.add_argument("--baseline-settings", type=Path, default=SETTINGS_FILE, metavar="FILE", help="YAML file")
+    parser.add_argument(
+        "--baseline-settings",
+        type=Path,
+        metavar="FILE",
+        help="YAML file (default configs/baselines.yaml, or baselines_winners.yaml where units compete)",
+    )
     parser.add_argument("--readout", nargs="+", choices=list(READOUTS), default=[READOUT], help=f"default {READOUT}")
     parser.add_argument("--ways", type=at_least(2), default=10, help="classes in a task (default 10)")
     parser.add_argument(
@@ -187,7 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rule, header = read_rule(arguments.rule)
         rule = rule.to(arguments.device)
     fill_in_base_network(arguments, header)
-    baselines = read_settings(arguments.baseline_settings)
+    competes = MLP((1, arguments.outputs), arguments.activation).competes
+    baselines = read_settings(arguments.baseline_settings or settings_file(competes))
     inner = InnerTraining(
         arguments.hidden,
         arguments.outputs,

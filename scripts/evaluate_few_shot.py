@@ -8,7 +8,6 @@ inputs and on the features of fixed encoders. Means over tasks with 95 % interva
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +16,9 @@ from typing import Any
 import torch
 
 from inner_loop.conv4 import Conv4
-from inner_loop.networks import BaseNetwork, network_from
-from outer_loop.adaptation import Adaptation
+from outer_loop.adaptation import trained_use
 from outer_loop.learners import compare_learners, learner_names, load_embedding, make_learners
-from outer_loop.objective import BATCH_NORMS, OBJECTIVES, Objective
+from outer_loop.objective import BATCH_NORMS
 from outer_loop.plots import accuracy_bars, save_png
 from outer_loop.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
 from outer_loop.results_table import results_table
@@ -30,7 +28,7 @@ from scripts.evaluate import split_seed
 from scripts.progress import print_table, progress
 from tasks.sources import load_source
 from tasks.task import TaskSource
-from update_rules.rule_file import RuleHeader, read_rule
+from update_rules.rule_file import read_rule
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -71,24 +69,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if len({*names, "raw"}) <= len(names):
         parser.error(f"got --encoder files called {' '.join(names)}, expected different names, none of them raw")
     return arguments
-
-
-def trained_use(header: RuleHeader, path: str, steps: int, batch_norm: str | None) -> Adaptation:
-    """What the rule was trained for, as its file says. Raises ValueError for a file that does not."""
-    try:
-        network: BaseNetwork = network_from(json.loads(header.provenance["network"]))
-        name, trained_with = header.provenance["objective"], header.provenance["batch_norm"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"rule file {path}: does not say which network it starts ({type(error).__name__}: {error}), expected a "
-            "file that meta_train.py wrote"
-        ) from None
-    if name not in OBJECTIVES or trained_with not in BATCH_NORMS or "weights" not in header.config:
-        raise ValueError(
-            f"rule file {path}: rule {header.rule}, expected one that learned the start of a network, maml or "
-            "protonet; evaluate.py judges the others"
-        )
-    return Adaptation(network, Objective(name, batch_norm=batch_norm or trained_with), steps)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

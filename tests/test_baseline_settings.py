@@ -5,20 +5,24 @@ from pathlib import Path
 import pytest
 
 from outer_loop.baseline_settings import (
-    SETTINGS_FILE,
     TUNED,
     BaselineSettings,
     KMeansSettings,
     make_settings,
     read_settings,
+    settings_file,
 )
 from outer_loop.yaml_dialect import parse_yaml
 from scripts import tune_baselines
 
 
-def test_the_settings_that_come_with_the_code_are_read_and_were_chosen_on_meta_training_data() -> None:
-    read_settings(SETTINGS_FILE)
-    for name, entry in parse_yaml(SETTINGS_FILE.read_text(), "")["methods"].items():
+@pytest.mark.parametrize("competes", [False, True])
+def test_the_settings_that_come_with_the_code_are_read_and_were_chosen_on_meta_training_data(competes: bool) -> None:
+    path = settings_file(competes)
+    read_settings(path)
+    methods = parse_yaml(path.read_text(), "")["methods"]
+    assert methods.keys() == set(TUNED)
+    for name, entry in methods.items():
         assert entry["tried"][0]["accuracy"] == entry["accuracy"]["mean"], name
         for source in set(entry["accuracy"]) - {"mean"}:
             assert source.endswith("@train"), source

@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from inner_loop.conv4 import Conv4
 from inner_loop.mlp import MLP
 from inner_loop.network_file import save_network
+from inner_loop.networks import describe_network
 from inner_loop.trained_network import TrainedNetwork
 from outer_loop.config_file import load_config
 from outer_loop.conv_autoencoder import ConvDecoder, ConvEncoder, ConvShape, start_at_random
@@ -21,6 +23,9 @@ from outer_loop.encoders import embedding
 from outer_loop.task_sources import load_datasets, training_tasks
 from scripts import train_encoder as script
 from tasks.dataset import Dataset
+from update_rules.gradient_descent import Maml
+from update_rules.learned_start import LearnedStart, layout
+from update_rules.prototypes import ProtoNet
 from update_rules.registry import make_rule
 from update_rules.rule_file import save_rule
 from update_rules.tensor_file import file_header
@@ -228,6 +233,27 @@ def test_the_header_tells_what_kind_of_encoder_a_file_is(tmp_path: Path) -> None
         embedding(dataset(4), str(tmp_path / "conv"), 0)
     with pytest.raises(FileNotFoundError, match="nothing: not found"):
         embedding(dataset(), "nothing", 0)
+
+
+@pytest.mark.parametrize(("kind", "objective"), [(Maml, "head"), (ProtoNet, "prototypes")])
+def test_a_learned_start_is_an_encoder_too(kind: type[LearnedStart], objective: str, tmp_path: Path) -> None:
+    """Features below the head, of each example alone, by the weights that the file holds."""
+    network = Conv4(8, filters=3, outputs=6 if objective == "head" else 0)
+    rule, about = kind(layout(network.shapes)), {"objective": objective, "batch_norm": "support"}
+    save_rule(tmp_path / "rule", rule, {"network": json.dumps(describe_network(network)), **about})
+    code = embedding(dataset(), str(tmp_path / "rule"), 0)
+    assert code.shape == (30, 3)
+    weights, below = rule.started(network), network.encoder()
+    frozen = below.statistics(weights, bars(30))
+    alone = [below.forward(weights, example[None], frozen).x[-1] for example in bars(30)]
+    torch.testing.assert_close(code, torch.cat(alone).detach())
+    with pytest.raises(
+        ValueError, match=rf"toy: examples of 16 inputs, expected 64 as the network of rule {kind.name}"
+    ):
+        embedding(dataset(4), str(tmp_path / "rule"), 0)
+    save_rule(tmp_path / "bare", rule, {})
+    with pytest.raises(ValueError, match="does not say which network it starts"):
+        embedding(dataset(), str(tmp_path / "bare"), 0)
 
 
 def test_codes_are_partitioned_into_tasks(tiny_config: Callable[..., list[str]], images: str, tmp_path: Path) -> None:
