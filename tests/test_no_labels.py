@@ -34,6 +34,7 @@ def images(tmp_path: Path) -> tuple[str, str]:
 
 RULES = {
     "neuron_local": (),
+    "hebbian": ("rule={name: hebbian, options: {}}",),
     "maml": (
         "rule={name: maml, options: {rate: 0.1}}",
         "network={kind: conv4, filters: 2}",
@@ -56,7 +57,7 @@ RULES = {
     [
         (rule, labeller)
         if rule == "neuron_local" or (rule, labeller) in (("maml", "instances"), ("protonet", "clusters"))
-        else pytest.param(rule, labeller, marks=pytest.mark.slow)
+        else pytest.param(rule, labeller, marks=pytest.mark.thorough)
         for rule in RULES
         for labeller in LABELLERS
     ],
