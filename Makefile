@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup quickstart test test-thorough test-slow coverage lint clean
+.PHONY: setup quickstart test test-thorough test-slow coverage lint pages clean
 
 setup: $(VENV)/installed
 
@@ -37,6 +37,13 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The generated parts of docs/ from the JSON in docs/results.
+pages: setup
+	$(BIN)/python scripts/results_page.py
+	$(BIN)/python scripts/results_page.py --results docs/results/winners --page docs/winners.md \
+		--title 'Results where units compete' --hidden 512 --activation winners_linear --steps 200 --beside docs/results
+	$(BIN)/python scripts/few_shot_page.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

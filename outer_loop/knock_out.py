@@ -25,8 +25,9 @@ def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
     """The name of each part of ``rule`` with a copy that lacks it: every term of the weight change, and more.
 
     Of ``neuron_local`` also the error channels, the lateral inputs, what straightens activations, and that mixing and
-    rate follow inner time; of ``hebbian`` also the terms of the bias change and that the rate follows inner time. What
-    is off is 0 at every depth and time. Raises ValueError for other rules.
+    rate follow inner time; of ``hebbian`` also the terms of the bias change, that the rate follows inner time, that
+    terms and changes are bounded and that weights have columns of rms 1. What is off is 0 at every depth and time, and
+    what normalised does nothing. Raises ValueError for other rules.
     """
     if isinstance(rule, NeuronLocal):
         parts = _of_neuron_local(rule)
@@ -40,6 +41,11 @@ def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
             for parameter, index in part:
                 less.get_parameter(parameter)[index] = 0
         yield name, less
+    if isinstance(rule, Hebbian):
+        for name, normalisation in (("bounds on terms", "bounded"), ("unit columns", "unit_columns")):
+            less = deepcopy(rule)
+            setattr(less, normalisation, torch.clone)
+            yield name, less
 
 
 def _of_neuron_local(rule: NeuronLocal) -> dict[str, Part]:

@@ -70,7 +70,7 @@ def write_page(
         _fields(fields, folder),
         _losses(stored),
         _equations(equations),
-        ablations(stored.ablations),
+        ablations(stored.ablations, folder),
         compute(stored.trainings, folder),
         _made(stored),
     ]
@@ -240,11 +240,18 @@ def _losses(stored: StoredResults) -> str:
 
 def _equations(equations: Mapping[str, Hebbian]) -> str:
     head = (
-        "## What the hebbian rule learned\n\nEvery term with its coefficient, largest first. A term has columns of rms "
-        "1 at most before it is multiplied, so coefficients compare. The notation is that of `update_rules/hebbian.py`."
+        "## What the hebbian rule learned\n\nEvery term with its coefficient, largest first. A term of Δw has columns "
+        "of rms 1 at most before it is multiplied, so its coefficients compare; those of Δb are not bounded. The "
+        "notation is that of `update_rules/hebbian.py`. In the tables: the coefficient in the first and in the last "
+        "layer, and what the term does where it is above 0; below 0 it does the opposite."
     )
-    parts = [f"`{name}`:\n\n```\n{rule.equation()}\n```" for name, rule in equations.items()]
+    parts = [f"`{name}`:\n\n```\n{rule.equation()}\n```\n\n{_terms(rule)}" for name, rule in equations.items()]
     return "\n\n".join([head, *parts]) if parts else ""
+
+
+def _terms(rule: Hebbian) -> str:
+    rows = [[name, f"{first:+.2f}", f"{last:+.2f}", says] for name, first, last, says in rule.sizes()]
+    return table(["term", "first layer", "last layer", "what it does"], rows)
 
 
 def _made(stored: StoredResults) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from outer_loop.ablation_figure import ablation_figure
 from outer_loop.markdown import table
 from outer_loop.plots import save_png
 from outer_loop.results import hardware, short_commit
@@ -11,18 +12,28 @@ from outer_loop.results_table import percent, short_source
 from outer_loop.training_curve import best, compute_figure, mean_held_out
 
 
-def ablations(runs: Sequence[Mapping[str, Any]]) -> str:
-    """What changed when one thing was changed, as ``read_stored`` keeps it; an empty string for no ``runs``."""
+def ablations(runs: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """What changed when one thing was changed, as ``read_stored`` keeps it; an empty string for no ``runs``.
+
+    Writes the figures to ``folder``.
+    """
     if not runs:
         return ""
     studies: dict[str, list[Mapping[str, Any]]] = {}
     for one in runs:
         studies.setdefault(_command(one), []).append(one)
-    return (
-        "## What matters\n\nOne thing changed at a time: in the training of a rule, where a setting is named, else a "
-        "part of a trained rule switched off (in brackets the change on the same tasks, with its 95 % interval).\n\n"
-        + "\n\n".join(f"{_study(found)}\n\n{command}" for command, found in studies.items())
-    )
+    parts = [
+        "## What matters\n\nOne thing changed at a time: in the training of a rule, where a setting is named (the "
+        "rule's card has the command that it was added to), else a part of a trained rule switched off; in brackets "
+        "the change on the same tasks, with its 95 % interval."
+    ]
+    for number, (command, found) in enumerate(studies.items(), start=1):
+        figure = ablation_figure(found)
+        if figure is not None:
+            save_png(figure, folder / f"ablations_{number}.png")
+            parts.append(f"![change of accuracy by what was changed]({folder.name}/ablations_{number}.png)")
+        parts += [_study(found), command]
+    return "\n\n".join(parts)
 
 
 def _study(runs: Sequence[Mapping[str, Any]]) -> str:

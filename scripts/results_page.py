@@ -1,6 +1,6 @@
 # python scripts/results_page.py
 # python scripts/results_page.py --results docs/results/winners --page docs/winners.md \
-#     --title 'Results where units compete' --hidden 256 --activation winners_linear --steps 200 --beside docs/results
+#     --title 'Results where units compete' --hidden 512 --activation winners_linear --steps 200 --beside docs/results
 # python scripts/results_page.py --results docs/results --rules pretrained/hebbian.safetensors --page docs/results.md
 """Write the page of results, with its tables and plots, from the JSON files that scripts/evaluate.py stored."""
 

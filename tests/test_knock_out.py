@@ -55,7 +55,7 @@ def two_steps(rule: Rule) -> State:
     return state
 
 
-@pytest.mark.parametrize(("name", "parts"), [("neuron_local", 11 + 4), ("hebbian", 12 + 5 + 1)])
+@pytest.mark.parametrize(("name", "parts"), [("neuron_local", 11 + 4), ("hebbian", 12 + 5 + 1 + 2)])
 def test_every_part_makes_a_difference_and_leaves_the_rule_itself(name: str, parts: int) -> None:
     rule = trained(name)
     before = {key: value.clone() for key, value in rule.state_dict().items()}
@@ -89,7 +89,7 @@ def test_the_script_prints_and_stores_for_the_page_of_results(
     argv = ["--rule", str(tmp_path / "mine.safetensors"), "--data", "digits", *SMALL]
     assert knock_out.main([*argv, "--json", str(tmp_path / "found.json")]) == 0
     stored = read_stored([tmp_path / "found.json"]).ablations
-    assert len(stored) == 1 + 18
+    assert len(stored) == 1 + 20
     assert stored[0]["change"]["digits"] == [0, 0]
     assert stored[0]["made"]["commit"]
     assert (stored[0]["made"]["tasks"], stored[0]["made"]["threads"]) == (3, 1)

@@ -40,7 +40,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "command": "python x.py",
         "accuracy": {"digits": 0.5},
     }
-    (folder / "ablations.json").write_text(json.dumps({"ablations": [ablation]}))
+    whole = ablation | {"name": "mine, whole", "overrides": [], "command": "python y.py", "change": {"digits": [0, 0]}}
+    part = whole | {"name": "mine, without hebb", "change": {"digits": [-0.25, 0.125]}}
+    (folder / "ablations.json").write_text(json.dumps({"ablations": [ablation, whole, part]}))
     return folder
 
 
@@ -82,7 +84,10 @@ def test_the_page_has_every_section_and_the_figures_it_shows(results: Path, tmp_
     ]
     for shown in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert (tmp_path / shown).read_bytes().startswith(b"\x89PNG")
-    assert text.count("](results/") == 4
+    assert text.count("](results/") == 5
+    assert "| mine, without hebb | 50.0 (-25.0 ± 12.5) |" in text
+    assert "(results/ablations_2.png)" in text  # of the first study no change was stored
+    assert "| compete | +1.00 | +1.00 | towards inputs that the unit answers more than the others do" in text
     assert "| no errors | rule.errors=0 | 50.0 |" in text
     assert "\n\n`python x.py`" in text
     assert "decorrelate" in text

@@ -14,6 +14,7 @@ from outer_loop.trajectories import Shape, Slot
 from tasks.dataset import Dataset
 from tasks.task import TaskShape, TaskSource
 from update_rules.contract import Rule, State
+from update_rules.hebbian import BIAS_TERMS, TERMS
 from update_rules.learned_start import LearnedStart, layout
 from update_rules.registry import RULES, Option, make_rule, rule_options
 from update_rules.rule_file import load_rule, save_rule
@@ -320,6 +321,17 @@ def test_impossible_options_are_named(name: str, option: str, value: float | str
     given = value.strip("'") if isinstance(value, str) else value
     with pytest.raises(ValueError, match=f"got {option} {value} for the {name} rule"):
         made(name, **{option: given})
+
+
+def test_every_term_of_the_hebbian_rule_is_said_in_words() -> None:
+    rule = make_rule("hebbian")
+    with torch.no_grad():
+        rule.slope[list(TERMS).index("feedback")] = 3.0
+    sizes = rule.sizes()
+    assert [name for name, *_ in sizes[:3]] == ["feedback", "compete", "decorrelate"]
+    assert sizes[0][1:3] == (-3.0, 3.0)
+    assert {name for name, *_ in sizes} == TERMS.keys() | BIAS_TERMS.keys()
+    assert all(says for *_, says in sizes)
 
 
 def test_the_hebbian_rule_prints_as_an_equation() -> None:

@@ -45,6 +45,27 @@ TERMS = {
 BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift": "1", "straighten": "⟨s³⟩ - ⟨u³⟩"}
 """Name and formula of each term of the change that is added to b."""
 
+SAYS = {
+    "hebb": "towards inputs that come with high responses, away from those of low ones",
+    "gated_hebb": "towards inputs that come while the unit is on",
+    "cubic_hebb": "towards inputs of rare strong responses, as for independent components",
+    "bcm": "towards inputs of strong responses, away from those of weak ones",
+    "compete": "towards inputs that the unit answers more than the others do: online k-means on a sphere",
+    "feedback": "towards inputs that the layers above ask for",
+    "decorrelate": "away from the weights of units that respond alike",
+    "inhibit": "away from the weights of units that are on together",
+    "sparsify": "large weights shrink",
+    "grow_small": "small weights grow",
+    "share_inputs": "inputs that many units weigh much lose weight",
+    "balance": "the weights of a unit come to sum to 0",
+    "activity": "a unit that is on much is lowered",
+    "skew": "a unit with rare high responses is raised",
+    "decay": "biases return to 0",
+    "lift": "every unit is raised",
+    "straighten": "to where the activation adds no skewness, so is nearly straight",
+}
+"""What each term does where its coefficient is above 0, in words; below 0 it does the opposite."""
+
 START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 """The coefficients that do not start at 0."""
 
@@ -100,6 +121,8 @@ class Hebbian(Rule):
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
         self.rate_slope = nn.Parameter(torch.zeros(()))
         self.power = nn.Parameter(torch.tensor(POWER))
+        # Here, so that a study of what the rule needs can take them away.
+        self.bounded, self.unit_columns = bounded_columns, unit_rms_columns
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
@@ -122,10 +145,10 @@ class Hebbian(Rule):
             rate = (log_rate + z * self.rate_slope).exp()
             sharpness = (self.log_sharpness + z * self.sharpness_slope).exp()
             terms = weight_terms(w, levels[layer - 1], standard[layer], activations.x[layer], error, sharpness)
-            change = torch.tensordot(self.constant + z * self.slope, bounded_columns(torch.stack(terms)), dims=1)
-            change = bounded_columns(turn(w, change))
-            new[f"w{layer}"] = unit_rms_columns(w + rate * change)
-            new[f"v{layer}"] = unit_rms_columns(v + rate * change)
+            change = torch.tensordot(self.constant + z * self.slope, self.bounded(torch.stack(terms)), dims=1)
+            change = self.bounded(turn(w, change))
+            new[f"w{layer}"] = self.unit_columns(w + rate * change)
+            new[f"v{layer}"] = self.unit_columns(v + rate * change)
             b = state[f"b{layer}"]
             new[f"b{layer}"] = b + rate * (
                 (bias + z_bias * bias_slope) @ bias_terms(b, standard[layer], activations.x[layer])
@@ -162,6 +185,21 @@ class Hebbian(Rule):
             lines.append(f"Δb{where} = {rate} · (sum of)")
             lines += _sum(BIAS_TERMS, "({})", numbers, *self.bias_names(competes))
         return "\n".join(lines)
+
+    def sizes(self) -> list[tuple[str, float, float, str]]:
+        """Each term's name, coefficient in the first and in the last layer, and meaning; by size, weights first.
+
+        Those of biases are the ones for networks whose units do not compete.
+        """
+        numbers = self.describe()
+        rows = []
+        for terms, (constant, slope) in ((TERMS, ("constant", "slope")), (BIAS_TERMS, self.bias_names(False))):
+            found = []
+            for name in terms:
+                middle, change = numbers[f"{constant}/{name}"], numbers[f"{slope}/{name}"]
+                found.append((name, middle - change, middle + change, SAYS[name]))
+            rows += sorted(found, key=lambda row: -abs(row[1]) - abs(row[2]))
+        return rows
 
     def describe(self) -> dict[str, float]:
         """The learned rate and every coefficient."""
