@@ -35,7 +35,7 @@ def tables(runs: FewShotRuns) -> str:
             "In percent; `+` columns and the second tables: how far ahead on the same tasks. `its scratch` and `its "
             "untrained_prototypes` are the rule's own network from a random start.",
             *(_of_key(runs, key) for key in runs.kinds()),
-            "## Published\n\nOn other data, so not to be compared number by number; the order of methods is.",
+            "## Published\n\nOn other data, so not to be compared number by number.",
             PUBLISHED,
             "## How it was made",
             table(["file", "command", "commit", "batch norm", "hardware"], made),
