@@ -48,3 +48,8 @@ LINEAR_OUTPUTS: dict[str, str] = {"winners_linear": "winners"}
 
 NETWORK_ACTIVATIONS: tuple[str, ...] = (*ACTIVATIONS, *LINEAR_OUTPUTS)
 """All names that a base network's ``activation`` may have."""
+
+
+def units_compete(activation: str) -> bool:
+    """Whether hidden units compete in a base network of this ``activation``, a name in ``NETWORK_ACTIVATIONS``."""
+    return LINEAR_OUTPUTS.get(activation, activation) in COMPETITIVE

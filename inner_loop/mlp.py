@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inner_loop.activations import ACTIVATIONS, COMPETITIVE, LINEAR_OUTPUTS, NETWORK_ACTIVATIONS
+from inner_loop.activations import ACTIVATIONS, LINEAR_OUTPUTS, NETWORK_ACTIVATIONS, units_compete
 from update_rules.contract import Activations, State, Statistics
 
 VARIANCE_EPS = 1e-6
@@ -49,7 +49,7 @@ class MLP:
     @property
     def competes(self) -> bool:
         """Whether the units of a hidden layer compete."""
-        return self.hidden_activation in COMPETITIVE
+        return units_compete(self.activation)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -113,7 +113,7 @@ def trained_use(header: RuleHeader, path: str | Path, steps: int, batch_norm: st
     try:
         network: BaseNetwork = network_from(json.loads(header.provenance["network"]))
         name, trained_with = header.provenance["objective"], header.provenance["batch_norm"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"rule file {path}: does not say which network it starts ({type(error).__name__}: {error}), expected a "
             "file that meta_train.py wrote"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+from inner_loop.activations import units_compete
 from outer_loop.yaml_dialect import parse_yaml, yaml_value
 from update_rules.registry import did_you_mean
 
@@ -13,12 +14,12 @@ SETTINGS_FILE = CONFIGS / "baselines.yaml"
 """What ``scripts/tune_baselines.py`` found for base networks of 64-64-32 and relu."""
 
 COMPETING_FILE = CONFIGS / "baselines_winners.yaml"
-"""What it found for networks whose units compete."""
+"""What it found for networks whose units compete; of ``contrastive``, not tuned for them, what suits the others."""
 
 
-def settings_file(competes: bool) -> Path:
-    """The file of settings for base networks whose units compete, or for all others."""
-    return COMPETING_FILE if competes else SETTINGS_FILE
+def settings_file(activation: str) -> Path:
+    """The file of settings for base networks of this ``activation``, a name in ``NETWORK_ACTIVATIONS``."""
+    return COMPETING_FILE if units_compete(activation) else SETTINGS_FILE
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from inner_loop.feature_extractor import STATISTICS_EXAMPLES, RuleFeatures
-from inner_loop.trained_network import EXAMPLES_AT_ONCE
+from inner_loop.conv4 import Conv4
+from inner_loop.feature_extractor import RuleFeatures
+from inner_loop.networks import BaseNetwork
 from outer_loop.adaptation import Adaptation, trained_use
 from outer_loop.encoder_file import FORMAT, load_encoder
 from tasks.dataset import Dataset
@@ -12,6 +13,9 @@ from update_rules.learned_start import LearnedStart
 from update_rules.rule_file import FORMAT as RULE_FORMAT
 from update_rules.rule_file import find_rule_file, read_rule
 from update_rules.tensor_file import file_header
+
+AT_ONCE = 1024
+"""Images that a convolutional network sees in one pass, which bounds the memory of its activations."""
 
 
 def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
@@ -46,17 +50,32 @@ def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
 
 
 def _of_start(dataset: Dataset, rule: LearnedStart, use: Adaptation, seed: int) -> Tensor:
-    """Features [n, E] by the start that ``rule`` learned, each example's alone: statistics are frozen on the data."""
-    network = use.network
-    if dataset.x.shape[1] != network.sizes[0]:
-        raise ValueError(
-            f"{dataset.name}: examples of {dataset.x.shape[1]} inputs, expected {network.sizes[0]} as the network of "
-            f"rule {rule.name} was trained on; tasks.size sets the size of images"
-        )
-    below_head = -2 if use.objective.name == "head" else -1
+    """Features [n, E] by the start that ``rule`` learned, each example's alone: statistics are frozen on the data.
+
+    ``seed`` decides on which examples these are frozen.
+    """
+    rule.check_shapes(use.network)
+    _check_inputs(dataset, use.network, f"rule {rule.name}")
+    network = use.prototypes().network
     order = torch.randperm(len(dataset.x), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         start = rule.started(network)
-        statistics = network.statistics(start, dataset.x[order[:STATISTICS_EXAMPLES]])
-        parts = dataset.x.split(EXAMPLES_AT_ONCE)
-        return torch.cat([network.forward(start, part, statistics).x[below_head] for part in parts])
+        statistics = network.statistics(start, dataset.x[order[:AT_ONCE]])
+        return torch.cat([network.forward(start, part, statistics).x[-1] for part in dataset.x.split(AT_ONCE)])
+
+
+def _check_inputs(dataset: Dataset, network: BaseNetwork, rule: str) -> None:
+    """Raise ValueError unless ``network`` sees examples such as those of ``dataset``."""
+    shape = dataset.image_shape
+    if isinstance(network, Conv4):
+        right = shape in ((network.side, network.side), (network.side, network.side, network.channels))
+        right = right and dataset.x.shape[1] == network.sizes[0]
+        expected = f"images of {network.side} × {network.side} and colours {network.channels}"
+    else:
+        right, expected = dataset.x.shape[1] == network.sizes[0], f"{network.sizes[0]} inputs"
+    if not right:
+        got = " × ".join(map(str, shape or ("a table of", dataset.x.shape[1])))
+        raise ValueError(
+            f"{dataset.name}: {got}, expected {expected} as the network of {rule} was trained on; tasks.size sets the "
+            "size of images"
+        )

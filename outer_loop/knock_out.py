@@ -42,7 +42,7 @@ def knock_outs(rule: Rule) -> Iterator[tuple[str, Rule]]:
                 less.get_parameter(parameter)[index] = 0
         yield name, less
     if isinstance(rule, Hebbian):
-        for name, normalisation in (("bounds on terms", "bounded"), ("unit columns", "unit_columns")):
+        for name, normalisation in (("bounds", "bounded"), ("unit columns", "unit_columns")):
             less = deepcopy(rule)
             setattr(less, normalisation, torch.clone)
             yield name, less

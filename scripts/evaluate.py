@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from inner_loop.mlp import MLP
 from outer_loop.baseline_settings import BaselineSettings, read_settings, settings_file
 from outer_loop.comparison import Progress, compare
 from outer_loop.evaluation import InnerTraining
@@ -54,7 +53,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--baseline-settings",
         type=Path,
         metavar="FILE",
-        help="YAML file (default configs/baselines.yaml, or baselines_winners.yaml where units compete)",
+        help="YAML file (default configs/baselines.yaml, or baselines_winners.yaml where the units of --activation "
+        "compete)",
     )
     parser.add_argument("--readout", nargs="+", choices=list(READOUTS), default=[READOUT], help=f"default {READOUT}")
     parser.add_argument("--ways", type=at_least(2), default=10, help="classes in a task (default 10)")
@@ -193,8 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rule, header = read_rule(arguments.rule)
         rule = rule.to(arguments.device)
     fill_in_base_network(arguments, header)
-    competes = MLP((1, arguments.outputs), arguments.activation).competes
-    baselines = read_settings(arguments.baseline_settings or settings_file(competes))
+    baselines = read_settings(arguments.baseline_settings or settings_file(arguments.activation))
     inner = InnerTraining(
         arguments.hidden,
         arguments.outputs,

@@ -3,7 +3,8 @@
 """Choose the settings of the hand-written methods by their few-shot accuracy on data that rules are trained on.
 
 From its defaults, or from what the file to write says already where that does better, one setting of a method after
-the other takes the value that does best. All tries see the same tasks. What was tried goes to configs/baselines.yaml;
+the other takes the value that does best. All tries see the same tasks. What was tried goes to configs/baselines.yaml,
+or to baselines_winners.yaml where units compete;
 methods that were not named keep their entries.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 
 from inner_loop.activations import LINEAR_OUTPUTS
-from outer_loop.baseline_settings import SETTINGS_FILE, TUNED, BaselineSettings, read_settings
+from outer_loop.baseline_settings import TUNED, BaselineSettings, read_settings, settings_file
 from outer_loop.comparison import compare
 from outer_loop.evaluation import InnerTraining
 from outer_loop.methods import make_methods
@@ -78,8 +79,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks")
     parser.add_device()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
-    parser.add_argument("--out", type=Path, default=SETTINGS_FILE, metavar="FILE", help="settings file to write")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="settings file to write (default: the one that evaluate.py reads)"
+    )
+    arguments = parser.parse_args(argv)
+    arguments.out = arguments.out or settings_file(arguments.activation)
+    return arguments
 
 
 class Trials:

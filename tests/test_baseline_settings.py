@@ -16,9 +16,9 @@ from outer_loop.yaml_dialect import parse_yaml
 from scripts import tune_baselines
 
 
-@pytest.mark.parametrize("competes", [False, True])
-def test_the_settings_that_come_with_the_code_are_read_and_were_chosen_on_meta_training_data(competes: bool) -> None:
-    path = settings_file(competes)
+@pytest.mark.parametrize("activation", ["relu", "winners_linear"])
+def test_the_settings_that_come_with_the_code_are_read_and_were_chosen_on_meta_training_data(activation: str) -> None:
+    path = settings_file(activation)
     read_settings(path)
     methods = parse_yaml(path.read_text(), "")["methods"]
     assert methods.keys() == set(TUNED)
@@ -26,6 +26,8 @@ def test_the_settings_that_come_with_the_code_are_read_and_were_chosen_on_meta_t
         assert entry["tried"][0]["accuracy"] == entry["accuracy"]["mean"], name
         for source in set(entry["accuracy"]) - {"mean"}:
             assert source.endswith("@train"), source
+        if name in {"autoencoder", "vae", "supervised"}:
+            assert ("--activation winners_linear" in entry["command"]) == (activation == "winners_linear"), name
             assert "mnist" not in source
 
 

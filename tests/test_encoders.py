@@ -13,8 +13,9 @@ from torch import nn
 from inner_loop.conv4 import Conv4
 from inner_loop.mlp import MLP
 from inner_loop.network_file import save_network
-from inner_loop.networks import describe_network
+from inner_loop.networks import BaseNetwork, describe_network
 from inner_loop.trained_network import TrainedNetwork
+from outer_loop import encoders
 from outer_loop.config_file import load_config
 from outer_loop.conv_autoencoder import ConvDecoder, ConvEncoder, ConvShape, start_at_random
 from outer_loop.encoder_file import load_encoder, save_encoder
@@ -235,22 +236,35 @@ def test_the_header_tells_what_kind_of_encoder_a_file_is(tmp_path: Path) -> None
         embedding(dataset(), "nothing", 0)
 
 
-@pytest.mark.parametrize(("kind", "objective"), [(Maml, "head"), (ProtoNet, "prototypes")])
-def test_a_learned_start_is_an_encoder_too(kind: type[LearnedStart], objective: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "network", "below"),
+    [
+        (Maml, Conv4(8, filters=3, outputs=6), Conv4(8, filters=3)),
+        (ProtoNet, Conv4(8, filters=3), Conv4(8, filters=3)),
+        (Maml, MLP((64, 3, 6), "tanh"), MLP((64, 3), "tanh")),
+        (Maml, MLP((64, 3)), MLP((64, 3))),
+    ],
+)
+def test_a_learned_start_is_an_encoder_too(
+    kind: type[LearnedStart], network: BaseNetwork, below: BaseNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Features below the head, of each example alone, by the weights that the file holds."""
-    network = Conv4(8, filters=3, outputs=6 if objective == "head" else 0)
-    rule, about = kind(layout(network.shapes)), {"objective": objective, "batch_norm": "support"}
+    monkeypatch.setattr(encoders, "AT_ONCE", 8)
+    rule = kind(layout(network.shapes))
+    about = {"objective": "head" if kind is Maml else "prototypes", "batch_norm": "support"}
     save_rule(tmp_path / "rule", rule, {"network": json.dumps(describe_network(network)), **about})
     code = embedding(dataset(), str(tmp_path / "rule"), 0)
     assert code.shape == (30, 3)
-    weights, below = rule.started(network), network.encoder()
-    frozen = below.statistics(weights, bars(30))
+    weights = rule.started(network)
+    frozen = below.statistics(weights, bars(30)[torch.randperm(30, generator=seeded())[:8]])
     alone = [below.forward(weights, example[None], frozen).x[-1] for example in bars(30)]
     torch.testing.assert_close(code, torch.cat(alone).detach())
-    with pytest.raises(
-        ValueError, match=rf"toy: examples of 16 inputs, expected 64 as the network of rule {kind.name}"
-    ):
+    with pytest.raises(ValueError, match=rf"toy: 4 × 4, expected .*(8|64).* as the network of rule {kind.name} was"):
         embedding(dataset(4), str(tmp_path / "rule"), 0)
+    wide = network.with_outputs(9) if kind is Maml else Conv4(8, filters=4)
+    save_rule(tmp_path / "other", rule, {"network": json.dumps(describe_network(wide)), **about})
+    with pytest.raises(ValueError, match=f"rule {kind.name} starts from weights w1=.*, got a base network of w1="):
+        embedding(dataset(), str(tmp_path / "other"), 0)
     save_rule(tmp_path / "bare", rule, {})
     with pytest.raises(ValueError, match="does not say which network it starts"):
         embedding(dataset(), str(tmp_path / "bare"), 0)

@@ -14,7 +14,7 @@ from outer_loop.trajectories import Shape, Slot
 from tasks.dataset import Dataset
 from tasks.task import TaskShape, TaskSource
 from update_rules.contract import Rule, State
-from update_rules.hebbian import BIAS_TERMS, TERMS
+from update_rules.hebbian import BIAS_TERMS, ELEMENTWISE_START, TERMS
 from update_rules.learned_start import LearnedStart, layout
 from update_rules.registry import RULES, Option, make_rule, rule_options
 from update_rules.rule_file import load_rule, save_rule
@@ -331,6 +331,9 @@ def test_every_term_of_the_hebbian_rule_is_said_in_words() -> None:
     assert [name for name, *_ in sizes[:3]] == ["feedback", "compete", "decorrelate"]
     assert sizes[0][1:3] == (-3.0, 3.0)
     assert {name for name, *_ in sizes} == TERMS.keys() | BIAS_TERMS.keys()
+    both = {name: first for name, first, *_ in make_rule("hebbian", straighten=0.5, elementwise=True).sizes()}
+    assert both["straighten where units compete"] == 0.5
+    assert both["straighten where units do not"] == pytest.approx(ELEMENTWISE_START["straighten"][0] - 0.37)
     assert all(says for *_, says in sizes)
 
 

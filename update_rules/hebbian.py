@@ -51,7 +51,7 @@ SAYS = {
     "cubic_hebb": "towards inputs of rare strong responses, as for independent components",
     "bcm": "towards inputs of strong responses, away from those of weak ones",
     "compete": "towards inputs that the unit answers more than the others do: online k-means on a sphere",
-    "feedback": "towards inputs that the layers above ask for",
+    "feedback": "towards inputs that the layers above ask for; in the last layer the same as hebb",
     "decorrelate": "away from the weights of units that respond alike",
     "inhibit": "away from the weights of units that are on together",
     "sparsify": "large weights shrink",
@@ -64,7 +64,7 @@ SAYS = {
     "lift": "every unit is raised",
     "straighten": "to where the activation adds no skewness, so is nearly straight",
 }
-"""What each term does where its coefficient is above 0, in words; below 0 it does the opposite."""
+"""What each term does where its coefficient is above 0; below 0 it does the opposite."""
 
 START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 """The coefficients that do not start at 0."""
@@ -178,28 +178,29 @@ class Hebbian(Rule):
         beta = by_depth(numbers["sharpness"], numbers["sharpness_slope"])
         lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta}"]
         lines += _sum(TERMS, "N[{}]", numbers, "constant", "slope")
-        kinds = (
-            {" where units compete": True, " where units do not": False} if self.config["elementwise"] else {"": True}
-        )
-        for where, competes in kinds.items():
+        for where, competes in self._kinds().items():
             lines.append(f"Δb{where} = {rate} · (sum of)")
             lines += _sum(BIAS_TERMS, "({})", numbers, *self.bias_names(competes))
         return "\n".join(lines)
 
     def sizes(self) -> list[tuple[str, float, float, str]]:
-        """Each term's name, coefficient in the first and in the last layer, and meaning; by size, weights first.
-
-        Those of biases are the ones for networks whose units do not compete.
-        """
-        numbers = self.describe()
-        rows = []
-        for terms, (constant, slope) in ((TERMS, ("constant", "slope")), (BIAS_TERMS, self.bias_names(False))):
+        """Each term's name, coefficient in the first and in the last layer, and meaning; by size, weights first."""
+        kinds = [("", TERMS, ("constant", "slope"))]
+        kinds += [(where, BIAS_TERMS, self.bias_names(competes)) for where, competes in self._kinds().items()]
+        rows, numbers = [], self.describe()
+        for where, terms, (constant, slope) in kinds:
             found = []
             for name in terms:
                 middle, change = numbers[f"{constant}/{name}"], numbers[f"{slope}/{name}"]
-                found.append((name, middle - change, middle + change, SAYS[name]))
+                found.append((name + where, middle - change, middle + change, SAYS[name]))
             rows += sorted(found, key=lambda row: -abs(row[1]) - abs(row[2]))
         return rows
+
+    def _kinds(self) -> dict[str, bool]:
+        """The kinds of networks that have coefficients of their own for biases: how to say it, and if units compete."""
+        if self.config["elementwise"]:
+            return {" where units compete": True, " where units do not": False}
+        return {"": True}
 
     def describe(self) -> dict[str, float]:
         """The learned rate and every coefficient."""

@@ -63,10 +63,11 @@ class LearnedStart(Rule):
 
         Raises ValueError for a network of other shapes than the start, but for fewer units in its last layer.
         """
-        self._check_shapes(network)
+        self.check_shapes(network)
         return {"t": torch.zeros(()), **{name: torch.zeros(shape) for name, shape in network.shapes.items()}}
 
-    def _check_shapes(self, network: Network) -> None:
+    def check_shapes(self, network: Network) -> None:
+        """Raise ValueError for a network of other shapes than the start, but for fewer units in its last layer."""
         have, want = {name: tuple(value.shape) for name, value in self.start.items()}, network.shapes
         last = max(int(name[1:]) for name in have)
         fits = have.keys() == want.keys() and all(

@@ -22,7 +22,7 @@ class ProtoNet(LearnedStart):
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """``t`` = 0. Raises ValueError for a network of other shapes than the encoder."""
-        self._check_shapes(network)
+        self.check_shapes(network)
         return {"t": torch.zeros(())}
 
     def step(self, network: Network, state: State, views: Views) -> State:
