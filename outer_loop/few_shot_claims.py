@@ -50,6 +50,7 @@ CLAIMS: Mapping[str, Pairs] = {
     ],
     "AAL, five random images under a label": [
         ("aal_protonet_groups_even", "aal_protonet"),
+        ("aal_protonet_groups_even_long", "aal_protonet_long"),
         ("aal_maml_groups", "aal_maml"),
         ("aal_maml_groups_long", "aal_maml_long"),
     ],
