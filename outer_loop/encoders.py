@@ -1,5 +1,7 @@
 """What ``tasks.encoder`` names: an encoder file or a rule, told apart by the header of the file."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -39,13 +41,7 @@ def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
     if kind != FORMAT:
         raise ValueError(f"{path}: format {kind!r}, expected a file of train_encoder.py or a rule file")
     trained = load_encoder(path)
-    if trained.shape.image_shape != dataset.image_shape:
-        wanted, got = (
-            " × ".join(map(str, shape or ("a table",))) for shape in (trained.shape.image_shape, dataset.image_shape)
-        )
-        raise ValueError(
-            f"{dataset.name}: {got}, expected images of {wanted} as {path} was trained on; tasks.size sets their size"
-        )
+    _check_shape(dataset, trained.shape.image_shape, path)
     return trained.embed(dataset.x)
 
 
@@ -55,7 +51,7 @@ def _of_start(dataset: Dataset, rule: LearnedStart, use: Adaptation, seed: int) 
     ``seed`` decides on which examples these are frozen.
     """
     rule.check_shapes(use.network)
-    _check_inputs(dataset, use.network, f"rule {rule.name}")
+    _check_shape(dataset, _seen_by(use.network), f"the network of rule {rule.name}")
     network = use.prototypes().network
     order = torch.randperm(len(dataset.x), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
@@ -64,18 +60,18 @@ def _of_start(dataset: Dataset, rule: LearnedStart, use: Adaptation, seed: int) 
         return torch.cat([network.forward(start, part, statistics).x[-1] for part in dataset.x.split(AT_ONCE)])
 
 
-def _check_inputs(dataset: Dataset, network: BaseNetwork, rule: str) -> None:
-    """Raise ValueError unless ``network`` sees examples such as those of ``dataset``."""
-    shape = dataset.image_shape
+def _seen_by(network: BaseNetwork) -> tuple[int, ...]:
+    """The shape of images that ``network`` sees, (H, W) or (H, W, colours), or (D,) where any D inputs will do."""
     if isinstance(network, Conv4):
-        right = shape in ((network.side, network.side), (network.side, network.side, network.channels))
-        right = right and dataset.x.shape[1] == network.sizes[0]
-        expected = f"images of {network.side} × {network.side} and colours {network.channels}"
-    else:
-        right, expected = dataset.x.shape[1] == network.sizes[0], f"{network.sizes[0]} inputs"
-    if not right:
-        got = " × ".join(map(str, shape or ("a table of", dataset.x.shape[1])))
+        return (network.side, network.side, network.channels)[: 2 if network.channels == 1 else 3]
+    return network.sizes[:1]
+
+
+def _check_shape(dataset: Dataset, wanted: tuple[int, ...], trained: str | Path) -> None:
+    """Raise ValueError unless examples of ``dataset`` have the shape ``wanted``, which ``trained`` sees."""
+    if wanted not in (dataset.image_shape, dataset.x.shape[1:]):
+        got, expected = (" × ".join(map(str, shape)) for shape in (dataset.image_shape or ("a table",), wanted))
+        kind = f"images of {expected}" if len(wanted) > 1 else f"{expected} inputs"
         raise ValueError(
-            f"{dataset.name}: {got}, expected {expected} as the network of {rule} was trained on; tasks.size sets the "
-            "size of images"
+            f"{dataset.name}: {got}, expected {kind} as {trained} was trained on; tasks.size sets their size"
         )

@@ -4,8 +4,7 @@
 
 From its defaults, or from what the file to write says already where that does better, one setting of a method after
 the other takes the value that does best. All tries see the same tasks. What was tried goes to configs/baselines.yaml,
-or to baselines_winners.yaml where units compete;
-methods that were not named keep their entries.
+or to baselines_winners.yaml where units compete; methods that were not named keep their entries.
 """
 
 import argparse
