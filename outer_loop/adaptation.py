@@ -103,9 +103,12 @@ class Adaptation:
         return replace(self, random_start=True)
 
     def prototypes(self) -> "Adaptation":
-        """The network below its head, if it has one, as it is, read out by the means of classes."""
+        """The network below its head, if it has one, read out by the means of classes without any step.
+
+        It need not be the rule's own: running averages, which only that has, give way to the support set's statistics.
+        """
         network = self.network.encoder() if self.objective.name == "head" else self.network
-        return Adaptation(network, replace(self.objective, name="prototypes"), steps=0)
+        return Adaptation(network, replace(self.objective.of_random_networks, name="prototypes"), steps=0)
 
 
 def trained_use(header: RuleHeader, path: str | Path, steps: int, batch_norm: str | None) -> Adaptation:
@@ -123,4 +126,10 @@ def trained_use(header: RuleHeader, path: str | Path, steps: int, batch_norm: st
             f"rule file {path}: rule {header.rule}, expected one that learned the start of a network, maml or "
             "protonet; evaluate.py judges the others"
         )
-    return Adaptation(network, Objective(name, batch_norm=batch_norm or trained_with), steps)
+    policy = batch_norm or trained_with
+    if policy == "running" and not header.config.get("running"):
+        raise ValueError(
+            f"rule file {path}: trained with batch_norm={trained_with}, holds no running averages; expected batch or "
+            "support"
+        )
+    return Adaptation(network, Objective(name, batch_norm=policy), steps)

@@ -1,10 +1,8 @@
 """The settings of a meta-training run: a YAML file and ``key=value`` overrides, checked before anything starts."""
 
-from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
-from pydantic_core import InitErrorDetails
 
 from inner_loop.activations import NETWORK_ACTIVATIONS
 from inner_loop.conv4 import POOLINGS
@@ -30,11 +28,11 @@ from outer_loop.config_values import (
     yaml_true,
 )
 from outer_loop.objective import BATCH_NORMS, OBJECTIVES
+from outer_loop.rule_problems import rule_problems
 from tasks.augmentations import parse_augmentation
 from tasks.labellers import LABELLERS
 from tasks.partitions import PARTITIONS
-from update_rules.contract import SUPPORT, UNLABELLED
-from update_rules.registry import RULES, fits, rule_class, rule_options
+from update_rules.registry import RULES, fits, rule_options
 
 PSEUDO_LABELLERS = ("instances", *PARTITIONS)
 """Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
@@ -102,7 +100,8 @@ class NetworkConfig(Section):
     )
     batch_norm: Annotated[str, one_of(*BATCH_NORMS)] = Field(
         default="batch",
-        description="what normalises queries: batch, all that is read out at once; or support, the support set alone",
+        description="what normalises queries: batch, all that is read out at once; support, the support set alone; or, "
+        "for protonet, running averages over meta-training, which itself goes by batch",
     )
 
 
@@ -281,33 +280,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _rule_fits(self) -> Self:
-        rule, problems = rule_class(self.rule.name), []
-        if self.network.kind not in rule.networks:
-            expected = f"{' or '.join(rule.networks)}, which rule {rule.name} can train"
-            problems.append(problem(("network", "kind"), self.network.kind, expected))
-        if UNLABELLED not in rule.consumes:
-            problems += self._learned_start_problems(rule.consumes)
-        elif self.outer.objective == "head":
-            expected = f"ridge or prototypes: a network of rule {rule.name} has features and no classes"
-            problems.append(problem(("outer", "objective"), self.outer.objective, expected))
+        problems = list(rule_problems(self))
         if problems:
             raise ValidationError.from_exception_data("config", problems)
         return self
-
-    def _learned_start_problems(self, consumes: Sequence[str]) -> Iterator[InitErrorDetails]:
-        """What keeps a rule whose θ is the start of one network from being trained."""
-        name, labelled = self.rule.name, any(view in SUPPORT for view in consumes)
-        for section, key in (("network", "hidden"), ("network", "activations"), ("tasks", "size")):
-            value = getattr(getattr(self, section), key)
-            if len(value) != 1 and not (self.network.kind == "conv4" and section == "network"):
-                yield problem((section, key), value, f"one choice, since rule {name} learns the start of one network")
-        if labelled != (self.outer.objective == "head"):
-            expected = "head" if labelled else "ridge or prototypes"
-            yield problem(("outer", "objective"), self.outer.objective, f"{expected} for rule {name}")
-        if len({*self.inner.unroll, *self.inner.length}) > 1:
-            expected = f"[K, K] as inner.length, since rule {name} learns from whole trajectories"
-            yield problem(("inner", "unroll"), self.inner.unroll, expected)
-        if self.inner.compile:
-            yield problem(
-                ("inner", "compile"), True, f"false for rule {name}, whose gradients are differentiated again"
-            )

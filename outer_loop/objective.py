@@ -3,7 +3,7 @@
 Shapes: S support and Q query examples, N features, C ways.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from tasks.task import Episode
 from update_rules.contract import Network, Rule, State
 
 OBJECTIVES = ("ridge", "head", "prototypes")
-BATCH_NORMS = ("batch", "support")
+BATCH_NORMS = ("batch", "support", "running")
 
 
 class Reading(NamedTuple):
@@ -48,14 +48,24 @@ class Objective:
 
     ``name``: ``ridge``, the objective of Metz et al. (2019) with ``penalty``; ``head``, the cross-entropy of the
     network's own logits; or ``prototypes``. ``batch_norm``: by ``batch``, all examples that are read out at once, so
-    that a query's class depends on the other queries (transductive, as MAML); or by ``support``, with statistics frozen
-    on the support set (inductive). Running averages over meta-training, which ProtoNets use at test, would be a state
-    beside θ that no pure function of it gives; in their place are the statistics of the support set, in training too.
+    that a query's class depends on the other queries (transductive, as MAML); by ``support``, with statistics frozen
+    on the support set (inductive); or by the ``running`` averages that rule protonet holds (inductive, as ProtoNets at
+    test), which are made by training with ``batch``: see ``in_training``.
     """
 
     name: str = "ridge"
     penalty: float = 0.1
     batch_norm: str = "batch"
+
+    @property
+    def in_training(self) -> "Objective":
+        """The objective that meta-training descends: running averages only follow it, so it goes by ``batch``."""
+        return replace(self, batch_norm="batch") if self.batch_norm == "running" else self
+
+    @property
+    def of_random_networks(self) -> "Objective":
+        """The same for networks that were never trained, and so have no running averages: by ``support`` instead."""
+        return replace(self, batch_norm="support") if self.batch_norm == "running" else self
 
     def read(self, rule: Rule, theta: Theta, network: Network, state: State, episode: Episode, ways: int) -> Reading:
         """The reading of one task; works under ``torch.func.vmap`` and is differentiable in ``theta`` and ``state``."""
@@ -100,7 +110,11 @@ class Objective:
 
         if self.batch_norm == "support":
             return features(support), features(query, support)
-        both = features(torch.cat([support, query]))
+        both = torch.cat([support, query])
+        if self.batch_norm == "running":
+            both = functional_call(rule, dict(theta), ("averaged_features", network, both))
+        else:
+            both = features(both)
         return both[: support.shape[0]], both[support.shape[0] :]
 
     def read_tasks(

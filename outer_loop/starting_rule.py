@@ -17,16 +17,18 @@ def starting_rule(config: Config, network: BaseNetwork) -> Rule:
 
     Raises ValueError or OSError for a file to start from.
     """
-    settings = config.rule
+    settings, valid = config.rule, rule_options(config.rule.name)
+    options = dict(settings.options)
+    if "running" in valid:
+        options["running"] = config.network.batch_norm == "running"
     if settings.start:
         rule = load_rule(settings.start)
-        if rule.name != settings.name or any(rule.config[key] != value for key, value in settings.options.items()):
+        if rule.name != settings.name or any(rule.config[key] != value for key, value in options.items()):
             raise ValueError(
                 f"got rule.start={settings.start} with rule {rule.name} {rule.config}, expected {settings.name} "
-                f"{settings.options}"
+                f"{options}"
             )
         return rule
-    options, valid = dict(settings.options), rule_options(settings.name)
     if "seed" in valid:
         options.setdefault("seed", config.seed)
     if "weights" in valid:

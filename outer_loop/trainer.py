@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from outer_loop.outer_schedules import outer_learning_rate, read_weights
 from outer_loop.process_group import ALONE, Ranks
 from outer_loop.progress import Progress
 from outer_loop.provenance import commit
+from outer_loop.running_averages import follow, met_by
 from outer_loop.same_experiment import check_same_experiment
 from outer_loop.starting_rule import averaged, learn_only, starting_rule
 from outer_loop.task_sources import load_datasets, training_tasks
@@ -111,7 +112,7 @@ class Trainer:
 
     def make_estimator(self, recompute: bool, *, compiled: bool = False) -> OuterEstimator:
         """The config's outer estimator, with each inner step run again in the backward pass or its graph kept."""
-        return TruncatedBackprop(objective(self.config), recompute, compiled)
+        return TruncatedBackprop(objective(self.config).in_training, recompute, compiled)
 
     def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:
         """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.
@@ -166,10 +167,12 @@ class Trainer:
         if state.outer_step < config.outer.first_order and "second_order" in theta:
             theta["second_order"] = theta["second_order"][:0]
         estimate = self.estimator.estimate(state.rule, theta, pieces)
+        met = met_by(state.rule, pieces)
+        own = [*estimate.update.values(), *met.values()]
         values = torch.cat(
             [
                 torch.tensor([estimate.meta_loss, estimate.accuracy], dtype=torch.float64, device=self.device),
-                *(value.flatten().double() for value in estimate.update.values()),
+                *(value.flatten().double() for value in own),
             ]
         )
         values, kept = self.ranks.mean(values, estimate.kept)
@@ -183,7 +186,12 @@ class Trainer:
                 f"that name, and resume with a lower outer.learning_rate (now {config.outer.learning_rate}) or "
                 f"outer.clip (now {config.outer.clip})"
             )
-        norm, rate = self._descend(values[2:], list(estimate.update))
+        means = [
+            mean.view_as(value) for mean, value in zip(values[2:].split([v.numel() for v in own]), own, strict=True)
+        ]
+        update, averages = means[: len(estimate.update)], means[len(estimate.update) :]
+        follow(state.rule, dict(zip(met, averages, strict=True)))
+        norm, rate = self._descend(dict(zip(estimate.update, update, strict=True)))
         state.slots[turn] = [
             self._carry(slot, carried, steps) for slot, carried in zip(slots, estimate.states, strict=True)
         ]
@@ -209,12 +217,12 @@ class Trainer:
             return self.trajectories.replace(self.state.rule, slot, steps)
         return slot.advanced(carried, steps)
 
-    def _descend(self, update: Tensor, names: Sequence[str]) -> tuple[float, float]:
+    def _descend(self, update: Mapping[str, Tensor]) -> tuple[float, float]:
         """Clip the update and let Adam descend along it: the update's norm before clipping, and the rate used."""
         state = self.state
-        parameters = [state.rule.get_parameter(name) for name in names]
-        for parameter, values in zip(parameters, update.split([p.numel() for p in parameters]), strict=True):
-            parameter.grad = values.to(parameter.dtype).view_as(parameter)
+        for name, value in update.items():
+            parameter = state.rule.get_parameter(name)
+            parameter.grad = value.to(parameter.dtype)
         norm = float(torch.nn.utils.clip_grad_norm_(state.rule.parameters(), self.config.outer.clip))
         rate = outer_learning_rate(self.config, state.outer_step + 1)
         for group in state.optimiser.param_groups:

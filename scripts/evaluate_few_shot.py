@@ -53,7 +53,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--batch-norm",
         choices=BATCH_NORMS,
-        help="what normalises queries: all of a task at once, or the support set (default: as in training)",
+        help="what normalises queries: all of a task at once, the support set, or a protonet's running averages "
+        "(default: as in training)",
     )
     parser.add_argument(
         "--size", type=at_least(1), metavar="S", help="images as S x S pixels (default: those of the rule's conv4)"

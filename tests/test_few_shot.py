@@ -54,7 +54,11 @@ PROTONET = (
     "inner={unroll: [1, 1], length: [1, 1], read_every: 1}",
     "outer.objective=prototypes",
 )
-RUNS = {"maml": MAML, "protonet": PROTONET}
+RUNS = {
+    "maml": MAML,
+    "protonet": PROTONET,
+    "protonet by running averages": (*PROTONET, "network.batch_norm=running"),
+}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -62,7 +66,7 @@ def test_a_run_learns_is_judged_and_resumes_to_the_bit(name: str, tiny_config: A
     assert meta_train.main(tiny_config("whole", *RUNS[name])) == 0
     whole, half = tmp_path / "whole", tmp_path / "half"
     rule, header = load_rule(whole / "rule.safetensors"), read_header(whole / "rule.safetensors")
-    assert header.provenance["batch_norm"] == "support"
+    assert header.provenance["batch_norm"] == ("running" if "running" in name else "support")
     outputs = 3 if name == "maml" else 0
     assert json.loads(header.provenance["network"]) == describe_network(Conv4(4, 1, 3, "stride", outputs))
     untrained = type(rule)(**rule.config)
@@ -104,7 +108,7 @@ def test_derivatives_of_first_order_come_first(tiny_config: Arguments) -> None:
         (["rule.name=hebbian", "rule.options={}"], r"network.kind: got 'conv4', expected mlp, which rule hebbian"),
         (["rule.name=protonet", "rule.options={}"], "got 'head', expected ridge or prototypes for rule protonet"),
         (["network.pooling=mean"], r"network.pooling: got 'mean', expected one of stride, max"),
-        (["network.batch_norm=running"], r"network.batch_norm: got 'running', expected one of batch, support"),
+        (["network.batch_norm=none"], r"network.batch_norm: got 'none', expected one of batch, support, running"),
         (["network.channels=3"], "got tasks of 16 inputs for a conv4 network, expected square images of"),
         (["network.pooling=max"], "got images of 4 x 4 pixels for a conv4 network with pooling=max"),
         (["tasks.size=[4, 5]"], r"tasks.size: got \(4, 5\), expected one choice"),
@@ -209,7 +213,8 @@ def test_an_evaluation_from_the_command_line(tmp_path: Path, capsys: pytest.Capt
         ("maml", ["--shots", "1", "1"], "got --shots 1 more than once"),
         ("maml", ["--encoder", "a/net.safetensors", "b/net.safetensors"], "called net net, expected different names"),
         ("maml", ["--encoder", "a/raw.safetensors"], "none of them raw"),
-        ("maml", ["--batch-norm", "running"], "invalid choice: 'running'"),
+        ("maml", ["--batch-norm", "none"], "invalid choice: 'none'"),
+        ("maml", ["--batch-norm", "running"], "holds no running averages; expected batch or support"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path: Path, case: str, arguments: list[str], message: str) -> None:

@@ -1,24 +1,37 @@
 """A learned encoder that is never trained on a task: prototypical networks (Snell et al., 2017)."""
 
-import torch
+from collections.abc import Mapping
 
-from update_rules.contract import Network, State, Views
+import torch
+from torch import Tensor
+
+from update_rules.contract import Network, State, Statistics, Views
 from update_rules.learned_start import LearnedStart
+
+MOMENTUM = 0.1
+"""What the statistics of one outer step count in the running averages, as in torch's batch normalisation."""
 
 
 class ProtoNet(LearnedStart):
     """The encoder is θ, of the shapes that ``weights`` states, drawn from ``seed``; its outputs are the features.
 
-    Nothing is adapted: a State holds ``t`` alone and an inner step but counts it. Raises ValueError for shapes that
-    cannot be read.
+    Nothing is adapted: a State holds ``t`` alone and an inner step but counts it. With ``running`` the buffers
+    ``mean{l}`` and ``var{l}`` [N_l] are a part of θ, at first 0 and 1: the averages of what batch normalisation met in
+    meta-training. Raises ValueError for shapes that cannot be read.
     """
 
     name = "protonet"
     consumes = ()
 
-    def __init__(self, weights: str, seed: int = 0) -> None:
+    def __init__(self, weights: str, seed: int = 0, running: bool = False) -> None:
         super().__init__(weights, seed)
-        self.config = {"weights": weights, "seed": seed}
+        self.config = {"weights": weights, "seed": seed, "running": running}
+        self.running = running
+        if running:
+            units = {name[1:]: value.shape[-1] for name, value in self.start.items() if name.startswith("w")}
+            for layer, width in units.items():
+                self.register_buffer(f"mean{layer}", torch.zeros(width))
+                self.register_buffer(f"var{layer}", torch.ones(width))
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """``t`` = 0. Raises ValueError for a network of other shapes than the encoder."""
@@ -32,3 +45,24 @@ class ProtoNet(LearnedStart):
     def weights(self, network: Network, state: State) -> State:
         """The encoder's weights."""
         return self.started(network)
+
+    def averaged_features(self, network: Network, x: Tensor) -> Tensor:
+        """The network's output [B, N_L] for ``x`` [B, D], normalised by the running averages: each example's alone.
+
+        Raises KeyError for a rule that was made without them.
+        """
+        averages = dict(self.named_buffers())
+        layers = sorted(int(name[1:]) for name in self.start if name.startswith("w"))
+        statistics = [(averages[f"mean{layer}"], averages[f"var{layer}"]) for layer in layers]
+        return self.output(network.forward(self.started(network), x, statistics))
+
+    def batch_statistics(self, network: Network, x: Tensor) -> dict[str, Tensor]:
+        """What the running averages meet in a batch ``x`` [B, D], by name: mean and biased variance of every layer."""
+        found: Statistics = network.statistics(self.started(network), x)
+        means = {f"mean{layer}": mean for layer, (mean, _) in enumerate(found, start=1)}
+        return means | {f"var{layer}": var for layer, (_, var) in enumerate(found, start=1)}
+
+    def follow(self, met: Mapping[str, Tensor]) -> None:
+        """Move the running averages towards what was ``met``, by ``MOMENTUM`` of the way, in place."""
+        for name, value in met.items():
+            self.get_buffer(name).lerp_(value.to(self.get_buffer(name).dtype), MOMENTUM)

@@ -1,0 +1,29 @@
+"""Running averages of batch normalisation: what an outer step met, and a rule that follows it."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from outer_loop.outer_estimator import Piece
+from update_rules.contract import Rule
+from update_rules.prototypes import ProtoNet
+
+
+def met_by(rule: Rule, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """The statistics of every layer on the examples that ``pieces`` are read out with, by the name of their average.
+
+    Means over tasks, each of one batch of support and queries; nothing for a rule without running averages.
+    """
+    if not isinstance(rule, ProtoNet) or not rule.running:
+        return {}
+    with torch.no_grad():
+        seen = [torch.cat([piece.episodes[-1].support_x, piece.episodes[-1].query_x]) for piece in pieces]
+        found = [rule.batch_statistics(piece.network, x) for piece, x in zip(pieces, seen, strict=True)]
+        return {name: torch.stack([met[name] for met in found]).mean(0) for name in found[0]}
+
+
+def follow(rule: Rule, met: Mapping[str, Tensor]) -> None:
+    """Move the running averages of ``rule`` towards what was ``met``, if anything was."""
+    if isinstance(rule, ProtoNet):
+        rule.follow(met)
