@@ -6,7 +6,7 @@ from outer_loop.few_shot_runs import FewShotRuns, Key
 from outer_loop.markdown import table
 from outer_loop.results_table import percent, short_source
 
-SOURCE, WAYS, SHOTS = "strokes.npz@test", 5, (1, 5)
+SOURCES, WAYS, SHOTS = ("strokes.npz@test", "omniglot_small.npz"), 5, (1, 5)
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -59,8 +59,9 @@ CLAIMS: Mapping[str, Pairs] = {
 
 
 def claims(runs: FewShotRuns) -> str:
-    """A table of those of CLAIMS that ``runs`` tell of, on tasks of SOURCE in WAYS ways."""
-    sources = dict.fromkeys(key.source for key in runs.kinds() if short_source(key.source) == SOURCE)
+    """A table of those of CLAIMS that ``runs`` tell of, on tasks of SOURCES in WAYS ways."""
+    there = dict.fromkeys(key.source for key in runs.kinds() if short_source(key.source) in SOURCES)
+    sources = sorted(there, key=lambda source: SOURCES.index(short_source(source)))
     keys = [Key(source, WAYS, shots) for source in sources for shots in SHOTS]
     rows = []
     for claim, pairs in CLAIMS.items():
@@ -70,7 +71,7 @@ def claims(runs: FewShotRuns) -> str:
             if any(cells):
                 rows.append([name, f"`{one}`", _told(other), *cells])
                 name = ""
-    heads = [f"{key.shots}-shot" for key in keys]
+    heads = [f"{short_source(key.source).partition('.')[0]} {key.shots}-shot" for key in keys]
     return table(["claim", "learner", "ahead of", *heads], rows) if rows else "None of them is stored."
 
 

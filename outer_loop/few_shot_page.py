@@ -1,6 +1,6 @@
 """``docs/unsupervised-meta-learning.md``: learned starts with and without labels, as evaluate_few_shot stored them."""
 
-from outer_loop.few_shot_claims import SOURCE, WAYS, claims
+from outer_loop.few_shot_claims import SOURCES, WAYS, claims
 from outer_loop.few_shot_runs import OWN, FewShotRuns, Key
 from outer_loop.markdown import table
 from outer_loop.results_table import percent, short_source
@@ -28,8 +28,8 @@ def tables(runs: FewShotRuns) -> str:
     return "\n\n".join(
         [
             "## Claims",
-            f"On `{SOURCE}`, {WAYS} ways: points by which a learner is ahead on the same tasks, in brackets how many "
-            "tasks these are; blank: not measured. `its` is as below.",
+            f"On `{'` and `'.join(SOURCES)}`, {WAYS} ways: points by which a learner is ahead on the same tasks, "
+            "in brackets how many tasks these are; blank: not measured. `its` is as below.",
             claims(runs),
             "## Accuracy",
             "In percent; `+` columns and the second tables: how far ahead on the same tasks. `its scratch` and `its "

@@ -10,9 +10,16 @@ from outer_loop.few_shot_runs import Key, read_runs
 from scripts import few_shot_page
 
 
-def stored(folder: Path, rule: str, seed: int, accuracies: dict[str, list[float]], drawn: str = "same") -> Path:
+def stored(
+    folder: Path,
+    rule: str,
+    seed: int,
+    accuracies: dict[str, list[float]],
+    drawn: str = "same",
+    source: str = "strokes.npz@test",
+) -> Path:
     """A file as evaluate_few_shot writes it, of two tasks."""
-    about = {"source": "npz:a/strokes.npz@test", "ways": 5, "shots": 1, "seed": seed, "drawn": f"{drawn}{seed}"}
+    about = {"source": f"npz:a/{source}", "ways": 5, "shots": 1, "seed": seed, "drawn": f"{drawn}{seed}"}
     meta = {
         "rule_file": f"runs/{rule}_{seed}/rule.safetensors",
         "encoder": ["runs/code.safetensors"],
@@ -23,7 +30,7 @@ def stored(folder: Path, rule: str, seed: int, accuracies: dict[str, list[float]
         "threads": 1,
     }
     per_task = [about | {"method": method, "accuracies": values} for method, values in accuracies.items()]
-    path = folder / f"{rule}_{seed}.json"
+    path = folder / f"{rule}_{seed}{'_omniglot' if 'omniglot' in source else ''}.json"
     path.write_text(json.dumps({"meta": meta, "per_task": per_task}))
     return path
 
@@ -74,6 +81,10 @@ def test_claims_are_told_by_what_is_stored(tmp_path: Path) -> None:
     text = tables(read_runs(sorted(tmp_path.glob("*.json"))))
     assert "|  | `aal_maml` | `aal_maml_plain` | +20.0 ± 0.0 (2) |  |" in text
     assert "UMTRA | " not in text.partition("## Accuracy")[0]
+    stored(tmp_path, "aal_maml", 0, {"rule": [0.6, 0.8], "scratch": [0.4, 0.6]}, source="omniglot_small.npz")
+    text = tables(read_runs(sorted(tmp_path.glob("*.json"))))
+    assert "| strokes 1-shot | strokes 5-shot | omniglot_small 1-shot | omniglot_small 5-shot |" in text
+    assert "| AAL | `aal_maml` | its scratch | +10.0 ± 0.0 (2) |  | +20.0 ± 0.0 (2) |  |" in text
 
 
 def test_every_file_is_named_with_its_command(tmp_path: Path) -> None:
