@@ -34,8 +34,11 @@ def _batch_norm_problems(config: "Config") -> Iterator[InitErrorDetails]:
         expected = f"batch or support: every task trains a network of rule {rule.name} to statistics of its own"
         yield problem(("network", "batch_norm"), policy, expected)
     if "running" in rule.options:
-        expected = "network.batch_norm=running in its place"
+        expected = "no such option: network.batch_norm decides it"
         yield problem(("rule", "options", "running"), rule.options["running"], expected)
+    if policy == "running" and config.outer.average:
+        expected = "0 with network.batch_norm=running, whose averages are those of θ itself"
+        yield problem(("outer", "average"), config.outer.average, expected)
 
 
 def _learned_start_problems(config: "Config") -> Iterator[InitErrorDetails]:

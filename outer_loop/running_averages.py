@@ -13,14 +13,17 @@ from update_rules.prototypes import ProtoNet
 def met_by(rule: Rule, pieces: Sequence[Piece]) -> dict[str, Tensor]:
     """The statistics of every layer on the examples that ``pieces`` are read out with, by the name of their average.
 
-    Means over tasks, each of one batch of support and queries; nothing for a rule without running averages.
+    Means over tasks, each of one batch of support and queries, in a forward pass of its own. Tasks whose statistics are
+    not finite are left out; where no task is left it is the averages as they are. Nothing for a rule without them.
     """
     if not isinstance(rule, ProtoNet) or not rule.running:
         return {}
     with torch.no_grad():
         seen = [torch.cat([piece.episodes[-1].support_x, piece.episodes[-1].query_x]) for piece in pieces]
         found = [rule.batch_statistics(piece.network, x) for piece, x in zip(pieces, seen, strict=True)]
-        return {name: torch.stack([met[name] for met in found]).mean(0) for name in found[0]}
+    finite = [met for met in found if all(bool(value.isfinite().all()) for value in met.values())]
+    finite = finite or [{name: value.clone() for name, value in rule.named_buffers()}]
+    return {name: torch.stack([met[name] for met in finite]).mean(0) for name in finite[0]}
 
 
 def follow(rule: Rule, met: Mapping[str, Tensor]) -> None:

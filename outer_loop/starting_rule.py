@@ -26,7 +26,7 @@ def starting_rule(config: Config, network: BaseNetwork) -> Rule:
         if rule.name != settings.name or any(rule.config[key] != value for key, value in options.items()):
             raise ValueError(
                 f"got rule.start={settings.start} with rule {rule.name} {rule.config}, expected {settings.name} "
-                f"{options}"
+                f"{options}{' (network.batch_norm decides running)' if 'running' in valid else ''}"
             )
         return rule
     if "seed" in valid:

@@ -167,7 +167,7 @@ class Trainer:
         if state.outer_step < config.outer.first_order and "second_order" in theta:
             theta["second_order"] = theta["second_order"][:0]
         estimate = self.estimator.estimate(state.rule, theta, pieces)
-        met = met_by(state.rule, pieces)
+        met = met_by(state.rule, [pieces[i] for i in range(len(pieces)) if i not in estimate.dropped])
         own = [*estimate.update.values(), *met.values()]
         values = torch.cat(
             [

@@ -4,8 +4,8 @@
 
 Of rules that learned where a network starts (maml of 20 ways or more, protonet), and of nearest neighbours on pixels
 and on the features of encoders; beside them what is published of people, programs and pixel distances. What
-normalises queries stands beside a rule: ``batch``, all 20 of a run at once (transductive), or ``support``, the labelled
-examples alone.
+normalises queries stands beside a rule: ``batch``, all 20 of a run at once (transductive), ``support``, the labelled
+examples alone, or ``running``, averages over meta-training.
 """
 
 import argparse

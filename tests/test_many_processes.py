@@ -54,6 +54,26 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
+AVERAGES = (
+    *("rule={name: protonet, options: {}}", "network={kind: conv4, filters: 3, batch_norm: running}"),
+    *("tasks.permute=false", "inner={unroll: [1, 1], length: [1, 1], read_every: 1}", "outer.objective=prototypes"),
+    *("outer.tasks_per_step=5", "outer.clip=10.0"),
+)
+
+
+@pytest.mark.thorough
+def test_two_ranks_average_the_statistics_of_all_tasks(tiny_config: Arguments, tmp_path: Path) -> None:
+    finish(torchrun(tiny_config("two", *AVERAGES, "outer_steps=1")))
+    assert meta_train.main(tiny_config("one", *AVERAGES, "outer_steps=1")) == 0
+    two, one = (
+        load_checkpoint(tmp_path / name / "checkpoints" / "last.pt")["state"]["theta"] for name in ("two", "one")
+    )
+    averages = [name for name in one if name.startswith(("mean", "var"))]
+    assert len(averages) == 8
+    for name in averages:
+        torch.testing.assert_close(two[name], one[name])
+
+
 @pytest.mark.thorough
 def test_two_ranks_give_the_theta_of_one_process_and_take_up_each_others_runs(
     tiny_config: Arguments, tmp_path: Path

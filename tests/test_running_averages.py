@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from torch import nn
 from inner_loop.conv4 import Conv4
 from inner_loop.mlp import MLP
 from inner_loop.networks import BaseNetwork
+from outer_loop.adaptation import Adaptation
 from outer_loop.config_file import load_config
+from outer_loop.configured import rule_use
 from outer_loop.objective import Objective
+from outer_loop.outer_estimator import Piece
 from outer_loop.running_averages import met_by
 from outer_loop.trainer import Trainer
 from scripts import evaluate_few_shot, meta_train
@@ -81,30 +85,58 @@ def test_features_by_averages_are_each_examples_own_and_those_of_the_batch_that_
         assert not torch.allclose(rule.features(network, {}, x[:4]), averaged[:4], atol=1e-3)
 
 
-def test_training_goes_by_batch_and_the_averages_follow_it(tiny_config: Arguments) -> None:
-    path, *overrides = tiny_config("run", *PROTONET)[1:]
-    run = Trainer(load_config(path, overrides))
-    plain = Trainer(load_config(path, [*overrides, "network.batch_norm=batch"]))
+def drawn(run: Trainer) -> list[Piece]:
+    """What the run's next outer step will draw, which it draws again then."""
     [turn] = run.state.slots
-    expected = {name: value.clone() for name, value in run.state.rule.named_buffers()}
     before = [slot.generator.get_state() for slot in turn]
-    met = met_by(run.state.rule, [slot.piece([1], run.device, ()) for slot in turn])
+    pieces = [slot.piece([1], run.device, ()) for slot in turn]
     for slot, state in zip(turn, before, strict=True):
         slot.generator.set_state(state)
+    return pieces
+
+
+def test_training_goes_by_batch_and_the_averages_follow_it(tiny_config: Arguments) -> None:
+    path, *overrides = tiny_config("run", *PROTONET, "outer.tasks_per_step=2")[1:]
+    config = load_config(path, overrides)
+    run, plain = Trainer(config), Trainer(load_config(path, [*overrides, "network.batch_norm=batch"]))
+    pieces, network = drawn(run), run.network
+    weights = {name: value.detach().clone() for name, value in run.state.rule.weights(network, {}).items()}
+    of_tasks = [
+        network.statistics(weights, torch.cat([piece.episodes[0].support_x, piece.episodes[0].query_x]))
+        for piece in pieces
+    ]
+    assert len(of_tasks) == 2
     run._outer_step()
     plain._outer_step()
     for name, value in plain.state.rule.named_parameters():
         assert torch.equal(value, run.state.rule.get_parameter(name))
-    assert met.keys() == expected.keys()
-    for name, value in run.state.rule.named_buffers():
-        torch.testing.assert_close(value, 0.9 * expected[name] + 0.1 * met[name])
-    assert not met_by(plain.state.rule, [])
+    for layer in range(1, 5):
+        means, variances = zip(*(statistics[layer - 1] for statistics in of_tasks), strict=True)
+        torch.testing.assert_close(run.state.rule.get_buffer(f"mean{layer}"), 0.1 * (means[0] + means[1]) / 2)
+        expected = 0.9 + 0.1 * (variances[0] + variances[1]) / 2
+        torch.testing.assert_close(run.state.rule.get_buffer(f"var{layer}"), expected)
     assert not list(plain.state.rule.buffers())
+    use = rule_use(config, 1, network.sizes[0])
+    assert isinstance(use, Adaptation)
+    assert use.objective.batch_norm == "running"
 
 
-@pytest.mark.parametrize("average", [0.0, 0.5])
-def test_a_run_keeps_its_averages(tiny_config: Arguments, tmp_path: Path, average: float) -> None:
-    assert meta_train.main(tiny_config("run", *PROTONET, f"outer.average={average}")) == 0
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_a_lost_task_does_not_reach_the_averages(tiny_config: Arguments, value: float) -> None:
+    path, *overrides = tiny_config("run", *PROTONET, "outer.tasks_per_step=2")[1:]
+    run = Trainer(load_config(path, overrides))
+    good, bad = drawn(run)
+    episode = bad.episodes[0]
+    bad = replace(bad, episodes=(episode._replace(support_x=torch.full_like(episode.support_x, value)),))
+    alone, beside, lost = (met_by(run.state.rule, pieces) for pieces in ([good], [bad, good], [bad]))
+    for name, average in run.state.rule.named_buffers():
+        assert torch.equal(beside[name], alone[name])
+        assert torch.equal(lost[name], average)
+        assert not torch.equal(alone[name], average)
+
+
+def test_a_run_keeps_its_averages(tiny_config: Arguments, tmp_path: Path) -> None:
+    assert meta_train.main(tiny_config("run", *PROTONET)) == 0
     path = tmp_path / "run" / "rule.safetensors"
     rule = load_rule(path)
     assert read_header(path).provenance["batch_norm"] == "running"
@@ -136,7 +168,8 @@ def test_queries_are_read_out_by_the_averages() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["rule.options={running: true}"], "rule.options.running: got True, expected network.batch_norm=running"),
+        (["rule.options={running: true}"], "rule.options.running: got True, expected no such option"),
+        (["outer.average=0.5"], "outer.average: got 0.5, expected 0 with network.batch_norm=running"),
         (["rule.name=maml", "outer.objective=head"], "network.batch_norm: got 'running', expected batch or support"),
         (["network={kind: mlp, batch_norm: running}", "rule.name=hebbian"], "expected batch or support: every task"),
     ],

@@ -27,11 +27,11 @@ class ProtoNet(LearnedStart):
         super().__init__(weights, seed)
         self.config = {"weights": weights, "seed": seed, "running": running}
         self.running = running
-        if running:
-            units = {name[1:]: value.shape[-1] for name, value in self.start.items() if name.startswith("w")}
-            for layer, width in units.items():
-                self.register_buffer(f"mean{layer}", torch.zeros(width))
-                self.register_buffer(f"var{layer}", torch.ones(width))
+        self.layers = sorted(int(name[1:]) for name in self.start if name.startswith("w"))
+        for layer in self.layers if running else []:
+            units = self.start[f"w{layer}"].shape[-1]
+            self.register_buffer(f"mean{layer}", torch.zeros(units))
+            self.register_buffer(f"var{layer}", torch.ones(units))
 
     def init_state(self, network: Network, generator: torch.Generator) -> State:
         """``t`` = 0. Raises ValueError for a network of other shapes than the encoder."""
@@ -52,8 +52,7 @@ class ProtoNet(LearnedStart):
         Raises KeyError for a rule that was made without them.
         """
         averages = dict(self.named_buffers())
-        layers = sorted(int(name[1:]) for name in self.start if name.startswith("w"))
-        statistics = [(averages[f"mean{layer}"], averages[f"var{layer}"]) for layer in layers]
+        statistics = [(averages[f"mean{layer}"], averages[f"var{layer}"]) for layer in self.layers]
         return self.output(network.forward(self.started(network), x, statistics))
 
     def batch_statistics(self, network: Network, x: Tensor) -> dict[str, Tensor]:
