@@ -6,7 +6,8 @@ from outer_loop.few_shot_runs import FewShotRuns, Key
 from outer_loop.markdown import table
 from outer_loop.results_table import percent, short_source
 
-SOURCES, WAYS, SHOTS = ("strokes.npz@test", "omniglot_small.npz"), 5, (1, 5)
+SOURCES = ("strokes.npz@test", "omniglot_small.npz", "omniglot_small.npz@test")
+WAYS, SHOTS = 5, (1, 5)
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -51,8 +52,11 @@ CLAIMS: Mapping[str, Pairs] = {
     "AAL, five random images under a label": [
         ("aal_protonet_groups_even", "aal_protonet"),
         ("aal_protonet_groups_even_long", "aal_protonet_long"),
+        ("aal_protonet_groups_even_10k", "aal_protonet_10k"),
         ("aal_maml_groups", "aal_maml"),
         ("aal_maml_groups_long", "aal_maml_long"),
+        ("aal_omniglot_protonet_groups", "aal_omniglot_protonet"),
+        ("aal_omniglot_maml_groups", "aal_omniglot_maml"),
     ],
 }
 """Pairs of learners by what they tell of; names as in ``FewShotRuns``."""
@@ -71,7 +75,7 @@ def claims(runs: FewShotRuns) -> str:
             if any(cells):
                 rows.append([name, f"`{one}`", _told(other), *cells])
                 name = ""
-    heads = [f"{short_source(key.source).partition('.')[0]} {key.shots}-shot" for key in keys]
+    heads = [f"{short_source(key.source).replace('.npz', '')} {key.shots}-shot" for key in keys]
     return table(["claim", "learner", "ahead of", *heads], rows) if rows else "None of them is stored."
 
 

@@ -28,7 +28,7 @@ def tables(runs: FewShotRuns) -> str:
     return "\n\n".join(
         [
             "## Claims",
-            f"On `{'` and `'.join(SOURCES)}`, {WAYS} ways: points by which a learner is ahead on the same tasks, "
+            f"On `{'`, `'.join(SOURCES)}`, {WAYS} ways: points by which a learner is ahead on the same tasks, "
             "in brackets how many tasks these are; blank: not measured. `its` is as below.",
             claims(runs),
             "## Accuracy",

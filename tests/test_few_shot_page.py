@@ -83,7 +83,7 @@ def test_claims_are_told_by_what_is_stored(tmp_path: Path) -> None:
     assert "UMTRA | " not in text.partition("## Accuracy")[0]
     stored(tmp_path, "aal_maml", 0, {"rule": [0.6, 0.8], "scratch": [0.4, 0.6]}, source="omniglot_small.npz")
     text = tables(read_runs(sorted(tmp_path.glob("*.json"))))
-    assert "| strokes 1-shot | strokes 5-shot | omniglot_small 1-shot | omniglot_small 5-shot |" in text
+    assert "| strokes@test 1-shot | strokes@test 5-shot | omniglot_small 1-shot | omniglot_small 5-shot |" in text
     assert "| AAL | `aal_maml` | its scratch | +10.0 ± 0.0 (2) |  | +20.0 ± 0.0 (2) |  |" in text
 
 
