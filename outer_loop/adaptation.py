@@ -108,7 +108,7 @@ class Adaptation:
         It need not be the rule's own: running averages, which only that has, give way to the support set's statistics.
         """
         network = self.network.encoder() if self.objective.name == "head" else self.network
-        return Adaptation(network, replace(self.objective.of_random_networks, name="prototypes"), steps=0)
+        return Adaptation(network, replace(self.objective.without_averages("support"), name="prototypes"), steps=0)
 
 
 def trained_use(header: RuleHeader, path: str | Path, steps: int, batch_norm: str | None) -> Adaptation:

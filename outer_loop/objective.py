@@ -50,22 +50,16 @@ class Objective:
     network's own logits; or ``prototypes``. ``batch_norm``: by ``batch``, all examples that are read out at once, so
     that a query's class depends on the other queries (transductive, as MAML); by ``support``, with statistics frozen
     on the support set (inductive); or by the ``running`` averages that rule protonet holds (inductive, as ProtoNets at
-    test), which are made by training with ``batch``: see ``in_training``.
+    test), which follow a training that goes by ``batch``.
     """
 
     name: str = "ridge"
     penalty: float = 0.1
     batch_norm: str = "batch"
 
-    @property
-    def in_training(self) -> "Objective":
-        """The objective that meta-training descends: running averages only follow it, so it goes by ``batch``."""
-        return replace(self, batch_norm="batch") if self.batch_norm == "running" else self
-
-    @property
-    def of_random_networks(self) -> "Objective":
-        """The same for networks that were never trained, and so have no running averages: by ``support`` instead."""
-        return replace(self, batch_norm="support") if self.batch_norm == "running" else self
+    def without_averages(self, instead: str) -> "Objective":
+        """The same where there are no running averages, by the policy ``instead``; unchanged if it goes by others."""
+        return replace(self, batch_norm=instead) if self.batch_norm == "running" else self
 
     def read(self, rule: Rule, theta: Theta, network: Network, state: State, episode: Episode, ways: int) -> Reading:
         """The reading of one task; works under ``torch.func.vmap`` and is differentiable in ``theta`` and ``state``."""

@@ -9,6 +9,9 @@ from outer_loop.outer_estimator import Piece
 from update_rules.contract import Rule
 from update_rules.prototypes import ProtoNet
 
+MOMENTUM = 0.1
+"""What the statistics of one outer step count in the averages, as in torch's batch normalisation."""
+
 
 def met_by(rule: Rule, pieces: Sequence[Piece]) -> dict[str, Tensor]:
     """The statistics of every layer on the examples that ``pieces`` are read out with, by the name of their average.
@@ -22,11 +25,12 @@ def met_by(rule: Rule, pieces: Sequence[Piece]) -> dict[str, Tensor]:
         seen = [torch.cat([piece.episodes[-1].support_x, piece.episodes[-1].query_x]) for piece in pieces]
         found = [rule.batch_statistics(piece.network, x) for piece, x in zip(pieces, seen, strict=True)]
     finite = [met for met in found if all(bool(value.isfinite().all()) for value in met.values())]
-    finite = finite or [{name: value.clone() for name, value in rule.named_buffers()}]
+    finite = finite or [dict(rule.named_buffers())]
     return {name: torch.stack([met[name] for met in finite]).mean(0) for name in finite[0]}
 
 
 def follow(rule: Rule, met: Mapping[str, Tensor]) -> None:
-    """Move the running averages of ``rule`` towards what was ``met``, if anything was."""
-    if isinstance(rule, ProtoNet):
-        rule.follow(met)
+    """Move the running averages of ``rule`` towards what was ``met``, by ``MOMENTUM`` of the way, in place."""
+    for name, value in met.items():
+        average = rule.get_buffer(name)
+        average.lerp_(value.to(average.dtype), MOMENTUM)

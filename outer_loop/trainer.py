@@ -112,7 +112,7 @@ class Trainer:
 
     def make_estimator(self, recompute: bool, *, compiled: bool = False) -> OuterEstimator:
         """The config's outer estimator, with each inner step run again in the backward pass or its graph kept."""
-        return TruncatedBackprop(objective(self.config).in_training, recompute, compiled)
+        return TruncatedBackprop(objective(self.config).without_averages("batch"), recompute, compiled)
 
     def run(self, tracker: Tracker, progress: Progress, interruption: Interruption) -> None:
         """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.
@@ -167,7 +167,7 @@ class Trainer:
         if state.outer_step < config.outer.first_order and "second_order" in theta:
             theta["second_order"] = theta["second_order"][:0]
         estimate = self.estimator.estimate(state.rule, theta, pieces)
-        met = met_by(state.rule, [pieces[i] for i in range(len(pieces)) if i not in estimate.dropped])
+        met = met_by(state.rule, [pieces[index] for index, left in enumerate(estimate.states) if left is not None])
         own = [*estimate.update.values(), *met.values()]
         values = torch.cat(
             [

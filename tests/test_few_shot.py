@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_shot_settings import MAML, PROTONET
 
 from inner_loop.conv4 import Conv4
 from inner_loop.mlp import MLP
@@ -31,29 +32,6 @@ from update_rules.rule_file import load_rule, read_header, save_rule
 
 Arguments = Callable[..., list[str]]
 
-FEW_SHOT = (
-    "tasks.ways=3",
-    "tasks.shots=1",
-    "tasks.queries=2",
-    "tasks.permute=false",
-    "network={kind: conv4, filters: 3, batch_norm: support}",
-    "outer.clip=10.0",
-    "evaluation.tasks=2",
-)
-MAML = (
-    *FEW_SHOT,
-    "rule={name: maml, options: {rate: 0.1, learned_rates: true, steps: 2}}",
-    "inner={unroll: [2, 2], length: [2, 2], read_every: 1}",
-    "outer.objective=head",
-    "outer.first_order=3",
-    "outer.anneal_reads=4",
-)
-PROTONET = (
-    *FEW_SHOT,
-    "rule={name: protonet, options: {}}",
-    "inner={unroll: [1, 1], length: [1, 1], read_every: 1}",
-    "outer.objective=prototypes",
-)
 RUNS = {
     "maml": MAML,
     "protonet": PROTONET,

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from few_shot_settings import PROTONET
 
 from outer_loop.checkpoint import load_checkpoint
 from outer_loop.process_group import ALONE, share_of_cores
@@ -54,11 +55,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
-AVERAGES = (
-    *("rule={name: protonet, options: {}}", "network={kind: conv4, filters: 3, batch_norm: running}"),
-    *("tasks.permute=false", "inner={unroll: [1, 1], length: [1, 1], read_every: 1}", "outer.objective=prototypes"),
-    *("outer.tasks_per_step=5", "outer.clip=10.0"),
-)
+AVERAGES = (*PROTONET, "network.batch_norm=running", "outer.tasks_per_step=5")
 
 
 @pytest.mark.thorough

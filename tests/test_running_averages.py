@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from few_shot_settings import PROTONET
 from torch import nn
 
 from inner_loop.conv4 import Conv4
@@ -17,27 +18,16 @@ from outer_loop.config_file import load_config
 from outer_loop.configured import rule_use
 from outer_loop.objective import Objective
 from outer_loop.outer_estimator import Piece
-from outer_loop.running_averages import met_by
+from outer_loop.running_averages import MOMENTUM, follow, met_by
 from outer_loop.trainer import Trainer
 from scripts import evaluate_few_shot, meta_train
 from update_rules.learned_start import layout
-from update_rules.prototypes import MOMENTUM, ProtoNet
+from update_rules.prototypes import ProtoNet
 from update_rules.rule_file import load_rule, read_header
 
 Arguments = Callable[..., list[str]]
 
-PROTONET = (
-    "tasks.ways=3",
-    "tasks.shots=1",
-    "tasks.queries=2",
-    "tasks.permute=false",
-    "network={kind: conv4, filters: 3, batch_norm: running}",
-    "rule={name: protonet, options: {}}",
-    "inner={unroll: [1, 1], length: [1, 1], read_every: 1}",
-    "outer.objective=prototypes",
-    "outer.clip=10.0",
-    "evaluation.tasks=2",
-)
+RUNNING = (*PROTONET, "network.batch_norm=running")
 NETWORKS = (Conv4(8, filters=3), MLP((16, 5, 4)))
 
 
@@ -48,7 +38,7 @@ def followed(network: BaseNetwork, batches: int) -> tuple[ProtoNet, list[torch.T
     seen = [torch.rand(12, network.sizes[0], generator=draw) for _ in range(batches)]
     with torch.no_grad():
         for x in seen:
-            rule.follow(rule.batch_statistics(network, x))
+            follow(rule, rule.batch_statistics(network, x))
     return rule, seen
 
 
@@ -76,7 +66,7 @@ def test_averages_are_those_of_torch() -> None:
 def test_features_by_averages_are_each_examples_own_and_those_of_the_batch_that_was_met(network: BaseNetwork) -> None:
     rule, (x,) = followed(network, 1)
     for _ in range(200):
-        rule.follow(rule.batch_statistics(network, x))
+        follow(rule, rule.batch_statistics(network, x))
     with torch.no_grad():
         averaged = rule.averaged_features(network, x)
         torch.testing.assert_close(averaged, rule.features(network, {}, x), rtol=1e-4, atol=1e-5)
@@ -96,7 +86,7 @@ def drawn(run: Trainer) -> list[Piece]:
 
 
 def test_training_goes_by_batch_and_the_averages_follow_it(tiny_config: Arguments) -> None:
-    path, *overrides = tiny_config("run", *PROTONET, "outer.tasks_per_step=2")[1:]
+    path, *overrides = tiny_config("run", *RUNNING, "outer.tasks_per_step=2")[1:]
     config = load_config(path, overrides)
     run, plain = Trainer(config), Trainer(load_config(path, [*overrides, "network.batch_norm=batch"]))
     pieces, network = drawn(run), run.network
@@ -123,7 +113,7 @@ def test_training_goes_by_batch_and_the_averages_follow_it(tiny_config: Argument
 
 @pytest.mark.parametrize("value", [float("nan"), 1e30])
 def test_a_lost_task_does_not_reach_the_averages(tiny_config: Arguments, value: float) -> None:
-    path, *overrides = tiny_config("run", *PROTONET, "outer.tasks_per_step=2")[1:]
+    path, *overrides = tiny_config("run", *RUNNING, "outer.tasks_per_step=2")[1:]
     run = Trainer(load_config(path, overrides))
     good, bad = drawn(run)
     episode = bad.episodes[0]
@@ -136,7 +126,7 @@ def test_a_lost_task_does_not_reach_the_averages(tiny_config: Arguments, value: 
 
 
 def test_a_run_keeps_its_averages(tiny_config: Arguments, tmp_path: Path) -> None:
-    assert meta_train.main(tiny_config("run", *PROTONET)) == 0
+    assert meta_train.main(tiny_config("run", *RUNNING)) == 0
     path = tmp_path / "run" / "rule.safetensors"
     rule = load_rule(path)
     assert read_header(path).provenance["batch_norm"] == "running"
@@ -161,8 +151,8 @@ def test_queries_are_read_out_by_the_averages() -> None:
         whole = running.scores(rule, theta, network, {}, (support, y, query), 3)
         alone = running.scores(rule, theta, network, {}, (support, y, query[:1]), 3)
     torch.testing.assert_close(alone[0], whole[0])
-    assert running.in_training == Objective("prototypes", batch_norm="batch")
-    assert Objective(batch_norm="support").in_training.batch_norm == "support"
+    assert running.without_averages("batch") == Objective("prototypes", batch_norm="batch")
+    assert Objective(batch_norm="support").without_averages("batch").batch_norm == "support"
 
 
 @pytest.mark.parametrize(
@@ -175,15 +165,15 @@ def test_queries_are_read_out_by_the_averages() -> None:
     ],
 )
 def test_settings_without_averages_are_named(tiny_config: Arguments, overrides: list[str], message: str) -> None:
-    path, *settings = tiny_config("run", *PROTONET)[1:]
+    path, *settings = tiny_config("run", *RUNNING)[1:]
     with pytest.raises(ValueError, match=message):
         load_config(path, [*settings, *overrides])
 
 
 def test_a_start_without_averages_is_refused(tiny_config: Arguments, tmp_path: Path) -> None:
-    assert meta_train.main(tiny_config("run", *PROTONET, "network.batch_norm=batch")) == 0
+    assert meta_train.main(tiny_config("run", *RUNNING, "network.batch_norm=batch")) == 0
     start = tmp_path / "run" / "rule.safetensors"
     with pytest.raises(ValueError, match=r"expected protonet {'running': True}"):
-        meta_train.main(tiny_config("other", *PROTONET, f"rule.start={start}"))
+        meta_train.main(tiny_config("other", *RUNNING, f"rule.start={start}"))
     with pytest.raises(ValueError, match="trained with batch_norm=batch, holds no running averages"):
         evaluate_few_shot.main(["--rule", str(start), "--data", "digits", "--size", "4", "--batch-norm", "running"])

@@ -1,15 +1,10 @@
 """A learned encoder that is never trained on a task: prototypical networks (Snell et al., 2017)."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from update_rules.contract import Network, State, Statistics, Views
 from update_rules.learned_start import LearnedStart
-
-MOMENTUM = 0.1
-"""What the statistics of one outer step count in the running averages, as in torch's batch normalisation."""
 
 
 class ProtoNet(LearnedStart):
@@ -60,8 +55,3 @@ class ProtoNet(LearnedStart):
         found: Statistics = network.statistics(self.started(network), x)
         means = {f"mean{layer}": mean for layer, (mean, _) in enumerate(found, start=1)}
         return means | {f"var{layer}": var for layer, (_, var) in enumerate(found, start=1)}
-
-    def follow(self, met: Mapping[str, Tensor]) -> None:
-        """Move the running averages towards what was ``met``, by ``MOMENTUM`` of the way, in place."""
-        for name, value in met.items():
-            self.get_buffer(name).lerp_(value.to(self.get_buffer(name).dtype), MOMENTUM)
