@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.original.compare import one_minus_cosine, relative_norm
 from benchmarks.workloads import Setting, in_float64, ours
-from outer_loop.reference_compare import one_minus_cosine, relative_norm
 
 
 def flat(arrays: Sequence[Any]) -> np.ndarray:

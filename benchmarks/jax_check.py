@@ -16,9 +16,8 @@ from benchmarks.gradient_error import flat
 from benchmarks.jax_mlp import forward
 from benchmarks.jax_objective import objective
 from benchmarks.jax_workloads import Arrays, array, compiled
-from benchmarks.workloads import Setting, ours
-from outer_loop.reference_check import inputs_of, load_arrays
-from outer_loop.reference_compare import (
+from benchmarks.original.check import inputs_of, load_arrays
+from benchmarks.original.compare import (
     ROUNDED_GRADIENT,
     ROUNDED_ONE_MINUS_COSINE,
     ROUNDED_STATE,
@@ -26,7 +25,7 @@ from outer_loop.reference_compare import (
     one_minus_cosine,
     relative_norm,
 )
-from outer_loop.reference_names import (
+from benchmarks.original.names import (
     ArrayFile,
     named_rule_tensors,
     network_from_arrays,
@@ -34,7 +33,8 @@ from outer_loop.reference_names import (
     shuffled_images,
     state_names,
 )
-from update_rules.metz import Metz
+from benchmarks.workloads import Setting, ours
+from update_rules.metz.metz import Metz
 
 VECTORS = Path(__file__).parents[1] / "tests" / "vectors"
 

@@ -14,7 +14,7 @@ from jax import Array
 from jax.lax import rsqrt
 
 from benchmarks.jax_mlp import forward
-from update_rules.metz_change import TERMS
+from update_rules.metz.change import TERMS
 
 Theta = Mapping[str, Array]
 State = dict[str, Array]

@@ -1,4 +1,4 @@
-"""The base network in JAX: the forward pass of ``inner_loop.mlp.MLP`` with relu, for one task."""
+"""The base network in JAX: the forward pass of ``inner_loop.networks.mlp.MLP`` with relu, for one task."""
 
 from collections.abc import Mapping
 

@@ -14,9 +14,9 @@ from jax import Array
 from jax.lax import rsqrt
 
 from benchmarks.jax_mlp import forward
-from update_rules.local_terms import MIDDLE
-from update_rules.neuron_local import QUICK, REACH, SHARE
-from update_rules.weight_terms import LOWER, UPPER
+from update_rules.local.local_terms import MIDDLE
+from update_rules.local.neuron_local import QUICK, REACH, SHARE
+from update_rules.local.weight_terms import LOWER, UPPER
 
 Theta = Mapping[str, Array]
 State = dict[str, Array]

@@ -1,4 +1,4 @@
-"""The ridge readout and the meta-objective in JAX, for one task: the maths of ``outer_loop.meta_objective``."""
+"""The ridge readout and the meta-objective of ``outer_loop.readouts`` in JAX, for one task."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from jax import Array
 
 
 def ridge(features: Array, targets: Array, penalty: float) -> Array:
-    """Readout weights [F+1, C], bias last, of ``features`` [B, F] and ``targets`` [B, C]; see ``outer_loop.ridge``."""
+    """Readout weights [F+1, C], bias last, of ``features`` [B, F] and ``targets`` [B, C]."""
     feature_mean, target_mean = features.mean(0), targets.mean(0)
     a, y = features - feature_mean, targets - target_mean
     dual = a.shape[0] < a.shape[1]

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from update_rules.contract import Network, State
-from update_rules.metz import Metz
-from update_rules.metz_change import ABOVE_READOUTS, BELOW_READOUTS, TERMS
+from update_rules.metz.change import ABOVE_READOUTS, BELOW_READOUTS, TERMS
+from update_rules.metz.metz import Metz
 
 Theta = Mapping[str, Tensor]
 

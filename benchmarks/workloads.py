@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import naive_metz
-from inner_loop.mlp import MLP
-from inner_loop.states import stack_states
+from inner_loop.networks.mlp import MLP
+from inner_loop.state import stack_states
 from inner_loop.unroll import unroll
-from outer_loop.meta_objective import metz_objective
-from outer_loop.outer_estimator import Piece, TruncatedBackprop
+from outer_loop.estimators.truncated_backprop import Piece, TruncatedBackprop
+from outer_loop.readouts.metz_objective import metz_objective
 from tasks.task import Episode
 from update_rules.contract import Rule, State
-from update_rules.metz import Metz
+from update_rules.metz.metz import Metz
 from update_rules.registry import make_rule
 
 WAYS, SHOTS = 10, 10

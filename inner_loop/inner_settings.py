@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from inner_loop.activations import NETWORK_ACTIVATIONS
+from inner_loop.networks.activations import NETWORK_ACTIVATIONS
 from update_rules.rule_file import RuleHeader
 
 

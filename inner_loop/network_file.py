@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inner_loop.mlp import MLP
+from common.tensor_file import check_tensors, read_tensors, write_tensors
+from inner_loop.networks.mlp import MLP
 from inner_loop.trained_network import TrainedNetwork
-from update_rules.tensor_file import check_tensors, read_tensors, write_tensors
 
 FORMAT = "base_network"
 VERSION = "1"

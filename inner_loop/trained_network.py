@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inner_loop.mlp import MLP
+from inner_loop.networks.mlp import MLP
 from update_rules.contract import State, Statistics
 
 EXAMPLES_AT_ONCE = 4096

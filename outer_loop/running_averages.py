@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from outer_loop.outer_estimator import Piece
+from outer_loop.estimators.truncated_backprop import Piece
 from update_rules.contract import Rule
-from update_rules.prototypes import ProtoNet
+from update_rules.gradient.protonet import ProtoNet
 
 MOMENTUM = 0.1
 """What the statistics of one outer step count in the averages, as in torch's batch normalisation."""

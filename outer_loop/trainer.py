@@ -10,24 +10,24 @@ import psutil
 import torch
 from torch import Tensor
 
+from common.provenance import commit
+from experiment.configured import first_network, network_choice, objective, rule_use
+from experiment.starting_rule import averaged, learn_only, starting_rule
+from experiment.task_sources import load_datasets, training_tasks
+from experiment.validation import HeldOut
 from inner_loop.inner_settings import SETTINGS, InnerSettings
-from inner_loop.networks import describe_network
+from inner_loop.networks.description import describe_network
 from inner_loop.unroll import theta_of
-from outer_loop.checkpoint import Checkpoints
-from outer_loop.config import Config
-from outer_loop.configured import first_network, network_choice, objective, rule_use
-from outer_loop.held_out import HeldOut
-from outer_loop.interruption import Interruption
-from outer_loop.outer_estimator import OuterEstimator, TruncatedBackprop
-from outer_loop.outer_schedules import outer_learning_rate, read_weights
-from outer_loop.process_group import ALONE, Ranks
-from outer_loop.progress import Progress
-from outer_loop.provenance import commit
+from outer_loop.config.same_experiment import check_same_experiment
+from outer_loop.config.schema import Config
+from outer_loop.estimators.truncated_backprop import OuterEstimator, TruncatedBackprop
+from outer_loop.run.checkpoint import Checkpoints
+from outer_loop.run.interruption import Interruption
+from outer_loop.run.processes import ALONE, Ranks
+from outer_loop.run.progress import Progress
+from outer_loop.run.tracking import Tracker
 from outer_loop.running_averages import follow, met_by
-from outer_loop.same_experiment import check_same_experiment
-from outer_loop.starting_rule import averaged, learn_only, starting_rule
-from outer_loop.task_sources import load_datasets, training_tasks
-from outer_loop.tracking import Tracker
+from outer_loop.schedules import outer_learning_rate, read_weights
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from outer_loop.process_group import Ranks
+from outer_loop.run.processes import Ranks
 from outer_loop.trajectories import Slot, Trajectories
 from update_rules.contract import Rule
 

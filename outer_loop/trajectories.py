@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from inner_loop.conv4 import Conv4
-from inner_loop.mlp import MLP
-from inner_loop.networks import BaseNetwork, describe_network, network_from
-from outer_loop.outer_estimator import Piece
+from inner_loop.networks.conv4 import Conv4
+from inner_loop.networks.description import BaseNetwork, describe_network, network_from
+from inner_loop.networks.mlp import MLP
+from outer_loop.estimators.truncated_backprop import Piece
 from outer_loop.truncation import TruncationSchedule
 from tasks.task import Task, TaskShape, TaskSource, uniform_int
 from update_rules.contract import SUPPORT, UNLABELLED, Rule, State

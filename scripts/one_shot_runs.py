@@ -1,90 +1,9 @@
 # python scripts/one_shot_runs.py --runs omniglot_oneshot.npz --rule runs/cactus_protonet/rule.safetensors
 # python scripts/one_shot_runs.py --runs FILE --rule FILE FILE --encoder encoder.safetensors --json results.json
-"""The error on Omniglot's official one-shot runs: 20 times 20 ways within an alphabet, one labelled example each.
+"""The error on Omniglot's official one-shot runs: 20 times 20 ways within an alphabet, one labelled example each."""
 
-Of rules that learned where a network starts (maml of 20 ways or more, protonet), and of nearest neighbours on pixels
-and on the features of encoders; beside them what is published of people, programs and pixel distances. What
-normalises queries stands beside a rule: ``batch``, all 20 of a run at once (transductive), ``support``, the labelled
-examples alone, or ``running``, averages over meta-training.
-"""
-
-import argparse
-import json
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
-
-import torch
-from rich.console import Console
-from rich.table import Table
-
-from inner_loop.conv4 import Conv4
-from outer_loop.adaptation import trained_use
-from outer_loop.learners import load_embedding
-from outer_loop.one_shot_runs import nearest_neighbour, one_shot_error
-from outer_loop.results import environment
-from outer_loop.statistics import Mean
-from scripts.arguments import Parser, at_least, command, threads, writable
-from scripts.entry import run
-from tasks.omniglot_runs import read_one_shot_runs
-from update_rules.atomic_file import atomic_write
-from update_rules.rule_file import read_rule
-
-PUBLISHED = {
-    "people (Lake et al., 2015)": 4.5,
-    "Bayesian program learning (Lake et al., 2015)": 3.3,
-    "pixels, modified Hausdorff distance (Lake's demo for these runs)": 38.8,
-}
-"""Errors in percent that others report on these runs."""
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", required=True, metavar="FILE", help="npz file with train, test and answer")
-    parser.add_argument("--rule", nargs="+", default=[], metavar="FILE", help="rule files that meta_train.py wrote")
-    parser.add_argument(
-        "--encoder", nargs="+", default=[], metavar="FILE", help="files of train_encoder.py or base networks"
-    )
-    parser.add_argument("--steps", type=at_least(0), default=50, help="inner steps on a support set (default 50)")
-    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write errors and settings here")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Score everything that was named, print the table, and write what was asked for."""
-    arguments = parse(argv)
-    writable(arguments.json)
-    torch.set_num_threads(arguments.threads)
-    about = {"command": command("one_shot_runs", argv), "steps": arguments.steps, **environment()}
-    whole = read_one_shot_runs(arguments.runs)
-    errors: dict[str, Mean] = {"pixels, nearest": one_shot_error(whole, nearest_neighbour())}
-    for path in arguments.encoder:
-        errors[f"{path}, nearest"] = one_shot_error(whole, nearest_neighbour(load_embedding(path)))
-    norms = {}
-    for path in arguments.rule:
-        rule, header = read_rule(path)
-        use = trained_use(header, path, arguments.steps, None)
-        runs = read_one_shot_runs(arguments.runs, use.network.side) if isinstance(use.network, Conv4) else whole
-        errors[path] = one_shot_error(runs, partial(use.classify, rule))
-        norms[path] = use.objective.batch_norm
-    table = Table("method", "batch norm", "error in percent")
-    for name, error in errors.items():
-        table.add_row(name, norms.get(name, ""), f"{error.value:.1f} ± {error.ci95:.1f}")
-    for name, value in PUBLISHED.items():
-        table.add_row(name, "", f"{value}")
-    Console().print(table)
-    if arguments.json is not None:
-        found: dict[str, dict[str, float | str]] = {
-            name: {"error": error.value, "ci95": error.ci95} for name, error in errors.items()
-        }
-        for name, norm in norms.items():
-            found[name]["batch_norm"] = norm
-        with atomic_write(arguments.json) as file:
-            file.write((json.dumps({"meta": about, "errors": found, "published": PUBLISHED}, indent=1) + "\n").encode())
-    return 0
-
+from unsupervised_update_rules.commands import one_shot_runs
+from unsupervised_update_rules.commands.entry import run
 
 if __name__ == "__main__":
-    run(main)
+    run(one_shot_runs.main)

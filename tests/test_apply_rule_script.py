@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inner_loop.feature_extractor import RuleFeatures
-from scripts import apply_rule
-from update_rules.hebbian import Hebbian
+from inner_loop.transformer import RuleFeatures
+from unsupervised_update_rules.commands import apply_rule
+from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import load_rule, save_rule
 
 SMALL = ["--hidden", "6", "--outputs", "4", "--steps", "3"]
@@ -133,7 +133,7 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(
 
 
 def test_the_script_exits_with_2_and_one_line(tmp_path: Path, rule: str) -> None:
-    script = Path(apply_rule.__file__)
+    script = Path(__file__).parent.parent / "scripts" / "apply_rule.py"
     argv = ["--rule", rule, "--data", "npz:none.npz", "--out", "features.npz"]
     done = subprocess.run([sys.executable, script, *argv], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from outer_loop.baseline_settings import (
+from common.yaml_dialect import parse_yaml
+from evaluation.baselines.settings import (
     TUNED,
     BaselineSettings,
     KMeansSettings,
@@ -12,8 +13,7 @@ from outer_loop.baseline_settings import (
     read_settings,
     settings_file,
 )
-from outer_loop.yaml_dialect import parse_yaml
-from scripts import tune_baselines
+from unsupervised_update_rules.commands import tune_baselines
 
 
 @pytest.mark.parametrize("activation", ["relu", "winners_linear"])

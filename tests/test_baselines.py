@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from outer_loop.autoencoders import Decoder, reconstruction_loss
-from outer_loop.baseline_settings import (
+from evaluation.baselines.autoencoders import Decoder, reconstruction_loss
+from evaluation.baselines.closed_form import Centroids, Discriminants, Landmarks, PrincipalComponents
+from evaluation.baselines.settings import (
     AutoencoderSettings,
     BaselineSettings,
     ContrastiveSettings,
@@ -20,18 +21,17 @@ from outer_loop.baseline_settings import (
     VaeSettings,
     WhiteningSettings,
 )
-from outer_loop.baselines import Centroids, Discriminants, Landmarks, PrincipalComponents
-from outer_loop.comparison import compare
-from outer_loop.evaluation import InnerTraining, base_network
-from outer_loop.learners import learner_names
-from outer_loop.methods import BASELINES, MEANING, make_methods
-from outer_loop.paired_tasks import paired_tasks
-from outer_loop.plots import COLOURS
-from outer_loop.stacked_training import Draws, minimise, network_parameters
-from outer_loop.supervised import Supervised
+from evaluation.baselines.stacked_training import Draws, minimise, network_parameters
+from evaluation.baselines.supervised import Supervised
+from evaluation.comparison import compare
+from evaluation.evaluation import InnerTraining, base_network
+from evaluation.learners import learner_names
+from evaluation.methods import BASELINES, MEANING, make_methods
+from evaluation.paired_tasks import paired_tasks
+from experiment.report.plots import COLOURS
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
-from update_rules.gradient_descent import Maml
+from update_rules.gradient.maml import Maml
 
 INNER = InnerTraining(hidden=(12,), outputs=8, batch=16)
 QUICK = BaselineSettings(

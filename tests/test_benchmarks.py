@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
+from benchmarks.command import main
 from benchmarks.gradient_error import gradient_error
 from benchmarks.measure import implementations
 from benchmarks.naive_metz import step
 from benchmarks.workloads import Workload, in_float64, naive, ours, prepare
-from inner_loop.mlp import MLP
-from scripts.benchmark import main
-from update_rules.metz import Metz
+from inner_loop.networks.mlp import MLP
+from update_rules.metz.metz import Metz
 
 SMALL = {"outputs": 4, "hidden": 4, "top_hidden": 4, "delta_channels": 3, "readout_channels": 2}
 

@@ -10,13 +10,14 @@ import pytest
 import torch
 from reference_numpy import meta_outputs, random_inputs, random_readout, tiny_config, update_outputs
 
-from outer_loop.reference_check import check_file, table
-from outer_loop.reference_compare import uncompared
-from outer_loop.reference_names import RULE_PREFIX, ArrayFile
-from scripts.check_reference import main
-from scripts.entry import run
-from update_rules import metz, metz_change
-from update_rules.metz_change import TERMS, WeightChange
+from benchmarks.original.check import check_file, table
+from benchmarks.original.command import main
+from benchmarks.original.compare import uncompared
+from benchmarks.original.names import RULE_PREFIX, ArrayFile
+from unsupervised_update_rules.commands.entry import run
+from update_rules.metz import change as metz_change
+from update_rules.metz import metz
+from update_rules.metz.change import TERMS, WeightChange
 
 VECTORS = Path(__file__).parent / "vectors"
 SHARED = Path(__file__).parents[2] / "shared" / "reference"

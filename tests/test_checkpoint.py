@@ -15,8 +15,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outer_loop.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
-from update_rules.atomic_file import temporary_name
+from common.atomic_file import temporary_name
+from outer_loop.run.checkpoint import Checkpoints, load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -219,7 +219,7 @@ def test_last_is_whole_wherever_sigkill_strikes(tmp_path):
     program = textwrap.dedent(
         """
         import os, signal, sys, torch
-        from outer_loop.checkpoint import Checkpoints, load_checkpoint
+        from outer_loop.run.checkpoint import Checkpoints, load_checkpoint
 
         FILE_OPERATIONS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.listdir", "os.scandir"}
         left = None

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from inner_loop.mlp import MLP
-from inner_loop.states import stack_states
+from benchmarks import command as benchmark
+from evaluation.baselines.settings import BaselineSettings
+from evaluation.evaluation import InnerTraining
+from evaluation.methods import make_methods
+from evaluation.paired_tasks import paired_tasks
+from inner_loop.networks.mlp import MLP
+from inner_loop.state import stack_states
 from inner_loop.unroll import unroll
-from outer_loop.baseline_settings import BaselineSettings
-from outer_loop.checkpoint import load_checkpoint
-from outer_loop.evaluation import InnerTraining
-from outer_loop.methods import make_methods
-from outer_loop.paired_tasks import paired_tasks
-from scripts import benchmark, evaluate, meta_train
+from outer_loop.run.checkpoint import load_checkpoint
 from tasks.augmentations import AUGMENTATIONS, parse_augmentation
-from tasks.sources import load_source
+from tasks.data.sources import load_source
 from tasks.task import TaskSource
+from unsupervised_update_rules.commands import evaluate, meta_train
 from update_rules.registry import make_rule
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -10,26 +10,26 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from inner_loop.conv4 import Conv4
-from inner_loop.mlp import MLP
+from common.tensor_file import file_header
+from experiment import encoders
+from experiment.encoders import embedding
+from experiment.task_sources import load_datasets, training_tasks
 from inner_loop.network_file import save_network
-from inner_loop.networks import BaseNetwork, describe_network
+from inner_loop.networks.conv4 import Conv4
+from inner_loop.networks.description import BaseNetwork, describe_network
+from inner_loop.networks.mlp import MLP
 from inner_loop.trained_network import TrainedNetwork
-from outer_loop import encoders
-from outer_loop.config_file import load_config
-from outer_loop.conv_autoencoder import ConvDecoder, ConvEncoder, ConvShape, start_at_random
-from outer_loop.encoder_file import load_encoder, save_encoder
-from outer_loop.encoder_training import EncoderSettings, batch_losses, train_encoder
-from outer_loop.encoders import embedding
-from outer_loop.task_sources import load_datasets, training_tasks
-from scripts import train_encoder as script
+from outer_loop.config.file import load_config
 from tasks.dataset import Dataset
-from update_rules.gradient_descent import Maml
-from update_rules.learned_start import LearnedStart, layout
-from update_rules.prototypes import ProtoNet
+from tasks.encoders.conv_autoencoder import ConvDecoder, ConvEncoder, ConvShape, start_at_random
+from tasks.encoders.encoder_file import load_encoder, save_encoder
+from tasks.encoders.training import EncoderSettings, batch_losses, train_encoder
+from unsupervised_update_rules.commands import train_encoder as script
+from update_rules.gradient.learned_start import LearnedStart, layout
+from update_rules.gradient.maml import Maml
+from update_rules.gradient.protonet import ProtoNet
 from update_rules.registry import make_rule
 from update_rules.rule_file import save_rule
-from update_rules.tensor_file import file_header
 
 SMALL = ["--code", "5", "--channels", "2", "--steps", "3", "--batch", "8"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from scripts.arguments import different, threads
-from scripts.entry import run
+from unsupervised_update_rules.commands.arguments import different, threads
+from unsupervised_update_rules.commands.entry import run
 
 
 def fails(error: BaseException) -> int:

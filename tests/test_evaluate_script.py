@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from outer_loop.methods import METHODS
-from scripts import evaluate
-from update_rules.hebbian import Hebbian
+from evaluation.methods import METHODS
+from unsupervised_update_rules.commands import evaluate
+from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import save_rule
 
 SIZES = {"ways": 3, "shots": 2, "queries": 3, "tasks": 4, "steps": 2, "hidden": 6, "outputs": 4, "batch": 8, "size": 5}
@@ -150,7 +150,14 @@ def test_without_a_rule_there_must_be_something_else(baselines: list[str], messa
 
 
 def test_the_script_exits_with_2_and_one_line(tmp_path: Path) -> None:
-    argv = [sys.executable, evaluate.__file__, "--rule", "none.safetensors", "--data", "digits"]
+    argv = [
+        sys.executable,
+        str(Path(__file__).parent.parent / "scripts" / "evaluate.py"),
+        "--rule",
+        "none.safetensors",
+        "--data",
+        "digits",
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation import evaluation
+from evaluation.baselines.closed_form import PrincipalComponents, Raw
+from evaluation.comparison import compare
+from evaluation.evaluation import InnerTraining, evaluate_rule, measure_rule, train_task
+from evaluation.methods import METHODS
+from evaluation.paired_tasks import NETWORK, PairedTask, paired_tasks
+from evaluation.probes import READOUTS, few_shot_accuracy
+from evaluation.source_evaluation import evaluate_source
+from evaluation.statistics import mean_over_tasks, paired_difference
 from inner_loop.apply import apply_rule, apply_rule_to_tasks
-from inner_loop.mlp import MLP
-from inner_loop.states import stack_states
-from outer_loop import evaluation
-from outer_loop.baselines import PrincipalComponents, Raw
-from outer_loop.comparison import compare
-from outer_loop.evaluation import InnerTraining, evaluate_rule, measure_rule, train_task
-from outer_loop.few_shot_readout import READOUTS, few_shot_accuracy
-from outer_loop.methods import METHODS
-from outer_loop.paired_tasks import NETWORK, PairedTask, paired_tasks
-from outer_loop.source_evaluation import evaluate_source
-from outer_loop.statistics import mean_over_tasks, paired_difference
+from inner_loop.networks.mlp import MLP
+from inner_loop.state import stack_states
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
 from update_rules.contract import Network, Rule, State, Views
-from update_rules.hebbian import Hebbian
-from update_rules.neuron_local import NeuronLocal
+from update_rules.local.hebbian import Hebbian
+from update_rules.local.neuron_local import NeuronLocal
 
 INNER = InnerTraining(hidden=(12,), outputs=8, steps=8, batch=16)
 

@@ -13,10 +13,10 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
-from inner_loop import feature_extractor
-from inner_loop.feature_extractor import RuleFeatures
+from inner_loop import transformer as feature_extractor
 from inner_loop.network_file import load_network, save_network
-from update_rules.hebbian import Hebbian
+from inner_loop.transformer import RuleFeatures
+from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import save_rule
 
 

@@ -10,24 +10,24 @@ import pytest
 import torch
 from few_shot_settings import MAML, PROTONET
 
-from inner_loop.conv4 import Conv4
-from inner_loop.mlp import MLP
+from evaluation.adaptation import Adaptation
+from evaluation.learners import OnFeatures, compare_learners, learner_names, make_learners
 from inner_loop.network_file import save_network
-from inner_loop.networks import describe_network
+from inner_loop.networks.conv4 import Conv4
+from inner_loop.networks.description import describe_network
+from inner_loop.networks.mlp import MLP
 from inner_loop.trained_network import TrainedNetwork
-from outer_loop.adaptation import Adaptation
-from outer_loop.checkpoint import load_checkpoint
-from outer_loop.config_file import load_config
-from outer_loop.learners import OnFeatures, compare_learners, learner_names, make_learners
-from outer_loop.objective import Objective
+from outer_loop.config.file import load_config
+from outer_loop.readouts.objective import Objective
+from outer_loop.run.checkpoint import load_checkpoint
 from outer_loop.trainer import Trainer
-from scripts import evaluate_few_shot, meta_train
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
-from update_rules.gradient_descent import Maml
-from update_rules.hebbian import Hebbian
-from update_rules.learned_start import layout
-from update_rules.prototypes import ProtoNet
+from unsupervised_update_rules.commands import evaluate_few_shot, meta_train
+from update_rules.gradient.learned_start import layout
+from update_rules.gradient.maml import Maml
+from update_rules.gradient.protonet import ProtoNet
+from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import load_rule, read_header, save_rule
 
 Arguments = Callable[..., list[str]]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from outer_loop.few_shot_page import tables
-from outer_loop.few_shot_runs import Key, read_runs
-from scripts import few_shot_page
+from experiment.pages.few_shot_page import tables
+from experiment.pages.few_shot_runs import Key, read_runs
+from unsupervised_update_rules.commands import few_shot_page
 
 
 def stored(

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from inner_loop.conv4 import Conv4
-from inner_loop.mlp import MLP
-from inner_loop.networks import BaseNetwork
-from outer_loop.objective import Objective
-from outer_loop.outer_estimator import Piece, TruncatedBackprop
+from inner_loop.networks.conv4 import Conv4
+from inner_loop.networks.description import BaseNetwork
+from inner_loop.networks.mlp import MLP
+from outer_loop.estimators.truncated_backprop import Piece, TruncatedBackprop
+from outer_loop.readouts.objective import Objective
 from tasks.task import Episode
-from update_rules.learned_start import layout
+from update_rules.gradient.learned_start import layout
 from update_rules.registry import make_rule
 
 STORED = Path(__file__).parent / "golden" / "trajectory.npz"

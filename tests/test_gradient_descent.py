@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from inner_loop.conv4 import Conv4
-from inner_loop.mlp import MLP
-from inner_loop.networks import BaseNetwork, describe_network, network_from
-from outer_loop.config import Config
-from outer_loop.objective import Objective, prototype_scores, score_reading
-from outer_loop.outer_estimator import Piece, TruncatedBackprop
-from outer_loop.outer_schedules import read_weights
+from inner_loop.networks.conv4 import Conv4
+from inner_loop.networks.description import BaseNetwork, describe_network, network_from
+from inner_loop.networks.mlp import MLP
+from outer_loop.config.schema import Config
+from outer_loop.estimators.truncated_backprop import Piece, TruncatedBackprop
+from outer_loop.readouts.objective import Objective, prototype_scores, score_reading
+from outer_loop.schedules import read_weights
 from tasks.task import Episode
 from update_rules.contract import Rule
-from update_rules.gradient_descent import Maml
-from update_rules.learned_start import initial_weights, layout, parse_layout
-from update_rules.prototypes import ProtoNet
+from update_rules.gradient.learned_start import initial_weights, layout, parse_layout
+from update_rules.gradient.maml import Maml
+from update_rules.gradient.protonet import ProtoNet
 
 WAYS = 3
 STRIDE = Conv4(side=6, channels=2, filters=3, pooling="stride", outputs=WAYS)

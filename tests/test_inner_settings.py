@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inner_loop.feature_extractor import RuleFeatures
 from inner_loop.inner_settings import InnerSettings, settings_of
 from inner_loop.network_file import load_network
-from scripts import apply_rule, evaluate, knock_out
-from update_rules.hebbian import Hebbian
+from inner_loop.transformer import RuleFeatures
+from unsupervised_update_rules.commands import apply_rule, evaluate, knock_out
+from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import PRETRAINED, RuleHeader, load_rule, read_header, save_rule
 
 USE = {"hidden": [7], "outputs": 3, "activation": "winners_linear", "steps": 2, "batch": 8}

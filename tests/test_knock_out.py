@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from inner_loop.mlp import MLP
-from outer_loop.config_file import load_config, save_config
-from outer_loop.knock_out import knock_outs
-from outer_loop.stored_results import read_stored
-from scripts import knock_out
+from evaluation.ablation import knock_outs
+from experiment.pages.stored_results import read_stored
+from inner_loop.networks.mlp import MLP
+from outer_loop.config.file import load_config, save_config
+from unsupervised_update_rules.commands import knock_out
 from update_rules.contract import Rule, State
 from update_rules.registry import make_rule
 from update_rules.rule_file import save_rule

@@ -10,12 +10,12 @@ from local_rules_numpy import Arrays, forward, unit_rms
 from local_rules_numpy import Hebbian as HebbianNumpy
 from local_rules_numpy import NeuronLocal as NeuronLocalNumpy
 
-from inner_loop.mlp import MLP
+from inner_loop.networks.mlp import MLP
 from update_rules.contract import Rule
-from update_rules.hebbian import BIAS_TERMS, Hebbian
-from update_rules.hebbian import TERMS as HEBBIAN_TERMS
-from update_rules.neuron_change import TERMS
-from update_rules.neuron_local import NeuronLocal
+from update_rules.local.hebbian import BIAS_TERMS, Hebbian
+from update_rules.local.hebbian import TERMS as HEBBIAN_TERMS
+from update_rules.local.neuron_change import TERMS
+from update_rules.local.neuron_local import NeuronLocal
 from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from few_shot_settings import PROTONET
 
-from outer_loop.checkpoint import load_checkpoint
-from outer_loop.process_group import ALONE, share_of_cores
-from scripts import meta_train
+from outer_loop.run.checkpoint import load_checkpoint
+from outer_loop.run.processes import ALONE, share_of_cores
+from unsupervised_update_rules.commands import meta_train
 
 ROOT = Path(__file__).parent.parent
 Arguments = Callable[..., list[str]]

@@ -8,14 +8,14 @@ import psutil
 import pytest
 import torch
 
-from inner_loop.mlp import MLP
-from outer_loop.available_memory import _left_in_groups
-from outer_loop.config_file import load_config
-from outer_loop.outer_estimator import Piece, TruncatedBackprop
-from outer_loop.peak_memory import PeakMemory
+from experiment.available_memory import _left_in_groups
+from experiment.peak_memory import PeakMemory
+from inner_loop.networks.mlp import MLP
+from outer_loop.config.file import load_config
+from outer_loop.estimators.truncated_backprop import Piece, TruncatedBackprop
 from outer_loop.trainer import Trainer
 from tasks.task import Episode
-from update_rules.neuron_local import NeuronLocal
+from update_rules.local.neuron_local import NeuronLocal
 
 FLOATS = 1000
 NUMBER = 4  # bytes

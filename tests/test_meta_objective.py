@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from reference_numpy import meta_objective
 from torch.func import vmap
 
-from outer_loop.meta_objective import centred_targets, metz_objective
-from outer_loop.ridge import ridge
+from outer_loop.readouts.metz_objective import centred_targets, metz_objective
+from outer_loop.readouts.ridge_regression import ridge
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.func import functional_call, vmap
 
-from inner_loop.mlp import MLP
-from update_rules.metz import Metz
-from update_rules.metz_change import TERMS
-from update_rules.metz_neurons import weight_statistics
+from inner_loop.networks.mlp import MLP
+from update_rules.metz.change import TERMS
+from update_rules.metz.metz import Metz
+from update_rules.metz.neurons import weight_statistics
 
 SMALL = {
     "outputs": 3,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from inner_loop.activations import ACTIVATIONS, WINNERS, winners
-from inner_loop.mlp import MLP
+from inner_loop.networks.activations import ACTIVATIONS, WINNERS, winners
+from inner_loop.networks.mlp import MLP
 
 STATE = {
     "w1": torch.tensor([[1.0, -1.0], [0.5, 2.0]]),

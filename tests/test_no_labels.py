@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from outer_loop.config_file import load_config
-from outer_loop.task_sources import load_datasets, training_tasks
-from scripts import meta_train
+from experiment.task_sources import load_datasets, training_tasks
+from outer_loop.config.file import load_config
 from tasks.instances import InstanceSource
+from unsupervised_update_rules.commands import meta_train
 from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule, save_rule
 

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from inner_loop.conv4 import Conv4
-from inner_loop.networks import describe_network
-from outer_loop.adaptation import Adaptation
-from outer_loop.objective import Objective
-from outer_loop.one_shot_runs import nearest_neighbour, one_shot_error
-from outer_loop.paired_tasks import PairedTask
-from scripts import one_shot_runs as script
-from tasks.omniglot_runs import read_one_shot_runs
-from tasks.sources import load_source
+from evaluation.adaptation import Adaptation
+from evaluation.one_shot_runs import nearest_neighbour, one_shot_error
+from evaluation.paired_tasks import PairedTask
+from inner_loop.networks.conv4 import Conv4
+from inner_loop.networks.description import describe_network
+from outer_loop.readouts.objective import Objective
+from tasks.data.omniglot_runs import read_one_shot_runs
+from tasks.data.sources import load_source
 from tasks.task import TaskSource
-from update_rules.gradient_descent import Maml
-from update_rules.learned_start import layout
-from update_rules.prototypes import ProtoNet
+from unsupervised_update_rules.commands import one_shot_runs as script
+from update_rules.gradient.learned_start import layout
+from update_rules.gradient.maml import Maml
+from update_rules.gradient.protonet import ProtoNet
 from update_rules.rule_file import save_rule
 
 OFFICIAL = Path(__file__).parent.parent.parent / "shared" / "data" / "omniglot_oneshot.npz"

@@ -3,11 +3,11 @@ import math
 import pytest
 import torch
 
-from inner_loop.mlp import MLP
-from outer_loop.meta_objective import metz_objective
-from outer_loop.outer_estimator import Piece, TruncatedBackprop
+from inner_loop.networks.mlp import MLP
+from outer_loop.estimators.truncated_backprop import Piece, TruncatedBackprop
+from outer_loop.readouts.metz_objective import metz_objective
 from tasks.task import Episode
-from update_rules.neuron_local import NeuronLocal
+from update_rules.local.neuron_local import NeuronLocal
 
 WAYS, STEPS = 3, 4
 

@@ -6,12 +6,12 @@ from statistics import median
 import numpy as np
 import pytest
 
-from outer_loop import plan
-from outer_loop.config_file import load_config
-from outer_loop.plan import Cost, plan_run
+from experiment import plan
+from experiment.plan import Cost, plan_run
+from outer_loop.config.file import load_config
 from outer_loop.trainer import Trainer
-from scripts import meta_train
-from scripts.entry import run
+from unsupervised_update_rules.commands import meta_train
+from unsupervised_update_rules.commands.entry import run
 
 Arguments = Callable[..., list[str]]
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from outer_loop.progress import Progress, duration
+from outer_loop.run.progress import Progress, duration
 
 
 class Terminal(io.StringIO):
@@ -41,7 +41,7 @@ def test_a_file_gets_lines_for_the_first_and_the_last_step():
 
 
 def test_a_file_gets_lines_that_are_some_time_apart(monkeypatch):
-    monkeypatch.setattr("outer_loop.progress.LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("outer_loop.run.progress.LINE_EVERY_S", 0.0)
     stream = io.StringIO()
     run(stream)
     assert re.findall(r"outer step (\d)/6", stream.getvalue()) == ["3", "4", "5", "6"]
@@ -49,7 +49,7 @@ def test_a_file_gets_lines_that_are_some_time_apart(monkeypatch):
 
 def test_speed_and_time_left_count_from_where_the_run_was_resumed(monkeypatch):
     clock = iter(range(100, 1000, 2))
-    monkeypatch.setattr("outer_loop.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("outer_loop.run.progress.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
     with Progress(12, 2, stream) as progress:
         progress.update(3, 1.0, 1.0)

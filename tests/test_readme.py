@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from inner_loop.mlp import MLP
-from tasks.sources import load_source
+from inner_loop.networks.mlp import MLP
+from tasks.data.sources import load_source
 
 TEXT = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)

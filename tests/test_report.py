@@ -12,13 +12,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from outer_loop import plots
-from outer_loop.comparison import Measured
-from outer_loop.methods import METHODS
-from outer_loop.report import read_metrics, write_report
-from outer_loop.results import Results, summarise, task_accuracies, write_results
-from outer_loop.results_table import results_table
-from outer_loop.statistics import Mean
+from evaluation.comparison import Measured
+from evaluation.methods import METHODS
+from evaluation.results import Results, summarise, task_accuracies, write_results
+from evaluation.results_table import results_table
+from evaluation.statistics import Mean
+from experiment.report import plots
+from experiment.report.report import read_metrics, write_report
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from outer_loop.stored_results import Place, read_stored, rule_label, untrained_name
-from scripts import evaluate, results_page
-from update_rules.hebbian import Hebbian
+from experiment.pages.stored_results import Place, read_stored, rule_label, untrained_name
+from unsupervised_update_rules.commands import evaluate, results_page
+from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import save_rule
 
 SIZES = {"tasks": 3, "steps": 2, "hidden": 6, "outputs": 4, "batch": 8, "size": 5, "queries": 2}

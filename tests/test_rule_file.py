@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from common.atomic_file import atomic_write, remove_temporary_files, temporary_name
+from common.tensor_file import file_header
 from update_rules import rule_file
-from update_rules.atomic_file import atomic_write, remove_temporary_files, temporary_name
 from update_rules.registry import RULES, make_rule, rule_class, rule_options
 from update_rules.rule_file import load_rule, read_header, save_rule
-from update_rules.tensor_file import file_header
 
 PROVENANCE = {"sources": ["glyphs@train", "digits"], "commit": "abc123", "outer_steps": 40, "accuracy": 0.5}
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch.func import functional_call, vmap
 
-from inner_loop.activations import NETWORK_ACTIVATIONS
-from inner_loop.mlp import MLP
-from inner_loop.states import stack_states
+from inner_loop.networks.activations import NETWORK_ACTIVATIONS
+from inner_loop.networks.mlp import MLP
+from inner_loop.state import stack_states
 from outer_loop.trajectories import Shape, Slot
 from tasks.dataset import Dataset
 from tasks.task import TaskShape, TaskSource
 from update_rules.contract import Rule, State
-from update_rules.hebbian import BIAS_TERMS, ELEMENTWISE_START, TERMS
-from update_rules.learned_start import LearnedStart, layout
+from update_rules.gradient.learned_start import LearnedStart, layout
+from update_rules.local.hebbian import BIAS_TERMS, ELEMENTWISE_START, TERMS
 from update_rules.registry import RULES, Option, make_rule, rule_options
 from update_rules.rule_file import load_rule, save_rule
 

@@ -10,19 +10,19 @@ import torch
 from few_shot_settings import PROTONET
 from torch import nn
 
-from inner_loop.conv4 import Conv4
-from inner_loop.mlp import MLP
-from inner_loop.networks import BaseNetwork
-from outer_loop.adaptation import Adaptation
-from outer_loop.config_file import load_config
-from outer_loop.configured import rule_use
-from outer_loop.objective import Objective
-from outer_loop.outer_estimator import Piece
+from evaluation.adaptation import Adaptation
+from experiment.configured import rule_use
+from inner_loop.networks.conv4 import Conv4
+from inner_loop.networks.description import BaseNetwork
+from inner_loop.networks.mlp import MLP
+from outer_loop.config.file import load_config
+from outer_loop.estimators.truncated_backprop import Piece
+from outer_loop.readouts.objective import Objective
 from outer_loop.running_averages import MOMENTUM, follow, met_by
 from outer_loop.trainer import Trainer
-from scripts import evaluate_few_shot, meta_train
-from update_rules.learned_start import layout
-from update_rules.prototypes import ProtoNet
+from unsupervised_update_rules.commands import evaluate_few_shot, meta_train
+from update_rules.gradient.learned_start import layout
+from update_rules.gradient.protonet import ProtoNet
 from update_rules.rule_file import load_rule, read_header
 
 Arguments = Callable[..., list[str]]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from outer_loop.evaluation import InnerTraining
-from outer_loop.results import summarise
-from outer_loop.sweep_plot import line_figure, sweep_curves, sweep_lines
-from outer_loop.sweeps import SWEEPS, vary
+from evaluation.evaluation import InnerTraining
+from evaluation.results import summarise
+from evaluation.sweeps import SWEEPS, vary
+from experiment.report.sweep_plot import line_figure, sweep_curves, sweep_lines
 
 INNER = InnerTraining(hidden=(10, 7), outputs=4, steps=20, batch=8)
 

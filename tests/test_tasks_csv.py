@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.sources import load_inputs, load_source
+from tasks.data.sources import load_inputs, load_source
 
 
 def write_csv(path, text):

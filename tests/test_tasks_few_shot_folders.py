@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tasks.data.omniglot_source import _dealt
+from tasks.data.sources import load_inputs, load_source
 from tasks.dataset import Dataset
-from tasks.omniglot_source import _dealt
-from tasks.sources import load_inputs, load_source
 
 ALPHABETS = {"images_background": ("Greek", "Latin", "Tifinagh"), "images_evaluation": ("Angelic", "Tengwar")}
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tasks import glyphs
-from tasks.glyph_fonts import CYRILLIC, GREEK, HERSHEY_KEYS, LATIN, OutlineFont, StrokeFont, candidates, fonts
-from tasks.glyphs import BOX, SIDE, Jitter, jitters, render
-from tasks.raw import RawData
-from tasks.sources import load_source
+from tasks.data import glyphs
+from tasks.data.glyph_fonts import CYRILLIC, GREEK, HERSHEY_KEYS, LATIN, OutlineFont, StrokeFont, candidates, fonts
+from tasks.data.glyphs import BOX, SIDE, Jitter, jitters, render
+from tasks.data.raw import RawData
+from tasks.data.sources import load_source
 
 
 @pytest.fixture(scope="module")

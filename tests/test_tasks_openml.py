@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from tasks.sources import load_source
+from tasks.data.sources import load_source
 
 
 @pytest.fixture

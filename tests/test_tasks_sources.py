@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.sources import load_inputs, load_source
-from tasks.splits import SPLITS
+from tasks.data.sources import load_inputs, load_source
+from tasks.data.splits import SPLITS
 
 
 def save(path, **arrays):

@@ -10,9 +10,9 @@ import pytest
 import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
-from outer_loop.config import Config
-from outer_loop.tracking import JsonlTracker, Tracker, Trackers, open_trackers
-from outer_loop.wandb_tracker import logged_in
+from outer_loop.config.schema import Config
+from outer_loop.run.tracking import JsonlTracker, Tracker, Trackers, open_trackers
+from outer_loop.run.wandb_tracker import logged_in
 
 BLOCK = 32768
 

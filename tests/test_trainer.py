@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from outer_loop.checkpoint import load_checkpoint, save_checkpoint
-from outer_loop.config import Config
-from outer_loop.config_file import load_config, made_by
-from outer_loop.interruption import Interruption
-from outer_loop.outer_schedules import outer_learning_rate
-from outer_loop.run_lock import run_lock
-from outer_loop.run_report import report_sources
+from experiment.run_report import report_sources
+from outer_loop.config.file import load_config, made_by
+from outer_loop.config.schema import Config
+from outer_loop.run.checkpoint import load_checkpoint, save_checkpoint
+from outer_loop.run.interruption import Interruption
+from outer_loop.run.lock import run_lock
+from outer_loop.schedules import outer_learning_rate
 from outer_loop.trainer import Trainer
-from scripts import meta_train
-from update_rules.neuron_local import NeuronLocal
+from unsupervised_update_rules.commands import meta_train
+from update_rules.local.neuron_local import NeuronLocal
 from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule, read_header
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from outer_loop.stored_results import read_stored
-from scripts import meta_train, results_page, training_curve
+from experiment.pages.stored_results import read_stored
+from unsupervised_update_rules.commands import meta_train, results_page, training_curve
 
 
 def test_a_run_becomes_a_curve_and_a_section(tiny_config: Callable[..., list[str]], tmp_path: Path) -> None:

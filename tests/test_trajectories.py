@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from outer_loop.config import Config
-from outer_loop.task_sources import load_datasets, training_tasks
+from experiment.task_sources import load_datasets, training_tasks
+from outer_loop.config.schema import Config
 from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
 from outer_loop.truncation import TruncationSchedule
 from tasks.dataset import Dataset
 from tasks.task import TaskSource
-from update_rules.hebbian import Hebbian
+from update_rules.local.hebbian import Hebbian
 
 RULE = Hebbian()
 SLOTS = 7

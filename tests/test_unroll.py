@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from inner_loop.mlp import MLP
-from inner_loop.states import detach_state, finite_tasks, stack_states, unstack_state
+from inner_loop.networks.mlp import MLP
+from inner_loop.state import detach_state, finite_tasks, stack_states, unstack_state
 from inner_loop.unroll import theta_of, unroll
 from update_rules.contract import UNLABELLED, Rule, State
-from update_rules.hebbian import Hebbian
-from update_rules.learned_start import LearnedStart, layout
-from update_rules.neuron_local import NeuronLocal
+from update_rules.gradient.learned_start import LearnedStart, layout
+from update_rules.local.hebbian import Hebbian
+from update_rules.local.neuron_local import NeuronLocal
 from update_rules.registry import RULES, make_rule, rule_class
 
 NETWORK = MLP((6, 5, 4))

@@ -12,11 +12,11 @@ Option = int | float | bool | str
 """The value of one keyword argument of a rule."""
 
 RULES = {
-    "metz": "update_rules.metz:Metz",
-    "neuron_local": "update_rules.neuron_local:NeuronLocal",
-    "hebbian": "update_rules.hebbian:Hebbian",
-    "maml": "update_rules.gradient_descent:Maml",
-    "protonet": "update_rules.prototypes:ProtoNet",
+    "metz": "update_rules.metz.metz:Metz",
+    "neuron_local": "update_rules.local.neuron_local:NeuronLocal",
+    "hebbian": "update_rules.local.hebbian:Hebbian",
+    "maml": "update_rules.gradient.maml:Maml",
+    "protonet": "update_rules.gradient.protonet:ProtoNet",
 }
 """Rule names and where their classes are; a rule's module is imported when the rule is first asked for."""
 

@@ -1,0 +1,173 @@
+"""Names and shapes of the original release's arrays, and how ours map to them.
+
+The original stores the rule's weights under TensorFlow names, one pair of arrays per readout, and both halves of the
+base network as numbered layers. Here those readouts are columns of one map, and the base network is a State.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inner_loop.networks.mlp import MLP
+from update_rules.contract import State
+from update_rules.metz.change import ABOVE_READOUTS, BELOW_READOUTS
+from update_rules.metz.metz import Metz
+
+RULE_PREFIX = "MoreLocalWeightUpdateProcess/"
+BASE_PREFIX = "LocalWeightUpdateWLearner/"
+SHUFFLE = BASE_PREFIX + "shuffle_ind"
+
+CONFIG_NAMES = {
+    "outputs": "output_size",
+    "hidden": "compute_h_size",
+    "h_layers": "compute_h_layers",
+    "top_hidden": "top_delta_size",
+    "top_layers": "top_delta_layers",
+    "delta_channels": "delta_dim",
+    "readout_channels": "num_grad_channels",
+}
+
+
+class ArrayFile(dict[str, np.ndarray]):
+    """The arrays of one .npz file by name; asking for one that is missing raises a ValueError that names the file."""
+
+    def __init__(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+        super().__init__(arrays)
+        self.path = path
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise ValueError(f"{self.path} has no array {name}")
+
+    def number(self, name: str) -> float:
+        """The single number stored under ``name``. Raises ValueError if it is missing or not single."""
+        array = self[name]
+        if array.size != 1:
+            raise ValueError(f"{self.path}: got {name} of shape {array.shape}, expected one number")
+        return float(array.reshape(()))
+
+    def count(self, name: str) -> int:
+        """The whole number of 0 or more stored under ``name``. Raises ValueError if it is anything else."""
+        value = self.number(name)
+        if not (value >= 0 and value == int(value)):
+            raise ValueError(f"{self.path}: got {name} = {value:g}, expected a whole number of 0 or more")
+        return int(value)
+
+    def shaped(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The array ``name`` reshaped to ``shape``. Raises ValueError if its size differs."""
+        array = self[name]
+        if array.size != int(np.prod(shape)):
+            raise ValueError(f"{self.path}: got {name} of shape {array.shape}, expected {shape}")
+        return array.reshape(shape)
+
+
+def numbered(name: str, index: int) -> str:
+    """TensorFlow's name for the ``index``-th use of ``name``: the first has no number."""
+    return name if index == 0 else f"{name}_{index}"
+
+
+def rule_names(rule: Metz) -> dict[str, list[str]]:
+    """For every parameter of ``rule`` the original arrays that make it up, side by side along the last axis."""
+    names: dict[str, list[str]] = {}
+
+    def affine(ours: str, theirs: str) -> None:
+        names[f"{ours}.weight"], names[f"{ours}.bias"] = [f"{theirs}/w"], [f"{theirs}/b"]
+
+    def convolution_norm(ours: str, scope: str, index: int, norm_index: int) -> None:
+        affine(f"{ours}.convolution", scope + numbered("conv_1d", index))
+        names[f"{ours}.norm.offset"] = [f"{scope}{numbered('batch_norm', norm_index)}/beta"]
+
+    top = ["entry", "across_units.0", "across_units.1"]
+    top += [f"layers.{i}" for i in range(len(rule.top_signal.layers))]
+    for i, ours in enumerate(top):
+        convolution_norm(f"top_signal.{ours}", "compute_top_delta/", i, i)
+    affine("top_signal.exit", "compute_top_delta/" + numbered("conv_1d", len(top)))
+
+    names["neuron_state.input_norm.offset"] = ["batch_norm/beta"]
+    for i in range(len(rule.neuron_state.over_units)):
+        convolution_norm(f"neuron_state.over_examples.{i}", "", i, i + 1)
+        block = numbered("ConcatUnitConv", i) + "/"
+        convolution_norm(f"neuron_state.over_units.{i}.first", block, 0, 0)
+        convolution_norm(f"neuron_state.over_units.{i}.second", block, 1, 1)
+    affine("error_readout", "linear")
+    affine("bias_readout", "bias_readout")
+
+    for direction in ("forward",) if rule.backward_change is None else ("forward", "backward"):
+        for side, readouts in (("below", BELOW_READOUTS), ("above", ABOVE_READOUTS)):
+            for ours, theirs in (("weight", "w"), ("bias", "b")):
+                names[f"{direction}_change.{side}.{ours}"] = [f"{direction}{r}/linear/{theirs}" for r in readouts]
+        names[f"{direction}_change.mix"] = [f"{direction}_weight_readout_coeffs/w"]
+        names[f"{direction}_change.mix_bias"] = [f"{direction}_weight_readout_coeffs/b"]
+    return names
+
+
+def rule_from_arrays(arrays: ArrayFile, learning_rate: float, dtype: torch.dtype) -> Metz:
+    """The rule with the sizes of ``cfg/*`` and the weights of ``theta/*``, in ``dtype``.
+
+    Raises ValueError for an array that is missing or does not fit.
+    """
+    sizes = {ours: arrays.count(f"cfg/{theirs}") for ours, theirs in CONFIG_NAMES.items()}
+    identical = bool(arrays.count("cfg/identical_updates"))
+    rule = Metz(**sizes, identical_updates=identical, learning_rate=learning_rate)
+    parameters = dict(rule.named_parameters())
+    for ours, theirs in rule_names(rule).items():
+        shape = parameters[ours].shape
+        piece = (*shape[:-1], shape[-1] // len(theirs))
+        pieces = [arrays.shaped(f"theta/{RULE_PREFIX}{name}", piece) for name in theirs]
+        parameters[ours].data = torch.from_numpy(np.concatenate(pieces, -1)).to(dtype)
+    return rule
+
+
+def named_rule_tensors(rule: Metz, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors``, shaped like the rule's parameters and under their names, by the original names."""
+    return {
+        RULE_PREFIX + name: piece
+        for ours, theirs in rule_names(rule).items()
+        for name, piece in zip(theirs, tensors[ours].chunk(len(theirs), -1), strict=True)
+    }
+
+
+def state_names(layers: int) -> dict[str, str]:
+    """For every key of a State of ``layers`` layers the original's name; the backward half comes second."""
+    names: dict[str, str] = {}
+    for layer in range(1, layers + 1):
+        forward = BASE_PREFIX + numbered("LinearBatchNorm", layer - 1)
+        backward = BASE_PREFIX + numbered("LinearBatchNorm", layer - 1 + layers)
+        names[f"w{layer}"] = f"{forward}/linear/w"
+        names[f"v{layer}"] = f"{backward}/linear/w"
+        names[f"b{layer}"] = f"{forward}/b"
+    return names
+
+
+def network_from_arrays(arrays: ArrayFile, dtype: torch.dtype) -> tuple[MLP, State]:
+    """The base network of ``base0/*`` and its State in ``dtype``.
+
+    Raises ValueError for an array that is missing or does not fit.
+    """
+    layers = arrays.count("cfg/n_layers") + 1
+    names = state_names(layers)
+    sizes = [arrays[f"base0/{SHUFFLE}"].size]
+    sizes += [arrays[f"base0/{names[f'b{layer}']}"].size for layer in range(1, layers + 1)]
+    state: State = {}
+    for layer in range(1, layers + 1):
+        below, units = sizes[layer - 1], sizes[layer]
+        for key, shape in ((f"w{layer}", (below, units)), (f"v{layer}", (below, units)), (f"b{layer}", (units,))):
+            state[key] = torch.from_numpy(arrays.shaped(f"base0/{names[key]}", shape)).to(dtype)
+    return MLP(tuple(sizes)), state
+
+
+def shuffled_images(images: np.ndarray, arrays: ArrayFile, dtype: torch.dtype) -> Tensor:
+    """``images`` [B, ...] as rows [B, D] of ``dtype``, their pixels in the order of the stored permutation.
+
+    Raises ValueError if the images do not have D pixels or the order is no permutation of them.
+    """
+    order = arrays[f"base0/{SHUFFLE}"].reshape(-1)
+    rows = images.reshape(len(images), -1)
+    if rows.shape[1] != order.size or not np.array_equal(np.sort(order), np.arange(order.size)):
+        raise ValueError(
+            f"{arrays.path}: got images of {rows.shape[1]} pixels and a pixel order of {order.size} entries, "
+            "expected a permutation of the pixels"
+        )
+    return torch.from_numpy(rows[:, order]).to(dtype)

@@ -1,0 +1,122 @@
+"""Encoders of the base network's architecture that learn to reconstruct: a denoising and a variational autoencoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from evaluation.baselines.settings import AutoencoderSettings, VaeSettings
+from evaluation.baselines.stacked_training import (
+    Draws,
+    Parameters,
+    affine,
+    encoder_embeddings,
+    minimise,
+    network_parameters,
+    part,
+    unlabelled_batches,
+)
+from evaluation.evaluation import InnerTraining, base_network
+from evaluation.method import Embed, Method
+from evaluation.paired_tasks import PairedTask
+from inner_loop.networks.mlp import MLP
+from tasks.task import Episode
+
+
+@dataclass(frozen=True)
+class Autoencoder(Method):
+    """The code of an autoencoder whose decoder mirrors the encoder (Vincent et al., 2008, for inputs dropped)."""
+
+    inner: InnerTraining
+    settings: AutoencoderSettings
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+        """One read of the encoders trained on unlabelled examples."""
+        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
+        linear, decoder = settings.code == "linear", Decoder.mirror(network)
+        start = network_parameters("encoder", network.sizes, draws) | decoder.parameters(draws)
+        batches = unlabelled_batches(tasks, self.inner.batch, draws)
+
+        def loss(parameters: Parameters) -> Tensor:
+            x = next(batches)
+            seen = x.masked_fill(draws.below(settings.dropped, *x.shape[1:]), 0.0) if settings.dropped else x
+            code = network.forward(part(parameters, "encoder"), seen)
+            said = decoder(parameters, code.z[-1] if linear else code.x[-1])
+            return reconstruction_loss(said, x, settings.likelihood).mean(1)
+
+        trained = minimise(start, loss, steps=settings.steps, learning_rate=settings.learning_rate)
+        return [encoder_embeddings(network, part(trained, "encoder"), tasks, linear=linear)]
+
+
+@dataclass(frozen=True)
+class Vae(Method):
+    """The posterior mean of a variational autoencoder (Kingma and Welling, 2014).
+
+    The mean is the encoder's last pre-activation, and a second map from the layer below gives the log variance.
+    """
+
+    inner: InnerTraining
+    settings: VaeSettings
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+        """One read of the encoders trained on unlabelled examples."""
+        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
+        decoder = Decoder.mirror(network)
+        start = network_parameters("encoder", network.sizes, draws) | decoder.parameters(draws)
+        spread = network_parameters("spread", network.sizes[-2:], draws)
+        start |= {name: 0.1 * value for name, value in spread.items()}
+        batches = unlabelled_batches(tasks, self.inner.batch, draws)
+
+        def loss(parameters: Parameters) -> Tensor:
+            x = next(batches)
+            code = network.forward(part(parameters, "encoder"), x)
+            mean, log_variance = code.z[-1], affine(part(parameters, "spread"), code.x[-2])
+            noise = draws.normal(*mean.shape[1:])
+            said = decoder(parameters, mean + torch.exp(0.5 * log_variance) * noise)
+            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
+            misfit = reconstruction_loss(said, x, settings.likelihood)
+            return (misfit + settings.beta * divergence).mean(1)
+
+        trained = minimise(start, loss, steps=settings.steps, learning_rate=settings.learning_rate)
+        return [encoder_embeddings(network, part(trained, "encoder"), tasks, linear=True)]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The hidden layers of an encoder in reverse order, and a last layer without normalisation or activation."""
+
+    hidden: MLP | None
+    last: tuple[int, int]
+
+    @classmethod
+    def mirror(cls, encoder: MLP) -> "Decoder":
+        """The decoder of ``encoder``; a single layer where that has no hidden ones."""
+        sizes = encoder.sizes[::-1]
+        hidden = MLP(sizes[:-1], encoder.hidden_activation) if len(sizes) > 2 else None
+        return cls(hidden, (sizes[-2], sizes[-1]))
+
+    def parameters(self, draws: Draws) -> Parameters:
+        """Its stacked parameters at the start."""
+        hidden = {} if self.hidden is None else network_parameters("decoder", self.hidden.sizes, draws)
+        return hidden | network_parameters("said", self.last, draws)
+
+    def __call__(self, parameters: Parameters, code: Tensor) -> Tensor:
+        """What it makes of ``code`` [T, B, N]: logits or values [T, B, D]."""
+        if self.hidden is not None:
+            code = self.hidden.forward(part(parameters, "decoder"), code).x[-1]
+        return affine(part(parameters, "said"), code)
+
+
+def reconstruction_loss(said: Tensor, x: Tensor, likelihood: str) -> Tensor:
+    """How far ``said`` is from ``x`` [T, B, D], summed over inputs: squared error or minus log likelihood, [T, B].
+
+    The Bernoulli likelihood takes ``said`` for logits and needs inputs in [0, 1]; for others, such as those of tables,
+    a task gets the squared error.
+    """
+    if likelihood == "squared":
+        return (said - x).square().sum(-1)
+    shares = (x.amin((1, 2)) >= 0) & (x.amax((1, 2)) <= 1)
+    bernoulli = (F.softplus(said) - x * said).sum(-1)
+    return bernoulli if shares.all() else torch.where(shares[:, None], bernoulli, (said - x).square().sum(-1))

@@ -1,0 +1,116 @@
+"""Few-shot accuracy of several methods on the same tasks, by labelled examples, readout and inner steps."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from evaluation.evaluation import Progress, task_groups
+from evaluation.method import Embed, Method
+from evaluation.paired_tasks import EPISODE, PairedTask
+from evaluation.probes import READOUT, few_shot_accuracy
+from tasks.task import Episode, TaskSource
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracies of one method, one a task, and what identifies the tasks."""
+
+    method: str
+    shots: int
+    readout: str
+    steps: int | None
+    """Inner steps taken, or None for a method that takes none."""
+    drawn: str
+    """SHA-256, shortened, over the data and everything drawn for the tasks: equal for equal tasks alone."""
+    accuracies: list[float]
+    diverged: int
+    """Tasks with features that are not finite."""
+
+
+@dataclass
+class _Gathered:
+    """What is filled in group by group."""
+
+    accuracies: dict[int, float] = field(default_factory=dict)
+    diverged: int = 0
+
+
+def compare(
+    methods: Mapping[str, Method],
+    source: TaskSource,
+    *,
+    shots: Sequence[int],
+    readouts: Sequence[str] = (READOUT,),
+    tasks: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Measured]:
+    """Accuracies of ``methods`` on ``tasks`` tasks of ``source``, for each of ``shots`` and ``readouts``.
+
+    A method is fitted once a task, or once for each number of shots where it uses labels. An episode of s shots is the
+    one that a source of s shots gives, as long as every class has the examples that the largest of ``shots`` takes. The
+    same arguments give the same numbers, and no global random state is read or changed. Raises ValueError as
+    ``TaskSource`` does.
+    """
+    gathered: dict[tuple[str, int, str, int | None], _Gathered] = {}
+    drawn: dict[int, dict[int, bytes]] = {count: {} for count in shots}
+    for group in task_groups(source, tasks, seed):
+        episodes = {count: [task.task.episode(task.generator(EPISODE), count) for task in group] for count in shots}
+        for count, some in episodes.items():
+            drawn[count] |= {task.index: task_bytes(task, episode) for task, episode in zip(group, some, strict=True)}
+        for name, method in methods.items():
+            reads: list[list[Embed]] | None = None
+            for count in shots:
+                if reads is None or method.uses_labels:
+                    reads = method.fit(group, episodes[count])
+                for steps, embeddings in zip(method.reads, reads, strict=True):
+                    for task, embed, episode in zip(group, embeddings, episodes[count], strict=True):
+                        support, query = _features(embed, episode)
+                        finite = bool(support.isfinite().all() and query.isfinite().all())
+                        for readout in readouts:
+                            place = gathered.setdefault((name, count, readout, steps), _Gathered())
+                            place.diverged += not finite
+                            place.accuracies[task.index] = few_shot_accuracy(
+                                support, episode.support_y, query, episode.query_y, readout
+                            )
+            if progress is not None:
+                progress(len(group))
+    identities = {count: tasks_identity(source, count, some) for count, some in drawn.items()}
+    return [
+        Measured(
+            name,
+            count,
+            readout,
+            steps,
+            identities[count],
+            [found.accuracies[index] for index in range(tasks)],
+            found.diverged,
+        )
+        for (name, count, readout, steps), found in gathered.items()
+    ]
+
+
+def tasks_identity(source: TaskSource, shots: int, drawn: Mapping[int, bytes]) -> str:
+    """What ``Measured.drawn`` says of tasks of ``shots`` shots of ``source``, given ``task_bytes`` by their index."""
+    data = " ".join(dataset.fingerprint for dataset in source.datasets)
+    about = f"{data} {source.ways} {shots} {source.queries} {source.permute} {source.labeller}"
+    if source.redraw != "identity":  # images as they are keep the identity that stored results give them
+        about += f" {source.redraw}"
+    digest = hashlib.sha256(about.encode())
+    for index in range(len(drawn)):
+        digest.update(drawn[index])
+    return digest.hexdigest()[:16]
+
+
+def _features(embed: Embed, episode: Episode) -> list[torch.Tensor]:
+    """Features of the support and the query examples."""
+    both = embed(torch.cat([episode.support_x, episode.query_x]))
+    return list(both.split([len(episode.support_x), len(episode.query_x)]))
+
+
+def task_bytes(task: PairedTask, episode: Episode) -> bytes:
+    """What was drawn for ``task`` and ``episode``, as bytes."""
+    numbers = (task.task.classes, task.task.permutation, task.task.pool, episode.support_y, episode.query_y)
+    return b"".join(tensor.numpy().tobytes() for tensor in numbers)

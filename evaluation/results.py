@@ -1,0 +1,230 @@
+"""What an evaluation says, in one form for the table, the JSON file, the plots, the report and the results page."""
+
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import torch
+
+from common.atomic_file import atomic_write
+from common.provenance import commit
+from evaluation.comparison import Measured
+from evaluation.statistics import mean_over_tasks, paired_difference
+from tasks.task import TaskSource
+
+Setting = dict[str, Any]
+"""What a sweep varies: one name and its value, or empty outside sweeps."""
+
+
+class TaskAccuracies(TypedDict):
+    """The accuracy (0 to 1) of a method on each task, and all that identifies the tasks."""
+
+    method: str
+    source: str
+    seed: int
+    ways: int
+    shots: int
+    queries: int
+    size: int | None
+    permute: bool
+    data: list[str]
+    """Fingerprints of the data sets, shortened."""
+    drawn: str
+    """Fingerprint of the data and everything drawn for the tasks: equal for equal tasks alone."""
+    readout: str
+    setting: Setting
+    diverged: int
+    """Tasks whose features are not finite, which count as guesses."""
+    accuracies: list[float]
+
+
+class Row(TypedDict):
+    """Mean few-shot accuracy (0 to 1) of a method on a source, and the half-width of its 95 % interval over tasks."""
+
+    method: str
+    source: str
+    ways: int
+    shots: int
+    readout: str
+    setting: Setting
+    accuracy: float
+    ci95: float
+    tasks: int
+    seed: int
+
+
+class Difference(TypedDict):
+    """Mean accuracy of ``method`` less that of ``minus`` on the same tasks, with its own 95 % interval."""
+
+    method: str
+    minus: str
+    source: str
+    shots: int
+    readout: str
+    setting: Setting
+    difference: float
+    ci95: float
+    tasks: int
+    seed: int
+
+
+class Results(TypedDict):
+    """All that is written to a results file."""
+
+    rows: list[Row]
+    differences: list[Difference]
+    per_task: list[TaskAccuracies]
+    meta: dict[str, Any]
+
+
+class View(NamedTuple):
+    """What may be looked at in one table: all else being equal, methods and sources compare."""
+
+    shots: int
+    readout: str
+    setting: str
+    """As ``name=value``; empty outside sweeps."""
+    value: Any
+    """The value alone; None outside sweeps."""
+
+
+def task_accuracies(
+    measured: Iterable[Measured],
+    name: str,
+    source: TaskSource,
+    *,
+    seed: int,
+    size: int | None,
+    setting: Mapping[str, Any] | None = None,
+    by_step: bool = False,
+) -> list[TaskAccuracies]:
+    """``measured`` on the source called ``name``, ready for a file; ``by_step`` makes inner steps a setting."""
+    return [
+        {
+            "method": found.method,
+            "source": name,
+            "seed": seed,
+            "ways": source.ways,
+            "shots": found.shots,
+            "queries": source.queries,
+            "size": size,
+            "permute": source.permute,
+            "data": [dataset.fingerprint[:16] for dataset in source.datasets],
+            "drawn": found.drawn,
+            "readout": found.readout,
+            "setting": {**(setting or {}), **({"steps": found.steps} if by_step and found.steps is not None else {})},
+            "diverged": found.diverged,
+            "accuracies": found.accuracies,
+        }
+        for found in measured
+    ]
+
+
+def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any]) -> Results:
+    """Means of ``per_task``, and how far the rule leads on the same tasks; ``meta`` must be fit for JSON.
+
+    ``meta`` is completed by ``diverged``: by source and method, how many tasks' features did not stay finite.
+    """
+    rows: list[Row] = []
+    differences: list[Difference] = []
+    diverged: dict[str, dict[str, int]] = {}
+    for found in per_task:
+        mean = mean_over_tasks(found["accuracies"])
+        rows.append(
+            {
+                "method": found["method"],
+                "source": found["source"],
+                "ways": found["ways"],
+                "shots": found["shots"],
+                "readout": found["readout"],
+                "setting": found["setting"],
+                "accuracy": mean.value,
+                "ci95": mean.ci95,
+                "tasks": len(found["accuracies"]),
+                "seed": found["seed"],
+            }
+        )
+        by_method = diverged.setdefault(found["source"], {})
+        by_method[found["method"]] = by_method.get(found["method"], 0) + found["diverged"]
+    rules = [found for found in per_task if found["method"] == "rule"]
+    for found in per_task:
+        for rule in rules if found["method"] != "rule" else []:
+            if not comparable(rule, found):
+                continue
+            lead = paired_difference(rule["accuracies"], found["accuracies"])
+            differences.append(
+                {
+                    "method": "rule",
+                    "minus": found["method"],
+                    "source": found["source"],
+                    "shots": found["shots"],
+                    "readout": found["readout"],
+                    "setting": rule["setting"],
+                    "difference": lead.value,
+                    "ci95": lead.ci95,
+                    "tasks": len(found["accuracies"]),
+                    "seed": found["seed"],
+                }
+            )
+    return {
+        "rows": rows,
+        "differences": differences,
+        "per_task": list(per_task),
+        "meta": {**meta, "diverged": diverged},
+    }
+
+
+def environment(device: torch.device | None = None) -> dict[str, str | int]:
+    """What the numbers may depend on besides seeds: commit, versions, threads, processor, GPU (``device``)."""
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device is not None and device.type == "cuda" else {}
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        **gpu,
+    }
+
+
+def processor() -> str:
+    """The name of the processor, or an empty string where the system does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def short_commit(made: Mapping[str, Any]) -> str:
+    """The commit in ``made``, from ``environment``, for a reader: ten digits, and whether there were changes."""
+    commit: str = made["commit"]
+    return commit[:10] + ("+changes" if commit.endswith("+changes") else "")
+
+
+def hardware(made: Mapping[str, Any]) -> str:
+    """GPU if any, processor and threads in ``made``, from ``environment``, for a reader."""
+    gpu = f"{made['gpu']}, " if "gpu" in made else ""
+    return f"{gpu}{made.get('processor') or made['machine']}, {made['threads']} thread{'s' * (made['threads'] > 1)}"
+
+
+def write_results(path: str | Path, results: Results) -> None:
+    """Write ``results`` as JSON: whole or not at all. Raises OSError where that fails."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(results, allow_nan=False, indent=None).replace("}, {", "},\n {") + "\n").encode())
+
+
+def view(found: Mapping[str, Any]) -> View:
+    """The view that an entry of a results file belongs to."""
+    name, value = next(iter(found["setting"].items()), ("", None))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return View(found["shots"], found["readout"], f"{name}={text}" if name else "", value)
+
+
+def comparable(rule: TaskAccuracies, other: TaskAccuracies) -> bool:
+    """Whether the two are of the same tasks and readout, and of one setting unless ``other`` has none."""
+    places = [(found["source"], found["seed"], found["shots"], found["readout"]) for found in (rule, other)]
+    return places[0] == places[1] and other["setting"] in (rule["setting"], {})

@@ -1,0 +1,100 @@
+"""Results as tables of text: methods by sources, pooled over seeds."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.results import Results, TaskAccuracies, View, view
+from evaluation.statistics import mean_over_tasks, paired_difference
+
+Item = TypeVar("Item")
+
+
+def percent(value: float, ci95: float, sign: str = "") -> str:
+    """A share and its half-interval in percent, such as ``61.3 ± 0.9``; ``sign="+"`` shows the sign of both kinds."""
+    return f"{100 * value:{sign}.1f} ± {100 * ci95:.1f}"
+
+
+def short_source(name: str) -> str:
+    """The name of the data SOURCE ``name`` without its scheme and folder."""
+    scheme, colon, rest = name.partition(":")
+    return rest.rpartition("/")[2] if colon else scheme
+
+
+def methods_of(results: Results) -> list[str]:
+    """The names of the methods, in their order."""
+    return _distinct(found["method"] for found in results["per_task"])
+
+
+def sources_of(results: Results) -> list[str]:
+    """The names of the sources, in their order."""
+    return _distinct(found["source"] for found in results["per_task"])
+
+
+def views_of(results: Results) -> list[View]:
+    """The views, in their order."""
+    return _distinct(view(found) for found in results["per_task"])
+
+
+def pooled(results: Results, seen: View) -> dict[tuple[str, str], list[float]]:
+    """By method and source the accuracies of all tasks of all seeds in one view."""
+    by_place: dict[tuple[str, str], list[TaskAccuracies]] = {}
+    for found in results["per_task"]:
+        if view(found) == seen:
+            by_place.setdefault((found["method"], found["source"]), []).append(found)
+    return {
+        place: [accuracy for one in sorted(some, key=lambda one: one["seed"]) for accuracy in one["accuracies"]]
+        for place, some in by_place.items()
+    }
+
+
+def cells(results: Results, seen: View | None = None) -> dict[tuple[str, str], tuple[str, str]]:
+    """By method and source in one view (the first): the accuracy and how far the rule leads; text in percent."""
+    found = pooled(results, seen or views_of(results)[0])
+    text = {}
+    for (method, source), accuracies in found.items():
+        rule = found.get(("rule", source))
+        lead = "" if rule is None or method == "rule" else percent(*paired_difference(rule, accuracies), "+")
+        text[method, source] = (percent(*mean_over_tasks(accuracies)), lead)
+    return text
+
+
+def caption(results: Results) -> str:
+    """What the numbers in the table are, and a warning where networks diverged."""
+    row = results["rows"][0]
+    views = views_of(results)
+    seeds = len({found["seed"] for found in results["per_task"]})
+    lost = sum(count for methods in results["meta"]["diverged"].values() for count in methods.values())
+    shots = f" {row['shots']}-shot" if len({seen.shots for seen in views}) == 1 else ""
+    return (
+        f"{row['ways']}-way{shots} accuracy in percent, mean ± 95 % interval over {seeds * row['tasks']} tasks"
+        + ("; beside or below it, how far the rule leads on the same tasks" if results["differences"] else "")
+        + (f"; {lost} networks did not stay finite and count as guesses, see diverged in the results" if lost else "")
+    )
+
+
+def results_table(results: Results) -> Table:
+    """A table to print: rows = methods, and views where there are several; columns = sources."""
+    sources, views, leads = sources_of(results), views_of(results), bool(results["differences"])
+    table = Table(caption=caption(results), caption_justify="left")
+    table.add_column("method", no_wrap=True)
+    told = [name for name in ("shots", "readout", "setting") if len({getattr(seen, name) for seen in views}) > 1]
+    for name in told:
+        table.add_column(name, no_wrap=True)
+    for source in sources:
+        table.add_column(Text(source), justify="right")  # as it is: brackets would be markup
+        if leads:
+            table.add_column("rule leads", justify="right", style="dim")
+    for seen in views:
+        text = cells(results, seen)
+        for method in methods_of(results):
+            parts = [part for s in sources for part in text.get((method, s), ("", ""))[: 2 if leads else 1]]
+            if any(parts):
+                table.add_row(method, *(str(getattr(seen, name)) for name in told), *parts)
+    return table
+
+
+def _distinct(items: Iterable[Item]) -> list[Item]:
+    return list(dict.fromkeys(items))

@@ -1,0 +1,98 @@
+"""Ranges of settings at which methods are compared: other networks, inputs and inner lengths than usual."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evaluation.evaluation import InnerTraining
+from inner_loop.networks.activations import NETWORK_ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One place in a sweep: what it varies, and all settings there."""
+
+    setting: dict[str, Any]
+    inner: InnerTraining
+    size: int
+    permute: bool
+    points: tuple[int, ...] | None = None
+    """Inner steps at which rules are read, where these are what varies; else after the last."""
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _count(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _activation(text: str) -> str:
+    if text not in NETWORK_ACTIVATIONS:
+        raise ValueError
+    return text
+
+
+def _on_off(text: str) -> bool:
+    return {"on": True, "off": False}[text]
+
+
+SWEEPS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "width": (_number, "factors above 0", "0.5 1 2 4 8"),
+    "depth": (_count(1), "whole numbers of 1 or more", "1 2 3 4 6 8"),
+    "activation": (_activation, f"names from {', '.join(NETWORK_ACTIVATIONS)}", "relu leaky_relu tanh gelu silu step"),
+    "permute": (_on_off, "on or off", "on off"),
+    "steps": (_number, "factors above 0", "0.1 0.2 0.5 1 1.5 2 3 4 5"),
+    "batch": (_count(2), "whole numbers of 2 or more", "8 16 32 64 128 256"),
+    "size": (_count(1), "whole numbers of 1 or more", "8 10 14 20 28"),
+}
+"""What may be swept: how a value is read, which values there are, and the usual ones.
+
+Width: factors of all hidden layers. Depth: layers with weights, hidden ones as wide as the first. Steps: factors of the
+inner steps, read in one long run from its start on. Size: pixels of a side.
+"""
+
+
+def vary(name: str, values: Sequence[str], inner: InnerTraining, size: int, permute: bool) -> list[Variation]:
+    """The variations of the sweep ``name`` at ``values``, or the usual ones where there are none.
+
+    Raises ValueError for values that the sweep does not know, and for a depth above 1 without a hidden layer to repeat.
+    """
+    read, expected, usual = SWEEPS[name]
+    try:
+        settings = [read(value) for value in values or usual.split()]
+    except (ValueError, KeyError):
+        raise ValueError(f"got values {' '.join(values)} for a sweep of {name}, expected {expected}") from None
+    if name == "steps":
+        points = tuple(sorted({0, *(round(factor * inner.steps) for factor in settings)}))
+        return [Variation({}, inner, size, permute, points)]
+    return [_variation(name, value, inner, size, permute) for value in settings]
+
+
+def _variation(name: str, value: Any, inner: InnerTraining, size: int, permute: bool) -> Variation:
+    setting = {name: ("on" if value else "off") if name == "permute" else value}
+    if name == "width":
+        inner = replace(inner, hidden=tuple(max(1, round(value * units)) for units in inner.hidden))
+    elif name == "depth":
+        if value > 1 and not inner.hidden:
+            raise ValueError("got no hidden units for a sweep of depth, expected those of one hidden layer to repeat")
+        inner = replace(inner, hidden=inner.hidden[:1] * (value - 1))
+    elif name == "activation":
+        inner = replace(inner, activation=value)
+    elif name == "batch":
+        inner = replace(inner, batch=value)
+    elif name == "size":
+        size = value
+    else:
+        permute = value
+    return Variation(setting, inner, size, permute)

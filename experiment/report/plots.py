@@ -1,0 +1,201 @@
+"""The figures of an evaluation and of a run. Nothing here opens a window or touches matplotlib's global state."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from common.atomic_file import atomic_write
+from evaluation.receptive_fields import montage
+from evaluation.results import Results
+from evaluation.results_table import methods_of, pooled, sources_of, views_of
+from evaluation.statistics import Mean, mean_over_tasks
+from outer_loop.run.metric_names import held_out_names
+
+INK = "#777777"
+"""Text and axes: a grey that can be read on white and on black."""
+
+COLOURS = {
+    "rule": "#2f86c8",
+    "untrained_rule": "#e69f00",
+    "random_network": "#999999",
+    "raw": "#009e73",
+    "pca": "#cc79a7",
+    "pca_whitened": "#7f3c8d",
+    "kmeans": "#b8a100",
+    "landmarks": "#4e7a1f",
+    "discriminants": "#a6d854",
+    "autoencoder": "#d55e00",
+    "vae": "#8c564b",
+    "contrastive": "#17becf",
+    "supervised": "#333333",
+    "scratch": "#e69f00",
+    "untrained_prototypes": "#999999",
+    "raw_nearest": "#009e73",
+    "raw_linear": "#cc79a7",
+    "raw_prototypes": "#b8a100",
+}
+"""The colour of each method, everywhere; they differ for colour-blind eyes too."""
+
+OTHER_COLOURS = ("#2f86c8", "#56b4e9", "#004c99", "#7aa6c2")
+"""For rules and embeddings under names of their own, in turn."""
+
+LABEL_LENGTH = 22
+"""Characters of a source's name that a figure has room for."""
+
+LEGEND_LENGTH = 14
+"""Characters of a method's name of which six stand side by side."""
+
+Metrics = Sequence[Mapping[str, Any]]
+"""The lines of a run's metrics file, each with its ``outer_step``."""
+
+
+def accuracy_bars(results: Results) -> Figure:
+    """Accuracy of every method by source, with 95 % intervals, in the first view of ``results``."""
+    sources, methods, found = sources_of(results), methods_of(results), pooled(results, views_of(results)[0])
+    figure, axes = figure_in_style(1, max(5.0, 1.5 + 0.36 * len(methods) * len(sources)), 3.2)
+    width = 0.8 / len(methods)
+    for place, method in enumerate(methods):
+        there = [number for number, source in enumerate(sources) if (method, source) in found]
+        means = [mean_over_tasks(found[method, sources[number]]) for number in there]
+        axes[0].bar(
+            np.array(there) + (place - (len(methods) - 1) / 2) * width,
+            [100 * mean.value for mean in means],
+            width * 0.92,
+            yerr=[100 * mean.ci95 for mean in means],
+            color=COLOURS.get(method, OTHER_COLOURS[place % len(OTHER_COLOURS)]),
+            error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
+            label=method,
+        )
+    axes[0].set_xticks(range(len(sources)), [short_label(source) for source in sources])
+    axes[0].set_ylabel("accuracy, %")
+    axes[0].set_ylim(0, 100)
+    columns = 6 if max(map(len, methods)) <= LEGEND_LENGTH else 3
+    legend(axes[0], ncols=min(len(methods), columns), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure
+
+
+def inner_step_curves(curves: Mapping[str, Mapping[str, Mapping[int, Mean]]]) -> Figure:
+    """Accuracy against inner steps: a panel for each source, a line and its 95 % band for each method."""
+    figure, axes = figure_in_style(len(curves), 3.4 * len(curves), 3.0, sharey=True)
+    for axis, (source, methods) in zip(axes, curves.items(), strict=True):
+        for method, by_step in methods.items():
+            steps = list(by_step)
+            mean = 100 * np.array([by_step[step].value for step in steps])
+            half = 100 * np.array([by_step[step].ci95 for step in steps])
+            axis.plot(steps, mean, color=COLOURS[method], label=method)
+            axis.fill_between(steps, mean - half, mean + half, color=COLOURS[method], alpha=0.2, linewidth=0)
+        axis.set_title(short_label(source), fontsize=10, color=INK)
+        axis.set_xlabel("inner steps")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].set_ylabel("accuracy, %")
+    legend(axes[0])
+    return figure
+
+
+def meta_loss_curve(metrics: Metrics) -> Figure:
+    """The meta-loss of every outer step, and its running mean over a twentieth of the run."""
+    steps = np.array([line["outer_step"] for line in metrics])
+    loss = _series(metrics, "meta_loss")
+    figure, axes = figure_in_style(1, 5.2, 3.0)
+    axes[0].plot(steps, loss, color=COLOURS["rule"], alpha=0.35, linewidth=0.8, label="each outer step")
+    window = max(1, len(steps) // 20)
+    means = [_mean_of_finite(loss[max(0, end - window) : end]) for end in range(1, len(loss) + 1)]
+    axes[0].plot(steps, means, color=COLOURS["rule"], label=f"mean of {window}")
+    axes[0].set_xlabel("outer steps")
+    axes[0].set_ylabel("meta-loss")
+    legend(axes[0])
+    return figure
+
+
+def held_out_curves(metrics: Metrics) -> Figure | None:
+    """Accuracy on held-out sources over outer steps, after all inner steps and before the first, or None."""
+    names = {name for line in metrics for name in held_out_names(line)}
+    if not names:
+        return None
+    figure, axes = figure_in_style(1, 5.2, 3.0)
+    colours = list(COLOURS.values())
+    for place, source in enumerate(sorted({name.source for name in names})):
+        points = sorted((name for name in names if name.source == source), key=lambda name: name.step)
+        for point, style in ((points[-1], "-"), (points[0], ":")):
+            key = str(point)
+            lines = [line for line in metrics if line.get(key) is not None]
+            axes[0].plot(
+                [line["outer_step"] for line in lines],
+                [100 * line[key] for line in lines],
+                style,
+                marker="o" if len(lines) == 1 else None,
+                color=colours[place % len(colours)],
+                label=f"{short_label(source)} after {point.step} inner steps",
+            )
+    axes[0].set_xlabel("outer steps")
+    axes[0].set_ylabel("accuracy, %")
+    legend(axes[0])
+    return figure
+
+
+def receptive_field_pair(before: NDArray[np.float32], after: NDArray[np.float32]) -> Figure:
+    """First-layer weights [N, H, W] of a base network before and after the rule trained it, as grey pictures."""
+    figure, axes = figure_in_style(2, 7.6, 3.9)
+    for axis, title, fields in zip(axes, ("before", "after"), (before, after), strict=True):
+        axis.imshow(montage(fields), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(title, fontsize=10, color=INK)
+        axis.set_axis_off()
+    return figure
+
+
+def svg(figure: Figure) -> bytes:
+    """``figure`` as SVG with a clear background, text drawn as shapes; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "figure"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def save_png(figure: Figure, path: str | Path) -> None:
+    """Write ``figure`` to ``path`` as PNG on white: whole or not at all. Raises OSError where that fails."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
+
+
+def figure_in_style(panels: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure in inches with a row of panels in our style."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = list(figure.subplots(1, panels, squeeze=False, sharey=sharey)[0])
+    for axis in axes:
+        axis.tick_params(colors=INK, labelsize=9)
+        axis.xaxis.label.set_color(INK)
+        axis.yaxis.label.set_color(INK)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines[["left", "bottom"]].set_color(INK)
+    return figure, axes
+
+
+def legend(axis: Axes, **place: Any) -> None:
+    """A legend in our style."""
+    axis.legend(frameon=False, fontsize=8, labelcolor=INK, **place)
+
+
+def short_label(text: str) -> str:
+    """``text`` as a label: its end where it is long, and without the dollar signs' power to start a formula."""
+    short = text if len(text) <= LABEL_LENGTH else "…" + text[1 - LABEL_LENGTH :]
+    return short.replace("$", r"\$")
+
+
+def _series(metrics: Metrics, key: str) -> NDArray[np.float64]:
+    """The values of ``key``, NaN where a line has none."""
+    return np.array([np.nan if line.get(key) is None else line[key] for line in metrics], dtype=np.float64)
+
+
+def _mean_of_finite(values: NDArray[np.float64]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else np.nan

@@ -1,0 +1,169 @@
+"""The report of a run: one HTML page that needs no other file, and the results as JSON beside it."""
+
+import base64
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from common.atomic_file import atomic_write
+from evaluation.learners import learner_meaning
+from evaluation.methods import MEANING
+from evaluation.receptive_fields import Fields
+from evaluation.results import Results, write_results
+from evaluation.results_table import caption, cells, methods_of, sources_of
+from evaluation.statistics import Mean
+from experiment.report import plots
+
+INTRODUCTION = (
+    "An update rule changes the weights of a base network from unlabelled examples alone. This rule was learned: an "
+    "outer loop let it train many small networks and improved it by how well their features told classes apart from a "
+    "few labelled examples. Below is what it does on data it may never have seen."
+)
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8885; --soft: #777; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+p.note, figcaption, .lead, .meaning { color: var(--soft); font-size: .85rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; } th, td { padding: .3rem .9rem .3rem 0; text-align: left; white-space: nowrap; }
+td { font-variant-numeric: tabular-nums; } tr { border-bottom: 1px solid var(--line); }
+tr.rule { font-weight: 600; } tr.rule .meaning { font-weight: 400; } .lead { display: block; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { flex: 1 1 24rem; }
+pre { overflow-x: auto; font-size: .8rem; border-left: 3px solid var(--line); padding-left: 1rem; }
+"""
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """The lines of a run's ``metrics.jsonl``. Raises OSError, or ValueError for a line that is not a metrics line."""
+    lines = []
+    for number, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if not isinstance(line, dict) or "outer_step" not in line:
+            raise ValueError(f"{path}: line {number} is not a JSON object with outer_step; is this a metrics file?")
+        lines.append(line)
+    return lines
+
+
+def write_report(
+    folder: str | Path,
+    *,
+    title: str,
+    metrics: plots.Metrics,
+    results: Results,
+    inner_curves: Mapping[str, Mapping[str, Mapping[int, Mean]]],
+    receptive_fields: Mapping[str, Fields],
+    config: str,
+) -> Path:
+    """Write ``index.html`` and ``results.json`` to ``folder``, which is made if needed; returns the page's path.
+
+    ``metrics`` are the lines of the run, ``inner_curves`` accuracies by source, method and inner step, and
+    ``receptive_fields`` first-layer weights by source, in the order of the pixels as they are seen. ``config`` is the
+    text of the resolved config; the environment is ``results["meta"]``. Raises OSError where it cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_results(folder / "results.json", results)
+    page = _page(title, metrics, results, inner_curves, receptive_fields, config)
+    with atomic_write(folder / "index.html") as file:
+        file.write(page.encode())
+    return folder / "index.html"
+
+
+def _page(
+    title: str,
+    metrics: plots.Metrics,
+    results: Results,
+    inner_curves: Mapping[str, Mapping[str, Mapping[int, Mean]]],
+    receptive_fields: Mapping[str, Fields],
+    config: str,
+) -> str:
+    """The whole page."""
+    held_out = plots.held_out_curves(metrics) if metrics else None
+    parts = [
+        f"<p>{escape(INTRODUCTION)}</p>",
+        "<h2>Few-shot accuracy</h2>",
+        _table(results),
+        _figure(plots.accuracy_bars(results), "Accuracy of every method, with 95 % intervals over tasks."),
+    ]
+    if metrics:
+        parts += ["<h2>Learning to learn</h2>", '<div class="pair">']
+        parts.append(_figure(plots.meta_loss_curve(metrics), "What the outer loop minimises, by outer step."))
+        if held_out is not None:
+            parts.append(
+                _figure(
+                    held_out, "Accuracy on held-out data: after the last inner step, and before the first (dotted)."
+                )
+            )
+        parts.append("</div>")
+    if inner_curves:
+        parts += [
+            "<h2>While a base network is trained</h2>",
+            _figure(
+                plots.inner_step_curves(inner_curves),
+                "Accuracy against inner steps for the meta-trained rule and, from the same networks, the untrained "
+                "one; or from a random start, where the rule learned where to start.",
+            ),
+        ]
+    if receptive_fields:
+        parts.append("<h2>First-layer receptive fields</h2>")
+    for source, (before, after) in receptive_fields.items():
+        text = (
+            f"{source}: the weights from the pixels to each first-layer unit; grey is 0, each unit has its own scale."
+        )
+        parts.append(_figure(plots.receptive_field_pair(before, after), text))
+    parts += ["<h2>How it was made</h2>", _meta(results), "<h2>Config</h2>", f"<pre>{escape(config)}</pre>"]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        + "\n".join(parts)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _table(results: Results) -> str:
+    """The results, rows = methods and columns = sources."""
+    text = cells(results)
+    sources = sources_of(results)
+    head = "".join(f"<th>{escape(source)}</th>" for source in sources)
+    body = []
+    for method in methods_of(results):
+        columns = []
+        for source in sources:
+            accuracy, lead = text[method, source]
+            columns.append(
+                f"<td>{accuracy}" + (f'<span class="lead">rule leads {lead}</span>' if lead else "") + "</td>"
+            )
+        meaning = MEANING.get(method) or learner_meaning(method)
+        name = f'{method}<span class="meaning lead">{escape(meaning)}</span>'
+        body.append(f'<tr class="{method}"><td>{name}</td>{"".join(columns)}</tr>')
+    return (
+        f'<div class="wide"><table><tr><th>method</th>{head}</tr>{"".join(body)}</table></div>'
+        f'<p class="note">{escape(caption(results))}.</p>'
+    )
+
+
+def _meta(results: Results) -> str:
+    """The environment and settings of the evaluation."""
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(value if isinstance(value, str) else json.dumps(value))}</td></tr>"
+        for name, value in results["meta"].items()
+    )
+    return f'<div class="wide"><table>{rows}</table></div>'
+
+
+def _figure(figure: Figure, text: str) -> str:
+    data = base64.b64encode(plots.svg(figure)).decode()
+    return (
+        f'<figure><img alt="{escape(text)}" src="data:image/svg+xml;base64,{data}">'
+        f"<figcaption>{escape(text)}</figcaption></figure>"
+    )

@@ -1,0 +1,100 @@
+"""From SOURCE strings to few-shot tasks with the sizes that a config states."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from experiment.encoders import embedding
+from outer_loop.config.schema import Config
+from tasks.data.sources import load_source
+from tasks.dataset import Dataset, resize
+from tasks.instances import InstanceSource
+from tasks.labellers import LABELLERS
+from tasks.partitions import PARTITIONS, partitions
+from tasks.task import TaskSource, suitable
+
+
+def load_datasets(config: Config, names: Iterable[str], size: int | None = None) -> dict[str, list[Dataset]]:
+    """The data sets of each named SOURCE, read once, with images of ``size``, by default the first of the config's.
+
+    Raises ValueError or OSError as ``load_source`` does.
+    """
+    size = config.tasks.size[0] if size is None else size
+    return {name: load_source(name, size=size, seed=config.seed) for name in dict.fromkeys(names)}
+
+
+def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskSource:
+    """What a rule is meta-trained on: tasks of every shape that the config allows, each SOURCE equally often.
+
+    ``loaded`` holds the training SOURCEs by name, as ``load_datasets`` reads them; images are read again for each
+    further size and each detail. Of a collection of tables, those in ``leave_out`` and those with too few examples are
+    not used. A labeller that needs no labels makes its own classes. Raises ValueError or OSError as ``load_source``,
+    ``TaskSource`` and ``partitions`` do.
+    """
+    tasks = config.tasks
+    images = [name for name in tasks.sources if any(dataset.image_shape is not None for dataset in loaded[name])]
+    resized = [load_datasets(config, images, size) for size in tasks.size[1:]]
+    coarse = [load_datasets(config, images, detail) for detail in tasks.detail]
+    resized += [_enlarged(loaded_coarse, size) for size in tasks.size for loaded_coarse in coarse]
+    made: dict[str, list[Dataset]] = {}
+    for name in dict.fromkeys(tasks.sources):
+        found = loaded[name] + [dataset for again in resized for dataset in again.get(name, [])]
+        if len(loaded[name]) > 1:
+            found = [d for d in found if not _left_out(d, config) and suitable(d, 2, tasks.shots[0] + tasks.queries)]
+            if not found:
+                raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")
+        if tasks.labeller in PARTITIONS:
+            found = [part for dataset in found for part in _partitioned(dataset, config)]
+        made[name] = found
+    by_source = [made[name] for name in tasks.sources]
+    settings: dict[str, Any] = {
+        "datasets": tuple(dataset for found in by_source for dataset in found),
+        "ways": tasks.ways[1],
+        "shots": tasks.shots[1],
+        "queries": tasks.queries,
+        "permute": tasks.permute,
+        "fewest_ways": tasks.ways[0] if tasks.ways[0] < tasks.ways[1] else None,
+        "fewest_shots": tasks.shots[0] if tasks.shots[0] < tasks.shots[1] else None,
+        "inputs": tasks.inputs,
+        "parts": tuple(len(found) for found in by_source),
+        "redraw": tasks.redraw,
+    }
+    if tasks.labeller == "instances":
+        return InstanceSource(**settings, augmentation=tasks.augmentation)
+    return TaskSource(**settings, labeller=tasks.labeller if tasks.labeller in LABELLERS else "true")
+
+
+def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[Dataset]]:
+    """The images of each named SOURCE at ``size`` × ``size`` pixels; data of other kinds stay as they are."""
+
+    def enlarged(dataset: Dataset) -> Dataset:
+        if dataset.image_shape is None:
+            return dataset
+        x = resize(dataset.x.unflatten(1, dataset.image_shape), size)
+        return replace(dataset, x=x.flatten(1), image_shape=tuple(x.shape[1:]))
+
+    return {name: [enlarged(dataset) for dataset in found] for name, found in loaded.items()}
+
+
+def _partitioned(dataset: Dataset, config: Config) -> Iterator[Dataset]:
+    """The partitions of ``dataset``, the same for the same seed."""
+    tasks, generator = config.tasks, torch.Generator().manual_seed(config.seed)
+    fewest = tasks.shots[1] + tasks.queries
+    features = embedding(dataset, tasks.encoder, config.seed)
+    return partitions(dataset, features, tasks.partitions, tasks.groups, fewest, tasks.labeller, generator)
+
+
+def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
+    """Few-shot tasks over ``datasets`` that judge a rule: true labels, all inputs, the config's most ways and shots.
+
+    Raises ValueError as ``TaskSource`` does.
+    """
+    tasks = config.tasks
+    return TaskSource(tuple(datasets), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute)
+
+
+def _left_out(dataset: Dataset, config: Config) -> bool:
+    """Whether ``dataset``, named scheme:file/table@split, is one of the tables to leave out."""
+    return dataset.name.rpartition("/")[2].partition("@")[0] in config.tasks.leave_out

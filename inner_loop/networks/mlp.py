@@ -1,0 +1,101 @@
+"""The base network: a batch-normalised multi-layer perceptron with forward and backward weights.
+
+State keys for layer l = 1..L: ``w{l}`` forward weights [N_{l-1}, N_l], ``v{l}`` backward weights of the same shape,
+``b{l}`` biases [N_l].
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inner_loop.networks.activations import ACTIVATIONS, LINEAR_OUTPUTS, NETWORK_ACTIVATIONS, units_compete
+from update_rules.contract import Activations, State, Statistics
+
+VARIANCE_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class MLP:
+    """An MLP of given ``sizes`` (D, N_1, ..., N_L) and ``activation``, the same in every layer and also in the last.
+
+    But under a name of ``activations.LINEAR_OUTPUTS`` the last layer is linear.
+
+    z_l = (x_{l-1} W_l - mean_B) / sqrt(var_B + 1e-6) + b_l and x_l = activation(z_l), after Metz et al. (2019),
+    section 3.1. Raises ValueError for fewer than one layer, an empty layer or an unknown activation.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise ValueError(
+                f"got network sizes {self.sizes}, expected an input and at least one layer, all of 1 or more"
+            )
+        if self.activation not in NETWORK_ACTIVATIONS:
+            raise ValueError(f"got activation {self.activation!r}, expected one of {', '.join(NETWORK_ACTIVATIONS)}")
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights."""
+        return len(self.sizes) - 1
+
+    @property
+    def hidden_activation(self) -> str:
+        """The activation of the hidden layers, a name in ``ACTIVATIONS``."""
+        return LINEAR_OUTPUTS.get(self.activation, self.activation)
+
+    @property
+    def competes(self) -> bool:
+        """Whether the units of a hidden layer compete."""
+        return units_compete(self.activation)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the forward weights and biases."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(1, self.depth + 1):
+            low, up = self.sizes[layer - 1 : layer + 1]
+            shapes |= {f"w{layer}": (low, up), f"b{layer}": (up,)}
+        return shapes
+
+    def with_outputs(self, outputs: int) -> "MLP":
+        """The same network with another number of units in its last layer."""
+        return replace(self, sizes=(*self.sizes[:-1], outputs))
+
+    def encoder(self) -> "MLP":
+        """The network below its last layer, or this one where there is no other layer."""
+        if self.depth == 1:
+            return self
+        return replace(self, sizes=self.sizes[:-1], activation=self.hidden_activation)
+
+    def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
+        """The forward pass of ``x`` [B, D], or of T tasks with a leading T in every tensor.
+
+        Each layer is normalised by this batch's mean and variance or, where ``statistics`` is given (from
+        ``statistics()``), by those, so that an example's features do not depend on its companions.
+        """
+        act = ACTIVATIONS[self.hidden_activation]
+        xs, zs = [x], [x]
+        means, variances = [x.new_empty(0)], [x.new_empty(0)]
+        for layer in range(1, self.depth + 1):
+            linear = xs[-1] @ state[f"w{layer}"]
+            if statistics is None:
+                mean = linear.mean(-2)
+                centred = linear - mean[..., None, :]
+                var = (centred * centred).mean(-2)
+            else:
+                mean, var = statistics[layer - 1]
+                centred = linear - mean[..., None, :]
+            z = centred * torch.rsqrt(var + VARIANCE_EPS)[..., None, :] + state[f"b{layer}"][..., None, :]
+            zs.append(z)
+            xs.append(z if layer == self.depth and self.activation in LINEAR_OUTPUTS else act(z))
+            means.append(mean)
+            variances.append(var)
+        return Activations(xs, zs, means, variances)
+
+    def statistics(self, state: State, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Mean and variance [N_l] of every layer's linear part on ``x`` [B, D], to embed later examples one by one."""
+        activations = self.forward(state, x)
+        return list(zip(activations.mean[1:], activations.var[1:], strict=True))

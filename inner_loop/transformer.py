@@ -1,0 +1,183 @@
+"""A rule as a scikit-learn transformer: ``fit`` trains a base network without labels, ``transform`` embeds with it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from inner_loop.apply import Progress, apply_rule
+from inner_loop.inner_settings import LEAST, InnerSettings, settings_of
+from inner_loop.networks.mlp import MLP
+from inner_loop.trained_network import TrainedNetwork, scaled
+from update_rules.contract import Rule
+from update_rules.local.neuron_local import NeuronLocal
+from update_rules.rule_file import read_rule
+
+STATISTICS_EXAMPLES = 10_000
+"""At most so many training examples, drawn at random, give the frozen batch-norm statistics."""
+
+FLOATS = [np.float64, np.float32]
+"""Dtypes taken as they are; anything else becomes the first of them."""
+
+Table = NDArray[np.floating]
+
+
+class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Features from a base network that an update rule trains on unlabelled examples.
+
+    Parameters
+    ----------
+    rule : str, Path, Rule or None, default=None
+        A rule file, the name of a pretrained rule, or a rule. None gives an untrained ``NeuronLocal``, which has not
+        learned how to learn: pass a meta-trained rule to get useful features.
+    hidden : sequence of int or None, default=None
+        Units of the hidden layers. Here and in the next four None stands for what the rule's file says to suit it,
+        and where there is no file, or it says nothing, for the usual: here (64, 64).
+    outputs : int or None, default=None
+        Units of the last layer, the number of features; 32.
+    activation : str or None, default=None
+        What the layers answer, a name in ``inner_loop.networks.description.activations.NETWORK_ACTIVATIONS``; "relu".
+    steps : int or None, default=None
+        Inner steps; 50.
+    batch_size : int or None, default=None
+        Examples in each inner step; all of them where there are fewer; 64.
+    standardise : bool or "auto", default="auto"
+        Whether each input column is brought to mean 0 and variance 1 first. Rules are meta-trained on images in [0, 1],
+        which must stay as they are; other data should be standardised. "auto" does so unless all of the training data
+        lies in [0, 1].
+    random_state : int, RandomState instance or None, default=None
+        Seeds the starting base network and the batches.
+
+    Attributes
+    ----------
+    network_ : TrainedNetwork
+        The trained base network, which ``inner_loop.network_file.save_network`` writes to a file.
+    n_features_in_ : int
+        Inputs seen in ``fit``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> x, _ = load_digits(return_X_y=True)
+    >>> RuleFeatures(steps=5, random_state=0).fit_transform(x / 16).shape
+    (1797, 32)
+    """
+
+    def __init__(
+        self,
+        rule: str | Path | Rule | None = None,
+        *,
+        hidden: Sequence[int] | None = None,
+        outputs: int | None = None,
+        activation: str | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        standardise: bool | Literal["auto"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.rule = rule
+        self.hidden = hidden
+        self.outputs = outputs
+        self.activation = activation
+        self.steps = steps
+        self.batch_size = batch_size
+        self.standardise = standardise
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: object = None, *, progress: Progress | None = None) -> Self:
+        """Train a base network on ``X`` [n, D], n >= 2; ``y`` is ignored and ``progress`` called after each inner step.
+
+        Raises ValueError for data or settings that cannot be used, and when the rule makes the network non-finite.
+        """
+        table = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
+        self._check_settings()
+        rule, settings = self._rule()
+        network = MLP((table.shape[1], *map(int, settings.hidden), int(settings.outputs)), settings.activation)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        generator = torch.Generator().manual_seed(seed)
+        x, (offset, scale) = _tensor(table), self._scaling(table)
+        state = rule.init_state(network, generator)
+        batches = _batches(settings, x, offset, scale, generator)
+        state = apply_rule(rule, network, state, batches, progress=progress)
+        sample = x[torch.randperm(len(x), generator=generator)[:STATISTICS_EXAMPLES]]
+        with torch.no_grad():
+            statistics = network.statistics(state, scaled(sample, offset, scale).float())
+        self.network_ = TrainedNetwork(network, state, statistics, offset, scale)
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
+        """The features float32 [n, outputs] of ``X`` [n, D], each example's from that example alone."""
+        check_is_fitted(self)
+        return self.network_.embed(_tensor(validate_data(self, X, dtype=FLOATS, reset=False))).numpy()
+
+    def _rule(self) -> tuple[Rule, InnerSettings]:
+        """The rule that the ``rule`` parameter stands for, and the settings that the others stand for."""
+        header = None
+        if self.rule is None:
+            rule: Rule = NeuronLocal()
+        elif isinstance(self.rule, Rule):
+            rule = self.rule
+        else:
+            rule, header = read_rule(self.rule)
+        given = {name: getattr(self, name) for name in ("hidden", "outputs", "activation", "steps")}
+        return rule, settings_of(header, given | {"batch": self.batch_size})
+
+    def _check_settings(self) -> None:
+        """Raise ValueError for settings that ``MLP`` does not check itself."""
+        for name, setting in (("outputs", "outputs"), ("steps", "steps"), ("batch_size", "batch")):
+            value, least = getattr(self, name), LEAST[setting]
+            if value is not None and (not isinstance(value, Integral) or value < least):
+                raise ValueError(f"got {name}={value!r}, expected a whole number of {least} or more")
+        hidden = () if self.hidden is None else self.hidden
+        if not isinstance(hidden, Iterable) or not all(isinstance(units, Integral) for units in hidden):
+            raise ValueError(f"got hidden={self.hidden!r}, expected whole numbers of units")
+        if self.standardise not in (True, False, "auto"):
+            raise ValueError(f"got standardise={self.standardise!r}, expected True, False or 'auto'")
+
+    def _scaling(self, table: Table) -> tuple[Tensor, Tensor]:
+        """What is subtracted from and divides the columns of ``table``, float64 [D] each.
+
+        Raises ValueError where the columns stay too large for float32.
+        """
+        low, high = table.min(0).astype(np.float64), table.max(0).astype(np.float64)
+        offset, scale = np.zeros_like(low), np.ones_like(low)
+        if self.standardise is True or (self.standardise == "auto" and (low.min() < 0 or high.max() > 1)):
+            scaler = StandardScaler().fit(table)
+            offset, scale = scaler.mean_, scaler.scale_
+        largest = max(abs((low - offset) / scale).max(), abs((high - offset) / scale).max())
+        if not largest <= np.finfo(np.float32).max:
+            raise ValueError(f"X has values too large to work with in float32, up to {max(-low.min(), high.max()):g}")
+        return torch.from_numpy(offset), torch.from_numpy(scale)
+
+    @property
+    def _n_features_out(self) -> int:
+        """The number of features, for ``get_feature_names_out``."""
+        return self.network_.network.sizes[-1]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _batches(
+    settings: InnerSettings, x: Tensor, offset: Tensor, scale: Tensor, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """One batch [B, D] a step of different examples of ``x`` [n, D], scaled."""
+    for _ in range(settings.steps):
+        chosen = torch.randperm(len(x), generator=generator)[: settings.batch]
+        yield scaled(x[chosen], offset, scale).float()
+
+
+def _tensor(table: Table) -> Tensor:
+    """``table`` [n, D] as a tensor, which shares its memory unless it is read-only."""
+    return torch.from_numpy(table if table.flags.writeable else table.copy())

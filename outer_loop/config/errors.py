@@ -1,0 +1,104 @@
+"""What is wrong with settings, in one line: every wrong key, what was given, what was expected, and the nearest key."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pydantic_core import ErrorDetails
+
+from common.yaml_dialect import yaml_value
+from outer_loop.config.values import Section
+from update_rules.registry import did_you_mean
+
+
+def fields(section: Section, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Dotted key, value as YAML, and description of every setting of ``section``."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", yaml_value(section.model_dump(mode="json")[name]), field.description or ""
+
+
+def siblings(key: str, valid: Iterable[str], prefix: str, root: Section) -> str:
+    """What an unknown ``key`` should have been: the ``valid`` keys beside it, and the nearest of all under ``root``."""
+    hint = did_you_mean(prefix + key, [prefix + name for name in valid])
+    if not hint:
+        everywhere = [name for name, _, _ in fields(root)]
+        same = [name for name in everywhere if name.rpartition(".")[2] == key]
+        hint = f" (did you mean {same[0]}?)" if same else did_you_mean(prefix + key, everywhere)
+    return f"one of {', '.join(valid)}{hint}"
+
+
+def _section_at(loc: Sequence[int | str], root: Section) -> type[Section] | None:
+    """The section that ``loc`` leads to from ``root``, or None if it leads to a value."""
+    section = type(root)
+    for name in loc:
+        field = section.model_fields.get(str(name))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
+            return None
+        section = field.annotation
+    return section
+
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of names to values",
+    "either": "a number, true or false, or a text",
+    "expected": "{expected}",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "int_type": "an integer",
+    "invalid_key": "a name",
+    "less_than": "less than {lt}",
+    "missing": "a list of two",
+    "string_pattern_mismatch": "cpu, cuda or cuda:N",
+    "string_too_short": "a text that is not empty",
+    "string_type": "a text",
+    "too_long": "a list of two",
+    "too_short": "a list that is not empty",
+    "tuple_type": "a list",
+}
+
+
+_EITHER = (("int", "int_type"), ("float", "float_type"), ("bool", "bool_type"), ("str", "string_type"))
+"""How the places of errors end, and their types, where a value may be any of these: pydantic gives one of each."""
+
+
+def explain_all(errors: Sequence[ErrorDetails], root: Section) -> str:
+    """One line about all wrong keys of settings like ``root``.
+
+    A list is not called too short when it is its items that are wrong.
+    """
+    blamed = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
+    return "; ".join(
+        dict.fromkeys(_explain(e, root) for e in errors if not (e["type"] == "too_short" and e["loc"] in blamed))
+    )
+
+
+def _explain(error: ErrorDetails, root: Section) -> str:
+    """One clause about one wrong key: its dotted name, what was given, what was expected."""
+    *parents, key = error["loc"]
+    dotted = ".".join(str(part) for part in error["loc"])
+    given = repr(error["input"])
+    given = given if len(given) <= 60 else f"{given[:57]}..."
+    kind, context = error["type"], error.get("ctx", {})
+    section = _section_at(error["loc"], root)
+    if kind == "extra_forbidden":
+        valid = list((_section_at(parents, root) or type(root)).model_fields)
+        expected = siblings(str(key), valid, "".join(f"{part}." for part in parents), root)
+        return f"unknown config key {dotted}: got {given}, expected {expected}"
+    if (key, kind) in _EITHER:
+        dotted, kind = dotted.rpartition(".")[0], "either"
+        if error["input"] is None and ":" in dotted:
+            dotted += " (in braces a blank goes after each colon)"
+    if kind == "missing":  # every key has a default: what is missing is an item of a pair
+        dotted = dotted.rpartition(".")[0]
+    if section is not None:
+        expected = f"a section with the keys {', '.join(section.model_fields)}"
+    elif kind in _EXPECTED:
+        expected = _EXPECTED[kind].format(**context)
+    else:
+        expected = error["msg"].removeprefix("Input should be ")
+    return f"config key {dotted}: got {given}, expected {expected}"

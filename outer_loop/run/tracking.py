@@ -1,0 +1,158 @@
+"""Following a run: ``metrics.jsonl`` is the truth, everything else mirrors it.
+
+What equal runs share goes through ``log``; what differs between them, such as seconds and memory, through
+``log_timing``. Names say the unit where there is one: ``timing/outer_step_s``, ``memory/rss_mb``.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.atomic_file import atomic_write
+from outer_loop.config.schema import Config
+
+Metrics = Mapping[str, float]
+
+
+class Tracker:
+    """The base tracker: it takes everything and keeps nothing."""
+
+    def log(self, outer_step: int, metrics: Metrics) -> None:
+        """What equal runs share, after ``outer_step`` finished outer steps."""
+
+    def log_timing(self, outer_step: int, metrics: Metrics) -> None:
+        """What differs between equal runs: seconds, throughput, memory."""
+
+    def log_images(self, outer_step: int, name: str, images: Sequence[NDArray[np.uint8]]) -> None:
+        """Pictures, uint8 [H, W] or [H, W, 3] each."""
+
+    def log_artifact(self, path: Path, name: str) -> None:
+        """A file that the run made, as it is now."""
+
+    def close(self) -> None:
+        """Write what is still held back. Nothing can be logged afterwards."""
+
+
+class JsonlTracker(Tracker):
+    """One JSON object a line, ``outer_step`` first, NaN and infinity as null: in ``path``, and timings beside it.
+
+    With ``resume_at`` the lines of later outer steps are dropped first, and a line that a killed run left unfinished,
+    so that the file of a resumed run equals that of one that never stopped; without it both files start empty. Raises
+    OSError if a file cannot be written, and ValueError if there is something else in it.
+    """
+
+    def __init__(self, path: str | Path, resume_at: int | None = None) -> None:
+        path = Path(path)
+        self._files: list[IO[str]] = []
+        for name in (path, path.with_name("timing.jsonl")):
+            if resume_at is not None and name.exists():
+                _drop_lines_after(name, resume_at)
+            self._files.append(name.open("w" if resume_at is None else "a", encoding="utf-8"))
+
+    def log(self, outer_step: int, metrics: Metrics) -> None:
+        """A line in ``path``."""
+        _write_line(self._files[0], outer_step, metrics)
+
+    def log_timing(self, outer_step: int, metrics: Metrics) -> None:
+        """A line in ``timing.jsonl``."""
+        _write_line(self._files[1], outer_step, metrics)
+
+    def close(self) -> None:
+        """Close both files."""
+        for file in self._files:
+            file.close()
+
+
+class Trackers(Tracker):
+    """Several trackers as one: the ``truth``, whose errors are the run's, and ``mirrors``, which cannot stop it.
+
+    A mirror that fails is reported once through ``say`` and left out from then on.
+    """
+
+    def __init__(self, truth: Tracker, mirrors: Sequence[Tracker], say: Callable[[str], None]) -> None:
+        self._truth, self._mirrors, self._say = truth, list(mirrors), say
+
+    def log(self, outer_step: int, metrics: Metrics) -> None:
+        """``log`` of each tracker."""
+        self._each(lambda tracker: tracker.log(outer_step, metrics))
+
+    def log_timing(self, outer_step: int, metrics: Metrics) -> None:
+        """``log_timing`` of each tracker."""
+        self._each(lambda tracker: tracker.log_timing(outer_step, metrics))
+
+    def log_images(self, outer_step: int, name: str, images: Sequence[NDArray[np.uint8]]) -> None:
+        """``log_images`` of each tracker."""
+        self._each(lambda tracker: tracker.log_images(outer_step, name, images))
+
+    def log_artifact(self, path: Path, name: str) -> None:
+        """``log_artifact`` of each tracker."""
+        self._each(lambda tracker: tracker.log_artifact(path, name))
+
+    def close(self) -> None:
+        """``close`` of each tracker."""
+        self._each(lambda tracker: tracker.close())
+
+    def _each(self, call: Callable[[Tracker], None]) -> None:
+        call(self._truth)
+        for mirror in list(self._mirrors):
+            try:
+                call(mirror)
+            except Exception as error:  # whatever a mirror does, the run goes on
+                self._mirrors.remove(mirror)
+                self._say(f"{type(mirror).__name__} stopped, the run goes on without it: {one_line(error)}")
+
+
+def open_trackers(config: Config, run_id: str, resume_at: int | None, say: Callable[[str], None]) -> Trackers:
+    """The trackers that ``config.tracking`` asks for, in ``config.run_dir``, which exists.
+
+    ``run_id`` is the same on resume; ``resume_at`` is the checkpoint's outer step, None for a new run. Where wandb does
+    not start, ``say`` gets one line and the run is followed in ``metrics.jsonl`` alone. Raises as ``JsonlTracker``.
+    """
+    truth = JsonlTracker(Path(config.run_dir) / "metrics.jsonl", resume_at)
+    mirrors: list[Tracker] = []
+    if config.tracking != "off":
+        try:
+            from outer_loop.run.wandb_tracker import open_wandb  # importing wandb takes a second
+
+            mirrors += open_wandb(config, run_id)
+        except Exception as error:  # no network, a wrong key, a full quota: none of them is worth the run
+            say(f"wandb did not start, the run goes on without it: {one_line(error)}")
+    return Trackers(truth, mirrors, say)
+
+
+def one_line(error: Exception) -> str:
+    """The message of ``error`` without line breaks, or its type where there is none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _write_line(file: IO[str], outer_step: int, metrics: Metrics) -> None:
+    values = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    file.write(json.dumps({"outer_step": outer_step, **values}, allow_nan=False) + "\n")
+    file.flush()
+
+
+def _drop_lines_after(path: Path, outer_step: int) -> None:
+    """Rewrite ``path`` without the lines of outer steps after ``outer_step`` and without a torn last line."""
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+    kept = [line for number, line in enumerate(whole, start=1) if _step_of(line, path, number) <= outer_step]
+    if b"".join(kept) != content:
+        with atomic_write(path) as file:
+            file.writelines(kept)
+
+
+def _step_of(line: bytes, path: Path, number: int) -> int:
+    """The outer step of a line."""
+    try:
+        entry: Any = json.loads(line)
+        step = entry["outer_step"]
+    except (ValueError, TypeError, KeyError):
+        step = None
+    if not isinstance(step, int):
+        raise ValueError(f"{path}: line {number} is not an object with outer_step; repair it or start a new run_dir")
+    return step

@@ -1,0 +1,69 @@
+"""Train, validation and test parts: those the data state, else by class (or by family of tables) and seed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from tasks.data.raw import RawData
+
+SPLITS = ("train", "valid", "test")
+STATED = {2: ("train", "test"), 3: SPLITS}
+"""What the values 0, 1 (, 2) of a stated split mean, by how many there are."""
+
+
+def pick_split(tables: Sequence[RawData], split: str, seed: int) -> list[RawData]:
+    """The part ``split`` of every table, or of the tables as a whole where there are several.
+
+    One table: the split its data state, else 60/20/20 % of the classes by ``seed``. Several: 60/20/20 % of the families
+    (a table without one is its own). Raises ValueError if there is no such part or too few classes or families.
+    """
+    if len(tables) > 1:
+        families = sorted({table.family or table.name for table in tables})
+        source = tables[0].name.rsplit("/", 1)[0]
+        kept = {families[i] for i in _part(f"{source}: table families", len(families), split, seed, smallest=1)}
+        return [_named(table, split) for table in tables if (table.family or table.name) in kept]
+    table = tables[0]
+    if table.split is not None:
+        return [_named(_stated(table, split), split)]
+    if table.labels is None:
+        raise ValueError(f"{table.name}: no labels and no split array, so there is no part {split!r} to take")
+    present = np.unique(table.labels)
+    classes = present[_part(f"{table.name}: classes", len(present), split, seed, smallest=2)]
+    return [_named(table.rows(np.flatnonzero(np.isin(table.labels, classes))), split)]
+
+
+def _named(table: RawData, split: str) -> RawData:
+    return replace(table, name=f"{table.name}@{split}")
+
+
+def _stated(table: RawData, split: str) -> RawData:
+    """The rows that the table's own split array gives to ``split``."""
+    assert table.split is not None
+    values = set(np.unique(table.split).tolist())
+    if not values <= {0, 1, 2}:
+        raise ValueError(f"{table.name}: split holds {sorted(values)[:5]}, expected 0 train, 1 test or 0, 1, 2")
+    names = STATED[3 if 2 in values else 2]
+    there = [name for code, name in enumerate(names) if code in values]
+    if split not in there:
+        raise ValueError(f"{table.name}: no part {split!r}, this data has {' and '.join(there)}")
+    return table.rows(np.flatnonzero(table.split == names.index(split)))
+
+
+def _part(what: str, count: int, split: str, seed: int, smallest: int) -> list[int]:
+    """Which of ``count`` things, shuffled by ``seed``, are in ``split``: 60/20/20 %, each part ``smallest`` or more."""
+    held_out = max(smallest, round(0.2 * count))
+    if count < 2 * held_out + smallest:
+        raise ValueError(
+            f"{what} are {count} in number, expected at least {3 * smallest} to make train, valid and test parts; "
+            f"drop @{split} to take them all"
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    ends = {
+        "train": (0, count - 2 * held_out),
+        "valid": (count - 2 * held_out, count - held_out),
+        "test": (count - held_out, count),
+    }
+    start, end = ends[split]
+    return sorted(order[start:end])

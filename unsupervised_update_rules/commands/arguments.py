@@ -1,0 +1,127 @@
+"""What the scripts' command lines share: errors as one line, and checks before long work starts."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from inner_loop.inner_settings import LEAST, SETTINGS, InnerSettings, settings_of
+from inner_loop.networks.activations import NETWORK_ACTIVATIONS
+from update_rules.rule_file import RuleHeader
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ValueErrors, for ``entry.run`` to print in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ValueError with ``message``."""
+        raise ValueError(f"{message}; {self.prog} --help lists the options")
+
+    def add_hidden_layers(self, where: str = "") -> None:
+        """Add --hidden and --activation, what base networks are; ``where`` ends their help."""
+        self._add_hidden(f"hidden units{where}", list(InnerSettings().hidden))
+        self._add_activation(f"of the base network{where}", InnerSettings().activation)
+
+    def _add_hidden(self, meaning: str, default: list[int] | None = None) -> None:
+        self.add_argument(
+            "--hidden", type=at_least(LEAST["hidden"]), nargs="*", default=default, metavar="N", help=meaning
+        )
+
+    def _add_activation(self, meaning: str, default: str | None = None) -> None:
+        self.add_argument("--activation", choices=list(NETWORK_ACTIVATIONS), default=default, help=meaning)
+
+    def add_base_network(self) -> None:
+        """Add --hidden, --outputs, --activation, --steps and --batch, which ``fill_in_base_network`` fills in."""
+        usual, said = InnerSettings(), "as the rule's file says, else"
+        self._add_hidden(f"hidden units (default {said} {' '.join(map(str, usual.hidden))})")
+        self._add_activation(f"of the base network (default {said} {usual.activation})")
+        for name, metavar, meaning in (
+            ("outputs", "N", "features"),
+            ("steps", "K", "inner steps"),
+            ("batch", "B", "examples a step"),
+        ):
+            kind, default = at_least(LEAST[name]), getattr(usual, name)
+            self.add_argument(f"--{name}", type=kind, metavar=metavar, help=f"{meaning} (default {said} {default})")
+
+    def add_device(self) -> None:
+        """Add --device."""
+        self.add_argument(
+            "--device", type=device, default="cpu", metavar="D", help="where networks are trained: cpu or cuda"
+        )
+
+    def expect_different(self, arguments: argparse.Namespace, *options: str) -> None:
+        """Raise ValueError where one of ``options``, each a list, has a value more than once."""
+        for option in options:
+            given = getattr(arguments, option)
+            twice = {str(one) for one in given if given.count(one) > 1}
+            if twice:
+                self.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
+
+
+def fill_in_base_network(arguments: argparse.Namespace, header: RuleHeader | None) -> None:
+    """Fill in what ``add_base_network`` added and was not given, from a rule file with ``header`` if there is one."""
+    given = {name: getattr(arguments, name) for name in SETTINGS}
+    vars(arguments).update(asdict(settings_of(header, given)))
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A type for an argument: a whole number of ``least`` or more."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of {least} or more")
+        return value
+
+    return parse
+
+
+def threads(text: str) -> int:
+    """A type for an argument: CPU threads, from 1 to the number of processors."""
+    count, most = at_least(1)(text), os.cpu_count() or 1
+    if count > most:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected at most {most}, the processors here")
+    return count
+
+
+def device(text: str) -> torch.device:
+    """A type for an argument: ``cpu`` or ``cuda``, where there is one."""
+    if text not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected cpu or cuda")
+    if text == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("got 'cuda', but PyTorch finds no CUDA device here; take cpu")
+    return torch.device(text)
+
+
+def different(**files: Path | None) -> None:
+    """Raise ValueError if two arguments name the same file to write."""
+    seen: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is not None and seen.setdefault(path.resolve(), name) != name:
+            raise ValueError(f"got {path} for --{seen[path.resolve()]} and --{name}, expected different files")
+
+
+def writable(path: Path | None) -> None:
+    """Raise OSError, naming ``path``, unless a file can be written there; None needs nothing."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder, expected the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: no permission to write in {path.parent}")
+
+
+def command(script: str, argv: Sequence[str] | None) -> str:
+    """The command line that ran ``scripts/{script}.py`` with ``argv`` (None: this process's own), to be run again."""
+    return shlex.join(["python", f"scripts/{script}.py", *(sys.argv[1:] if argv is None else argv)])

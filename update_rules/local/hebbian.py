@@ -1,0 +1,272 @@
+"""A printable rule: a learned mix of twelve named plasticity terms, some forty weights in all.
+
+Notation: v is the lower activation (or input) centred over the batch, over one deviation for its layer, u the upper
+pre-activation standardised over the batch, y the upper activation over its rms over the batch, s the same standardised,
+w a weight of a unit-rms column, N the number of upper units, β a learned sharpness, ⟨·⟩ a mean over the batch. The
+feedback e is u in the top layer, and below it e · sigmoid(z) of the layer above, sent down through its backward weights
+and standardised. A term t enters as N(t) = t / sqrt(1 + mean of t² over its column), so that coefficients compare.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from update_rules.contract import Network, Rule, State, Views
+from update_rules.local.local_terms import (
+    EPS,
+    POWER,
+    bounded_columns,
+    skewness,
+    spread,
+    standardised,
+    turn,
+    unit_rms_columns,
+    unit_rms_state,
+)
+
+TERMS = {
+    "hebb": "⟨v u⟩",
+    "gated_hebb": "⟨v y⟩",
+    "cubic_hebb": "⟨v u³⟩",
+    "bcm": "⟨v y (y - 1)⟩",
+    "compete": "⟨v softmax(β u)⟩ · N",
+    "feedback": "⟨v e⟩",
+    "decorrelate": "-w · offdiag⟨u u⟩ / √N",
+    "inhibit": "-w · offdiag⟨y y⟩ / √N",
+    "sparsify": "-w² sign(w)",
+    "grow_small": "w exp(-w²)",
+    "share_inputs": "-w · mean over the row of w²",
+    "balance": "-mean over the column of w",
+}
+"""Name and formula of each term of the change that is added to w."""
+
+BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift": "1", "straighten": "⟨s³⟩ - ⟨u³⟩"}
+"""Name and formula of each term of the change that is added to b."""
+
+SAYS = {
+    "hebb": "towards inputs that come with high responses, away from those of low ones",
+    "gated_hebb": "towards inputs that come while the unit is on",
+    "cubic_hebb": "towards inputs of rare strong responses, as for independent components",
+    "bcm": "towards inputs of strong responses, away from those of weak ones",
+    "compete": "towards inputs that the unit answers more than the others do: online k-means on a sphere",
+    "feedback": "towards inputs that the layers above ask for; in the last layer the same as hebb",
+    "decorrelate": "away from the weights of units that respond alike",
+    "inhibit": "away from the weights of units that are on together",
+    "sparsify": "large weights shrink",
+    "grow_small": "small weights grow",
+    "share_inputs": "inputs that many units weigh much lose weight",
+    "balance": "the weights of a unit come to sum to 0",
+    "activity": "a unit that is on much is lowered",
+    "skew": "a unit with rare high responses is raised",
+    "decay": "biases return to 0",
+    "lift": "every unit is raised",
+    "straighten": "to where the activation adds no skewness, so is nearly straight",
+}
+"""What each term does where its coefficient is above 0; below 0 it does the opposite."""
+
+START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
+"""The coefficients that do not start at 0."""
+
+ELEMENTWISE_START = {
+    "activity": (-0.145, 0.505),
+    "skew": (-0.13, -0.13),
+    "decay": (0.925, 0.325),
+    "lift": (-0.7, 0.7),
+    "straighten": (0.57, 0.37),
+}
+"""Where the coefficients of biases start with ``elementwise``, as constants and slopes.
+
+In the first layer they rest where the units that competition made detectors of rare patterns respond to these alone:
+near -1 for a relu or silu, which are flat below, near -2 for tanh. Decay is as large as what pulls them down, since a
+unit that is lifted so far below 0 that only the dip of a silu is left never comes back by its skewness.
+"""
+
+
+class Hebbian(Rule):
+    """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
+
+    Each coefficient, and the logarithm of the rate and of the sharpness, is a constant plus a slope times the relative
+    depth of the layer, which runs from -1 (first) to 1 (last). A layer alone has what a first one has, but the
+    coefficients of biases of a last one. ``rate`` is the starting value of the learned inner rate, which falls or grows
+    as a learned power of 1 + t, the inner steps done: at first as (1 + t)^POWER. All coefficients start at 0 but those
+    of ``compete`` and ``decorrelate``, online k-means on a sphere whose units keep apart, and of ``straighten`` and
+    ``decay``, which bring every bias to where the activation adds little skewness, so is nearly straight: a relu to
+    near 1, tanh to 0. Where units compete (activation ``winners``) no bias does that, so start ``straighten`` at 0
+    there. What biases learn under one kind of activation ruins the other; with ``elementwise`` there are coefficients
+    of their change for networks whose units do not compete, which start as ELEMENTWISE_START has them, beside those for
+    networks whose units do.
+    """
+
+    name = "hebbian"
+    equivariant = frozenset({"units", "inputs", "examples"})
+
+    def __init__(self, rate: float = 0.1, straighten: float = START["straighten"], elementwise: bool = False) -> None:
+        super().__init__()
+        self.config = {"rate": rate, "straighten": straighten, "elementwise": elementwise}
+        if not 0 < rate < 1:
+            raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
+        self.constant = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in TERMS]))
+        self.slope = nn.Parameter(torch.zeros(len(TERMS)))
+        start = START | {"straighten": straighten}
+        self.bias = nn.Parameter(torch.tensor([start.get(name, 0.0) for name in BIAS_TERMS]))
+        self.bias_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
+        if elementwise:
+            constants, slopes = zip(*(ELEMENTWISE_START[name] for name in BIAS_TERMS), strict=True)
+            self.elementwise_bias = nn.Parameter(torch.tensor(constants))
+            self.elementwise_slope = nn.Parameter(torch.tensor(slopes))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.0)))
+        self.sharpness_slope = nn.Parameter(torch.zeros(()))
+        self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
+        self.rate_slope = nn.Parameter(torch.zeros(()))
+        self.power = nn.Parameter(torch.tensor(POWER))
+        # Here, so that a study of what the rule needs can take them away.
+        self.bounded, self.unit_columns = bounded_columns, unit_rms_columns
+
+    def init_state(self, network: Network, generator: torch.Generator) -> State:
+        """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
+        return unit_rms_state(network, generator)
+
+    def step(self, network: Network, state: State, views: Views) -> State:
+        """One inner step on ``views["unlabelled"]`` [B, D]."""
+        depth = len(network.sizes) - 1
+        activations = network.forward(state, views["unlabelled"])
+        levels = [spread(x).levels for x in activations.x[:-1]]
+        standard = [standardised(z) for z in activations.z]
+        log_rate = self.log_rate + self.power * torch.log1p(state["t"])
+        new: State = {"t": state["t"] + 1}
+        bias, bias_slope = (getattr(self, name) for name in self.bias_names(network.competes))
+        error = standard[-1]
+        for layer in range(depth, 0, -1):
+            w, v = state[f"w{layer}"], state[f"v{layer}"]
+            # A layer alone sees the inputs, as a first one does, and is read as a last one is, whose biases cut little.
+            z, z_bias = relative_depth(layer, depth, alone=-1.0), relative_depth(layer, depth, alone=1.0)
+            rate = (log_rate + z * self.rate_slope).exp()
+            sharpness = (self.log_sharpness + z * self.sharpness_slope).exp()
+            terms = weight_terms(w, levels[layer - 1], standard[layer], activations.x[layer], error, sharpness)
+            change = torch.tensordot(self.constant + z * self.slope, self.bounded(torch.stack(terms)), dims=1)
+            change = self.bounded(turn(w, change))
+            new[f"w{layer}"] = self.unit_columns(w + rate * change)
+            new[f"v{layer}"] = self.unit_columns(v + rate * change)
+            b = state[f"b{layer}"]
+            new[f"b{layer}"] = b + rate * (
+                (bias + z_bias * bias_slope) @ bias_terms(b, standard[layer], activations.x[layer])
+            )
+            if layer > 1:
+                error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
+        return new
+
+    def bias_names(self, competes: bool) -> tuple[str, str]:
+        """The parameters that hold the coefficients of BIAS_TERMS for networks whose units compete, or do not."""
+        if self.config["elementwise"] and not competes:
+            return "elementwise_bias", "elementwise_slope"
+        return "bias", "bias_slope"
+
+    def all_bias_names(self) -> tuple[str, ...]:
+        """The parameters that hold coefficients of BIAS_TERMS, for networks of any kind."""
+        return tuple(dict.fromkeys((*self.bias_names(True), *self.bias_names(False))))
+
+    def equation(self) -> str:
+        """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
+        numbers = self.describe()
+
+        def by_depth(constant: float, slope: float) -> str:
+            return f"{constant:.4f} exp({slope:+.3f} z)"
+
+        rate = f"{by_depth(numbers['rate'], numbers['rate_slope'])} (1 + t)^{numbers['power']:+.3f}"
+        beta = by_depth(numbers["sharpness"], numbers["sharpness_slope"])
+        lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta}"]
+        lines += _sum(TERMS, "N[{}]", numbers, "constant", "slope")
+        for where, competes in self._kinds().items():
+            lines.append(f"Δb{where} = {rate} · (sum of)")
+            lines += _sum(BIAS_TERMS, "({})", numbers, *self.bias_names(competes))
+        return "\n".join(lines)
+
+    def sizes(self) -> list[tuple[str, float, float, str]]:
+        """Each term's name, coefficient in the first and in the last layer, and meaning; by size, weights first."""
+        kinds = [("", TERMS, ("constant", "slope"))]
+        kinds += [(where, BIAS_TERMS, self.bias_names(competes)) for where, competes in self._kinds().items()]
+        rows, numbers = [], self.describe()
+        for where, terms, (constant, slope) in kinds:
+            found = []
+            for name in terms:
+                middle, change = numbers[f"{constant}/{name}"], numbers[f"{slope}/{name}"]
+                found.append((name + where, middle - change, middle + change, SAYS[name]))
+            rows += sorted(found, key=lambda row: -abs(row[1]) - abs(row[2]))
+        return rows
+
+    def _kinds(self) -> dict[str, bool]:
+        """The kinds of networks that have coefficients of their own for biases: how to say it, and if units compete."""
+        if self.config["elementwise"]:
+            return {" where units compete": True, " where units do not": False}
+        return {"": True}
+
+    def describe(self) -> dict[str, float]:
+        """The learned rate and every coefficient."""
+        scalars = {"rate": float(self.log_rate.detach().exp()), "rate_slope": float(self.rate_slope.detach())}
+        scalars |= {"power": float(self.power.detach()), "sharpness": float(self.log_sharpness.detach().exp())}
+        scalars["sharpness_slope"] = float(self.sharpness_slope.detach())
+        for terms, kinds in ((TERMS, ("constant", "slope")), (BIAS_TERMS, self.all_bias_names())):
+            for kind in kinds:
+                values = self.get_parameter(kind).tolist()
+                scalars |= {f"{kind}/{name}": value for name, value in zip(terms, values, strict=True)}
+        return scalars
+
+
+def _sum(terms: Mapping[str, str], frame: str, numbers: Mapping[str, float], constant: str, slope: str) -> list[str]:
+    """A line for each of ``terms`` with its coefficient, the largest first."""
+    order = sorted(terms, key=lambda name: -abs(numbers[f"{constant}/{name}"]))
+    return [
+        f"  ({numbers[f'{constant}/{name}']:+.3f} {numbers[f'{slope}/{name}']:+.3f} z) "
+        f"{frame.format(terms[name])}   {name}"
+        for name in order
+    ]
+
+
+def relative_depth(layer: int, depth: int, alone: float) -> float:
+    """Where ``layer``, 1 to ``depth``, is: from -1 (first) to 1 (last); ``alone`` where there is only one."""
+    return alone if depth == 1 else 2 * (layer - 1) / (depth - 1) - 1
+
+
+def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, sharpness: Tensor) -> list[Tensor]:
+    """The terms [N_low, N_up] of the change of ``w``, in the order of TERMS.
+
+    ``v`` [B, N_low] centred lower activations, and of the upper layer standardised pre-activations ``u``, activations
+    ``x`` and ``error``, all [B, N_up].
+    """
+    b, n_up = u.shape
+    y = x * torch.rsqrt((x * x).mean(0) + EPS)
+    outer = v.mT / b
+    square = w * w
+    decorrelate, inhibit = by_others(w, u, y)
+    return [
+        outer @ u,
+        outer @ y,
+        outer @ (u * u * u),
+        outer @ (y * (y - 1)),
+        outer @ torch.softmax(sharpness * u, 1) * n_up,
+        outer @ error,
+        -decorrelate,
+        -inhibit,
+        -square * torch.sign(w),
+        w * torch.exp(-square),
+        -w * square.mean(1, keepdim=True),
+        -w.mean(0).expand_as(w),
+    ]
+
+
+def by_others(w: Tensor, *answers: Tensor) -> list[Tensor]:
+    """Of each u [B, N] of ``answers`` w · offdiag⟨u u⟩ / √N ([N_low, N]): others' weights ``w`` [N_low, N] by ⟨u u⟩."""
+    b, n = answers[0].shape
+    scale = b * math.sqrt(n)
+    if n > 2 * b:  # the matrix of all pairs of units costs more than a way through the examples
+        return [((w @ u.mT) @ u - w * (u * u).sum(0)) / scale for u in answers]
+    off_diagonal = (1 - torch.eye(n, dtype=w.dtype, device=w.device)) / scale
+    return [w @ ((u.mT @ u) * off_diagonal) for u in answers]
+
+
+def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
+    """The terms [5, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
+    skew = skewness(u)
+    return torch.stack([-x.mean(0), skew, -b, torch.ones_like(b), skewness(standardised(x)) - skew])

@@ -1,0 +1,159 @@
+"""How the Metz rule changes one layer's weights: twelve named terms, read out of the neuron states, then merged.
+
+Metz et al. (2019), appendix A. Shapes: B examples, P units below, N units above, H hidden channels, R readout
+channels.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from update_rules.metz.layers import Linear
+
+TERMS = (
+    "0_order",
+    "1_order",
+    "decorr_x",
+    "hebb",
+    "large_decay",
+    "lin_lower_symm",
+    "lin_upper_psd",
+    "lin_upper_symm",
+    "rbf",
+    "sqr_lower_symm",
+    "sqr_upper_symm",
+    "w_base",
+)
+"""The terms in the order of the mixing weights, which is alphabetical."""
+
+# The columns of the two readout maps, in groups of R channels: first what meets the other layer, then the two sides of
+# the square matrices that are made from one layer alone.
+BELOW_READOUTS = (
+    "weight_readout_0_bottom",
+    "weight_readout_rbf_bottom",
+    "weight_readout_1_bottom",
+    "lin_lower_symm_bottom",
+    "lin_lower_symm_top",
+    "sqr_lower_symm_bottom",
+    "sqr_lower_symm_top",
+)
+ABOVE_READOUTS = (
+    "weight_readout_0_top",
+    "weight_readout_rbf_top",
+    "weight_readout_1_top",
+    "lin_upper_symm_bottom",
+    "lin_upper_symm_top",
+    "lin_upper_psd_top",
+    "sqr_upper_symm_bottom",
+    "sqr_upper_symm_top",
+)
+
+
+def unit_columns(weights: Tensor) -> Tensor:
+    """``weights`` [..., P, N] with every column scaled to a root mean square of 1."""
+    return weights * torch.rsqrt((weights * weights).mean(-2, keepdim=True) + 1e-6)
+
+
+def standardise(x: Tensor) -> Tensor:
+    """``x`` [..., B, N] with mean 0 and variance 1 over the examples."""
+    centred = x - x.mean(-2, keepdim=True)
+    return centred * torch.rsqrt((centred * centred).mean(-2, keepdim=True) + 1e-6)
+
+
+def soft_normalise(t: Tensor) -> Tensor:
+    """``t`` [..., P, N] divided by √(1 + its columns' mean square)."""
+    return t * torch.rsqrt(1 + (t * t).mean(-2, keepdim=True))
+
+
+def symmetrise(squares: Tensor) -> Tensor:
+    """(U + Uᵀ)/√2 of every square matrix in ``squares`` [..., N, N], with its diagonal set to 0."""
+    off_diagonal = 1 - torch.eye(squares.shape[-1], dtype=squares.dtype, device=squares.device)
+    return (squares + squares.transpose(-1, -2)) * (off_diagonal / math.sqrt(2))
+
+
+def decorrelation(w: Tensor, u: Tensor) -> Tensor:
+    """The term ``decorr_x`` [..., P, N] of weights ``w`` [..., P, N] and standardised activations ``u`` [..., B, N]."""
+    correlated = w @ (u.mT @ u) / (u.shape[-2] * math.sqrt(u.shape[-1]))
+    return correlated * torch.rsqrt((correlated * correlated + 1e-8).mean((-2, -1), keepdim=True))
+
+
+class WeightChange(nn.Module):
+    """The change of one layer's weights from the neuron states below and above it; the same θ for all layers."""
+
+    def __init__(self, hidden: int, readout_channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.readout_channels = readout_channels
+        self.below = Linear(hidden, len(BELOW_READOUTS) * readout_channels, generator)
+        self.above = Linear(hidden, len(ABOVE_READOUTS) * readout_channels, generator)
+        self.mix = nn.Parameter(torch.full((len(TERMS),), 0.1))
+        self.mix_bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, weights: Tensor, x_below: Tensor, h_below: Tensor, x_above: Tensor, h_above: Tensor) -> Tensor:
+        """The change [P, N] of ``weights`` [P, N].
+
+        Takes activations [B, P] and [B, N] and neuron states [B, P, H] and [B, N, H] of the two layers.
+        """
+        w = unit_columns(weights)
+        return self.merge(self.terms(w, x_below, h_below, x_above, h_above), w)
+
+    def terms(self, w: Tensor, x_below: Tensor, h_below: Tensor, x_above: Tensor, h_above: Tensor) -> dict[str, Tensor]:
+        """The terms of the change, [P, N] each, before any normalisation; ``w`` [P, N] has columns of rms 1."""
+        examples, units_below = x_below.shape
+        units = x_above.shape[1]
+        below, above = self.read(self.below, h_below), self.read(self.above, h_above)
+        scale = 1 / (self.readout_channels * examples)
+        order_0, rbf, order_1 = scale * (below[:3] @ above[:3].transpose(1, 2))
+        lower = symmetrise(below[3::2] @ below[4::2].transpose(1, 2)) * (scale / math.sqrt(units_below))
+        upper = symmetrise(above[3::3] @ above[4::3].transpose(1, 2)) * (scale / math.sqrt(units))
+        upper_psd = (above[5] @ above[5].T) * (scale / math.sqrt(units))
+
+        u, v = standardise(x_above), standardise(x_below)
+        sign, square = torch.sign(w), w * w
+        bent = torch.sqrt(1 + square) - 1
+        return {
+            "0_order": order_0,
+            "1_order": w * order_1,
+            "decorr_x": decorrelation(w, u),
+            "hebb": -(v.T @ u) / examples,
+            "large_decay": square * sign,
+            "lin_lower_symm": lower[0] @ w,
+            "lin_upper_psd": w @ upper_psd,
+            "lin_upper_symm": w @ upper[0],
+            "rbf": torch.exp(-square) * rbf,
+            "sqr_lower_symm": (lower[1] @ bent) * sign,
+            "sqr_upper_symm": (bent @ upper[1]) * sign,
+            "w_base": w,
+        }
+
+    def merge(self, terms: dict[str, Tensor], w: Tensor) -> Tensor:
+        """The change [P, N] from the ``terms`` [P, N] and the weights ``w`` with columns of rms 1."""
+        stacked = soft_normalise(torch.stack([terms[name] for name in TERMS]))
+        return self.settle(torch.tensordot(self.mix, stacked, 1), w)
+
+    def settle(self, mixed: Tensor, w: Tensor) -> Tensor:
+        """The change [..., P, N] from the ``mixed`` terms and the weights ``w`` [..., P, N] with columns of rms 1."""
+        change = (mixed + self.mix_bias) / len(TERMS)
+        # The weights must not shrink along themselves.
+        change = change - w * torch.relu((change * w).mean((-2, -1), keepdim=True))
+        return soft_normalise(change / math.sqrt(len(TERMS))) - w / 7
+
+    def read(self, readout: Linear, h: Tensor) -> Tensor:
+        """All readouts of ``h`` [B, N, H] as matrices [readouts, N, B·R], ready for products over examples."""
+        examples, units, _ = h.shape
+        channels = readout(h).reshape(examples, units, -1, self.readout_channels)
+        return channels.permute(2, 1, 0, 3).reshape(-1, units, examples * self.readout_channels)
+
+
+def bias_change(readout: Linear, h_mean: Tensor) -> Tensor:
+    """The change [..., N] of a layer's biases from the batch mean of its neuron states [..., N, H]."""
+    return settle_bias(readout(h_mean)[..., 0])
+
+
+def settle_bias(change: Tensor) -> Tensor:
+    """The change [..., N] of a layer's biases from what is read out of its neuron states [..., N].
+
+    Its mean over the units is never below 0.
+    """
+    change = change + torch.relu(-change.mean(-1, keepdim=True))
+    return change * torch.rsqrt(0.5 + (change * change).mean(-1, keepdim=True))
