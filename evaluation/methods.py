@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from common.names import did_you_mean
 from evaluation.baselines.autoencoders import Autoencoder, Vae
 from evaluation.baselines.closed_form import (
     Centroids,
@@ -22,7 +23,6 @@ from inner_loop.state import unstack_state
 from tasks.task import Episode
 from update_rules.contract import Rule
 from update_rules.local.local_terms import unit_rms_state
-from update_rules.registry import did_you_mean
 
 MEANING = {
     "rule": "the meta-trained rule",

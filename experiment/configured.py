@@ -10,7 +10,7 @@ from outer_loop.readouts.objective import Objective
 from outer_loop.trajectories import ConvSettings, NetworkChoice
 from tasks.task import TaskShape
 from update_rules.contract import UNLABELLED
-from update_rules.registry import rule_class
+from update_rules.registry import RULES
 
 
 def network_choice(config: Config) -> NetworkChoice:
@@ -45,6 +45,6 @@ def rule_use(config: Config, steps: int, inputs: int) -> InnerTraining | Adaptat
     training and ridge regression.
     """
     network = config.network
-    if UNLABELLED in rule_class(config.rule.name).consumes:
+    if UNLABELLED in RULES.find(config.rule.name).consumes:
         return InnerTraining(network.hidden[0], network.outputs, network.activations[0], steps, config.tasks.batch[1])
     return Adaptation(first_network(config, inputs), objective(config), steps)

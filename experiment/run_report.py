@@ -19,7 +19,7 @@ from experiment.task_sources import evaluation_tasks, load_datasets
 from outer_loop.config.schema import Config
 from tasks.task import TaskSource
 from update_rules.contract import UNLABELLED
-from update_rules.registry import rule_class
+from update_rules.registry import RULES
 from update_rules.rule_file import load_rule
 
 READS = 5
@@ -37,7 +37,7 @@ def report_sources(config: Config) -> dict[str, TaskSource]:
 
 def networks_in_report(config: Config) -> int:
     """How many networks and other features ``report_on_run`` judges: one for each task and method."""
-    rule = rule_class(config.rule.name)
+    rule = RULES.find(config.rule.name)
     methods = METHODS if UNLABELLED in rule.consumes else learner_names(rule)
     return len(methods) * config.report.tasks * len(config.report.sources)
 

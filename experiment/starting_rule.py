@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from common.names import did_you_mean
 from inner_loop.networks.description import BaseNetwork
 from outer_loop.config.schema import Config
 from update_rules.contract import Rule
 from update_rules.gradient.learned_start import layout
-from update_rules.registry import did_you_mean, make_rule, rule_options
+from update_rules.registry import RULES, make_rule
 from update_rules.rule_file import load_rule
 
 
@@ -17,7 +18,7 @@ def starting_rule(config: Config, network: BaseNetwork) -> Rule:
 
     Raises ValueError or OSError for a file to start from.
     """
-    settings, valid = config.rule, rule_options(config.rule.name)
+    settings, valid = config.rule, RULES.options(config.rule.name)
     options = dict(settings.options)
     if "running" in valid:
         options["running"] = config.network.batch_norm == "running"

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from common.atomic_file import atomic_write, remove_temporary_files, temporary_name
 from common.tensor_file import file_header
 from update_rules import rule_file
-from update_rules.registry import RULES, make_rule, rule_class, rule_options
+from update_rules.registry import RULES, make_rule
 from update_rules.rule_file import load_rule, read_header, save_rule
 
 PROVENANCE = {"sources": ["glyphs@train", "digits"], "commit": "abc123", "outer_steps": 40, "accuracy": 0.5}
@@ -36,16 +36,16 @@ def path(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", RULES.names)
 def test_every_rule_comes_back_to_the_bit(name, tmp_path):
     small = {"hidden": 4, "top_hidden": 4, "delta_channels": 2, **REQUIRED, "learned_rates": True}
-    rule = make_rule(name, **{key: small[key] for key in rule_options(name) if key in small})
+    rule = make_rule(name, **{key: small[key] for key in RULES.options(name) if key in small})
     with torch.no_grad():
         for parameter in rule.parameters():
             parameter.add_(torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1)))
     save_rule(tmp_path / "rule", rule, {})
     again = load_rule(tmp_path / "rule")
-    assert type(again) is rule_class(name)
+    assert type(again) is RULES.find(name)
     assert again.config == rule.config
     assert again.state_dict().keys() == rule.state_dict().keys()
     for key, value in rule.state_dict().items():
@@ -230,11 +230,11 @@ def test_only_temporary_files_are_removed(tmp_path):
 
 
 def test_the_registry_knows_the_rules_and_their_options():
-    assert set(RULES) == {"metz", "neuron_local", "hebbian", "maml", "protonet"}
-    for name in RULES:
-        assert rule_class(name).name == name
-        required = {key: value for key, value in REQUIRED.items() if key in rule_options(name)}
-        assert set(make_rule(name, **required).config) == set(rule_options(name))
+    assert set(RULES.names) == {"metz", "neuron_local", "hebbian", "maml", "protonet"}
+    for name in RULES.names:
+        assert RULES.find(name).name == name
+        required = {key: value for key, value in REQUIRED.items() if key in RULES.options(name)}
+        assert set(make_rule(name, **required).config) == set(RULES.options(name))
     assert make_rule("neuron_local", hidden=7, rate=0.5).config["hidden"] == 7
 
 

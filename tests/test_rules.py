@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.func import functional_call, vmap
 
+from common.components import Option
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
 from inner_loop.networks.mlp import MLP
 from inner_loop.state import stack_states
@@ -16,7 +17,7 @@ from tasks.task import TaskShape, TaskSource
 from update_rules.contract import Rule, State
 from update_rules.gradient.learned_start import LearnedStart, layout
 from update_rules.local.hebbian import BIAS_TERMS, ELEMENTWISE_START, TERMS
-from update_rules.registry import RULES, Option, make_rule, rule_options
+from update_rules.registry import RULES, make_rule
 from update_rules.rule_file import load_rule, save_rule
 
 OPTIONS = {
@@ -39,7 +40,7 @@ LABELS = torch.arange(100) % 5
 
 def made(name: str, network: MLP = NETWORK, **options: Option) -> Rule:
     """The rule of that name; one that learns where a network starts does so for ``network``."""
-    weights = {"weights": layout(network.shapes)} if "weights" in rule_options(name) else {}
+    weights = {"weights": layout(network.shapes)} if "weights" in RULES.options(name) else {}
     return make_rule(name, **(OPTIONS[name] | weights | options))
 
 
@@ -49,7 +50,7 @@ def views(rule: Rule, x: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: every[name] for name in rule.consumes}
 
 
-@pytest.fixture(params=sorted(RULES))
+@pytest.fixture(params=sorted(RULES.names))
 def rule(request: pytest.FixtureRequest) -> Rule:
     return made(request.param)
 
@@ -72,7 +73,7 @@ def trained(rule: Rule, network: MLP = NETWORK, steps: int = 3) -> State:
 
 
 def test_every_registered_rule_is_tested() -> None:
-    assert set(OPTIONS) == set(RULES)
+    assert set(OPTIONS) == set(RULES.names)
 
 
 def test_a_step_keeps_shapes_and_types_and_changes_every_weight(rule: Rule) -> None:

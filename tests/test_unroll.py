@@ -8,7 +8,7 @@ from update_rules.contract import UNLABELLED, Rule, State
 from update_rules.gradient.learned_start import LearnedStart, layout
 from update_rules.local.hebbian import Hebbian
 from update_rules.local.neuron_local import NeuronLocal
-from update_rules.registry import RULES, make_rule, rule_class
+from update_rules.registry import RULES, make_rule
 
 NETWORK = MLP((6, 5, 4))
 TASKS, STEPS = 3, 4
@@ -70,11 +70,11 @@ def test_a_compiled_step_gives_the_same_gradient() -> None:
         torch.testing.assert_close(found(True), found(False), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("name", sorted(RULES.names))
 @pytest.mark.parametrize("recompute", [True, False])
 def test_the_unroll_never_waits_for_the_device(name: str, recompute: bool) -> None:
     # On the meta device there are no values: whatever reads one, moves one or mixes devices is an error.
-    learned_start = issubclass(rule_class(name), LearnedStart)
+    learned_start = issubclass(RULES.find(name), LearnedStart)
     rule = make_rule(name, **({"weights": layout(NETWORK.shapes)} if learned_start else SMALL[name]))
     state = {key: value.to("meta").requires_grad_() for key, value in start(rule).items()}
     labels = torch.arange(8).remainder(4).expand(STEPS, TASKS, 8)

@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from common.components import Option
+from common.names import did_you_mean
 from common.tensor_file import check_finite, check_tensors, read_tensors, write_tensors
 from update_rules.contract import Rule
-from update_rules.registry import Option, did_you_mean, make_rule
+from update_rules.registry import make_rule
 
 FORMAT = "unsupervised-update-rule"
 VERSION = "1"

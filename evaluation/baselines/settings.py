@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+from common.names import did_you_mean
 from common.yaml_dialect import parse_yaml, yaml_value
 from inner_loop.networks.activations import units_compete
-from update_rules.registry import did_you_mean
 
 SETTINGS_FILE = Path(__file__).resolve().with_name("settings.yaml")
 """What ``scripts/tune_baselines.py`` found for base networks of 64-64-32 and relu."""

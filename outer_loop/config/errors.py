@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic_core import ErrorDetails
 
+from common.names import did_you_mean
 from common.yaml_dialect import yaml_value
 from outer_loop.config.values import Section
-from update_rules.registry import did_you_mean
 
 
 def fields(section: Section, prefix: str = "") -> Iterator[tuple[str, str, str]]:

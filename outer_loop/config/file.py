@@ -85,6 +85,8 @@ def _apply(settings: dict[Any, Any], override: str) -> None:
         raise ValueError(f"got override {override!r}, expected key=value such as outer.learning_rate=3e-4")
     value = parse_yaml(text, f"override {override!r}")
     for place, section in enumerate(sections):
+        if isinstance(settings.get(section), str):
+            settings[section] = {"name": settings[section]}  # a component by its name alone
         settings = settings.setdefault(section, {})
         if not isinstance(settings, dict):
             dotted = ".".join(sections[: place + 1])

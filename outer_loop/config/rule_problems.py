@@ -7,7 +7,7 @@ from pydantic_core import InitErrorDetails
 
 from outer_loop.config.values import problem
 from update_rules.contract import SUPPORT, UNLABELLED
-from update_rules.registry import rule_class, rule_options
+from update_rules.registry import RULES
 
 if TYPE_CHECKING:
     from outer_loop.config.schema import Config
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def rule_problems(config: "Config") -> Iterator[InitErrorDetails]:
     """What keeps the config's rule from being trained by its other settings."""
-    rule = rule_class(config.rule.name)
+    rule = RULES.find(config.rule.name)
     if config.network.kind not in rule.networks:
         expected = f"{' or '.join(rule.networks)}, which rule {rule.name} can train"
         yield problem(("network", "kind"), config.network.kind, expected)
@@ -30,7 +30,7 @@ def rule_problems(config: "Config") -> Iterator[InitErrorDetails]:
 def _batch_norm_problems(config: "Config") -> Iterator[InitErrorDetails]:
     """Only an encoder that no task changes has statistics that can be averaged over tasks."""
     rule, policy = config.rule, config.network.batch_norm
-    if policy == "running" and "running" not in rule_options(rule.name):
+    if policy == "running" and "running" not in RULES.options(rule.name):
         expected = f"batch or support: every task trains a network of rule {rule.name} to statistics of its own"
         yield problem(("network", "batch_norm"), policy, expected)
     if "running" in rule.options:
@@ -44,7 +44,7 @@ def _batch_norm_problems(config: "Config") -> Iterator[InitErrorDetails]:
 def _learned_start_problems(config: "Config") -> Iterator[InitErrorDetails]:
     """What keeps a rule whose θ is the start of one network from being trained."""
     name = config.rule.name
-    labelled = any(view in SUPPORT for view in rule_class(name).consumes)
+    labelled = any(view in SUPPORT for view in RULES.find(name).consumes)
     for section, key in (("network", "hidden"), ("network", "activations"), ("tasks", "size")):
         value = getattr(getattr(config, section), key)
         if len(value) != 1 and not (config.network.kind == "conv4" and section == "network"):

@@ -1,21 +1,23 @@
 """The settings of a meta-training run: a YAML file and ``key=value`` overrides, checked before anything starts."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
+from common.components import Registry
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
 from inner_loop.networks.conv4 import POOLINGS
 from inner_loop.networks.description import KINDS
-from outer_loop.config.errors import siblings
 from outer_loop.config.rule_problems import rule_problems
 from outer_loop.config.values import (
     Beta,
+    Component,
     Count,
     CountOrRange,
     Counts,
     Lax,
     NotNegative,
+    Options,
     Problem,
     Range,
     Rate,
@@ -23,16 +25,16 @@ from outer_loop.config.values import (
     Sources,
     Text,
     as_list,
+    component_name,
     invalid,
     one_of,
-    problem,
     yaml_true,
 )
 from outer_loop.readouts.objective import BATCH_NORMS, OBJECTIVES
 from tasks.augmentations import parse_augmentation
 from tasks.labellers import LABELLERS
 from tasks.partitions import PARTITIONS
-from update_rules.registry import RULES, fits, rule_options
+from update_rules.registry import RULES
 
 PSEUDO_LABELLERS = ("instances", *PARTITIONS)
 """Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
@@ -51,30 +53,17 @@ def _augmentation(value: str) -> str:
     return value.strip()
 
 
-class RuleConfig(Section):
+class RuleConfig(Component):
     """Which update rule is learned."""
 
-    name: Annotated[str, one_of(*RULES)] = Field(default="neuron_local", description=f"one of {', '.join(RULES)}")
-    options: dict[str, int | float | bool | str] = Field(
-        default={}, description="keyword arguments of the rule's constructor"
-    )
+    registry: ClassVar[Registry[Any]] = RULES
+
+    name: Text = component_name("neuron_local", RULES)
+    options: Options = Field(default={}, description="keyword arguments of the rule's class")
     start: str = Field(default="", description="rule file, or name of a pretrained rule, to start from; '' is none")
     learn: Annotated[tuple[Text, ...], Lax] = Field(
         default=(), description="names of the rule's parameters that are learned, the others stay; [] is all of them"
     )
-
-    @model_validator(mode="after")
-    def _options_fit_the_rule(self) -> Self:
-        valid = rule_options(self.name)
-        problems = []
-        for option, value in self.options.items():
-            if option not in valid:
-                problems.append(problem(("options", option), value, siblings(option, valid, "rule.options.", Config())))
-            elif not fits(value, valid[option]):
-                problems.append(problem(("options", option), value, valid[option].__name__))
-        if problems:
-            raise ValidationError.from_exception_data("rule", problems)
-        return self
 
 
 class NetworkConfig(Section):

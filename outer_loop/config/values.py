@@ -1,11 +1,21 @@
 """What the values in a config may be, and how a value that is none of them is reported."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from update_rules.registry import did_you_mean
+from common.components import Registry, Wrong
+from common.names import did_you_mean
 
 
 class Problem(PydanticCustomError):
@@ -65,6 +75,46 @@ class Section(BaseModel):
     """A part of the config: unknown keys and wrong types are errors, and nothing changes after loading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+Options = dict[str, Any]
+"""Keyword arguments of a component's class, which say what they may be."""
+
+
+class Component(Section):
+    """One component of a run, found by name or as ``module:Class``, and its options; a text alone is its name."""
+
+    registry: ClassVar[Registry[Any]]
+
+    name: Text
+    options: Options = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Self:
+        try:
+            wrong = list(self.registry.wrong(self.name, self.options))
+        except ValueError as error:
+            expected = str(error).partition("expected ")[2] or str(error)
+            raise ValidationError.from_exception_data("name", [problem(("name",), self.name, expected)]) from None
+        if wrong:
+            problems = [problem(("options", one.option), one.given, _expected(one)) for one in wrong]
+            raise ValidationError.from_exception_data("options", problems)
+        return self
+
+
+def _expected(one: Wrong) -> str:
+    colon = ":" in one.option and one.given is None
+    return one.expected + (" (in braces a blank goes after each colon)" if colon else "")
+
+
+def component_name(default: str, registry: Registry[Any]) -> Any:
+    """The field of a component's name."""
+    return Field(default=default, description=f"one of {', '.join(registry.names)}, or my_module:MyClass")
 
 
 def problem(loc: tuple[str, ...], given: object, expected: str) -> InitErrorDetails:

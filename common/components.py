@@ -1,0 +1,145 @@
+"""Components: classes found by a name of ours or as ``my_module:MyClass``, and built from checked options.
+
+Rules, base networks, labellers, readouts and estimators are configured alike, ``{name: ..., options: {...}}``: the
+options are the keyword arguments of the class, checked against its annotations before anything is built.
+"""
+
+import inspect
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from common.names import did_you_mean
+
+Option = Any
+"""A number, text, truth value or list of these: what a YAML file can hold."""
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """An option that a component cannot take."""
+
+    option: str
+    given: Any
+    expected: str
+    known: bool
+    """Whether there is such an option at all."""
+
+
+@dataclass(frozen=True)
+class Registry(Generic[Kind]):
+    """The components of one ``kind``, a word for messages; each a ``base``.
+
+    ``names`` says where the class of each name is, as ``module:Class``; a module is imported when its name is first
+    asked for.
+    """
+
+    kind: str
+    base: type[Kind]
+    names: Mapping[str, str]
+
+    def find(self, name: str) -> type[Kind]:
+        """The class that ``name``, one of ``names`` or ``module:Class``, stands for.
+
+        Importing a module runs its code: only for names from a config or from files that are trusted. Raises
+        ValueError for a name of neither form, a module that is not there, and a class of another kind.
+        """
+        path = self.names.get(name, name)
+        module, colon, attribute = path.partition(":")
+        if not colon or not module or not attribute:
+            raise ValueError(
+                f"got {self.kind} {name!r}, expected one of {', '.join(self.names)}{did_you_mean(name, self.names)}, "
+                "or my_module:MyClass"
+            )
+        try:
+            found = import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # a module that is there imports one that is not
+            raise ValueError(
+                f"got {self.kind} {name!r}, but Python finds no module {module}; start in the folder that holds it, or "
+                "put that folder on PYTHONPATH"
+            ) from None
+        made = getattr(found, attribute, None)
+        if not (isinstance(made, type) and issubclass(made, self.base)):
+            raise ValueError(f"got {self.kind} {name!r}, expected a class there that derives from {self.base.__name__}")
+        return made
+
+    def name_of(self, component: type) -> str:
+        """What files call the class ``component``: its name among ``names``, or its path ``module:Class``."""
+        path = f"{component.__module__}:{component.__qualname__}"
+        return next((name for name, place in self.names.items() if place == path), path)
+
+    def check_trust(self, name: str, trust: Collection[str], where: str) -> None:
+        """Raise ValueError unless ``name`` is one of ``names`` or lies in a module of ``trust``; imports nothing.
+
+        ``where`` begins the message.
+        """
+        if name in self.names or ":" not in name:
+            return
+        module = name.partition(":")[0]
+        if not any(f"{module}.".startswith(f"{one}.") for one in trust):
+            raise ValueError(
+                f"{where}: needs the {self.kind} {name}, so the module {module}, whose code would run; if you trust "
+                f"it, add --trust {module} (in Python trust=[{module!r}])"
+            )
+
+    def options(self, name: str) -> dict[str, inspect.Parameter]:
+        """The keyword arguments of a component, with the types that its annotations say. Raises as ``find``."""
+        component = self.find(name)
+        signature = inspect.signature(component)
+        hints = get_type_hints(component.__init__, include_extras=True)
+        return {
+            option: parameter.replace(annotation=hints.get(option, Any))
+            for option, parameter in signature.parameters.items()
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        }
+
+    def wrong(self, name: str, options: Mapping[str, Option]) -> Iterator[Wrong]:
+        """What of ``options`` a component cannot take: unknown ones, values of another type. Raises as ``find``."""
+        valid = self.options(name)
+        for option, value in options.items():
+            if option not in valid:
+                yield Wrong(option, value, f"one of {', '.join(valid)}{did_you_mean(option, valid)}", known=False)
+                continue
+            hint = valid[option].annotation
+            try:
+                converted(value, hint)
+            except (ValidationError, TypeError) as error:
+                yield Wrong(option, value, _expected(hint, error), known=True)
+
+    def make(self, name: str, options: Mapping[str, Option]) -> Kind:
+        """The component ``name`` built with ``options``; the others keep their defaults.
+
+        Raises ValueError, naming the option, for what ``wrong`` finds, an option without a default that lacks, and for
+        what the class itself refuses.
+        """
+        for one in self.wrong(name, options):
+            what = f"option {one.option!r}" if not one.known else f"{one.option}={one.given!r}"
+            raise ValueError(f"{self.kind} {name}: got {what}, expected {one.expected}")
+        valid = self.options(name)
+        for option, parameter in valid.items():
+            if parameter.default is parameter.empty and option not in options:
+                raise ValueError(f"{self.kind} {name}: got no option {option}, which it needs")
+        given = {option: converted(value, valid[option].annotation) for option, value in options.items()}
+        return self.find(name)(**given)
+
+
+def converted(value: Option, hint: Any) -> Any:
+    """``value`` as the type ``hint`` says: of exactly that type, but an integer for a float and a list for a tuple.
+
+    Raises pydantic's ValidationError for other values, and TypeError for what no YAML file holds.
+    """
+    return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+
+
+def _expected(hint: Any, error: Exception) -> str:
+    if isinstance(hint, type) or not isinstance(error, ValidationError):
+        return getattr(hint, "__name__", str(hint))
+    return error.errors()[0]["msg"].removeprefix("Input should be ")

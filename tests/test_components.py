@@ -1,0 +1,94 @@
+"""Components found by name or path, checked options, and what may be imported."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.components import Registry
+from update_rules.contract import Rule
+from update_rules.local.hebbian import Hebbian
+from update_rules.registry import RULES
+
+MODULE = """
+from update_rules.contract import Rule
+
+open("imported", "w").close()
+
+
+class Mine(Rule):
+    name = "mine"
+
+    def __init__(self, rate: float = 0.5, sizes: tuple[int, ...] = (1,)) -> None:
+        super().__init__()
+        self.config = {"rate": rate, "sizes": list(sizes)}
+
+
+class Other:
+    pass
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module, in the folder that Python now works in, that tells by a file when it is imported."""
+    name = f"mine_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(MODULE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield name
+    sys.modules.pop(name, None)
+
+
+def test_a_path_and_a_name_give_the_class(mine: str) -> None:
+    assert RULES.find("hebbian") is Hebbian
+    found = RULES.find(f"{mine}:Mine")
+    assert issubclass(found, Rule)
+    assert (RULES.name_of(Hebbian), RULES.name_of(found)) == ("hebbian", f"{mine}:Mine")
+
+
+def test_options_are_checked_against_the_annotations_and_lists_become_tuples(mine: str) -> None:
+    made = RULES.make(f"{mine}:Mine", {"rate": 1, "sizes": [2, 3]})
+    assert made.config == {"rate": 1.0, "sizes": [2, 3]}
+    wrong = list(RULES.wrong(f"{mine}:Mine", {"rate": "a", "sizes": 4, "rte": 1.0}))
+    assert [(one.option, one.given, one.known) for one in wrong] == [
+        ("rate", "a", True),
+        ("sizes", 4, True),
+        ("rte", 1.0, False),
+    ]
+    assert "did you mean rate?" in wrong[2].expected
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hebian", r"got rule 'hebian', expected one of metz.*did you mean hebbian\?\), or my_module:MyClass"),
+        ("no_such_module:Mine", r"finds no module no_such_module; start in the folder that holds it, or put"),
+        ("MINE:Lost", r"expected a class there that derives from Rule"),
+        ("MINE:Other", r"expected a class there that derives from Rule"),
+        ("MINE:", r"expected one of metz"),
+    ],
+)
+def test_what_cannot_be_found_is_said_in_one_line(mine: str, name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        RULES.find(name.replace("MINE", mine))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_foreign_module_is_named_and_not_imported_until_it_is_trusted(mine: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"file x: needs the rule {mine}:Mine, so the module {mine}.*--trust {mine}"):
+        RULES.check_trust(f"{mine}:Mine", [], "file x")
+    with pytest.raises(ValueError, match="--trust"):
+        RULES.check_trust(f"{mine}:Mine", [mine[:-1]], "file x")
+    RULES.check_trust(f"{mine}:Mine", [mine], "file x")
+    RULES.check_trust("hebbian", [], "file x")
+    assert not (tmp_path / "imported").exists()
+    assert RULES.find(f"{mine}:Mine").name == "mine"
+    assert (tmp_path / "imported").exists()
+
+
+def test_every_registered_component_is_there() -> None:
+    for registry in (RULES,):
+        assert isinstance(registry, Registry)
+        for name in registry.names:
+            assert registry.name_of(registry.find(name)) == name
