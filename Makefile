@@ -38,12 +38,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The generated parts of docs/ from the JSON in docs/results.
+# results/claims.yaml and docs/results/, from the files in results/.
 pages: setup
-	$(BIN)/python scripts/results_page.py
-	$(BIN)/python scripts/results_page.py --results docs/results/winners --page docs/winners.md \
-		--title 'Results where units compete' --hidden 512 --activation winners_linear --steps 200 --beside docs/results
-	$(BIN)/python scripts/few_shot_page.py
+	$(BIN)/python scripts/pages.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -52,8 +52,8 @@ def _line(found: dict[str, Any], columns: dict[str, tuple[str, str]]) -> str:
     return "  ".join(cells)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the workloads named in ``argv`` and print a line for each implementation; the exit code."""
+def make_parser() -> Parser:
+    """What the command takes."""
     parser = Parser(description="Time the fixed workloads.")
     names = ", ".join(WORKLOADS)
     parser.add_argument("workloads", nargs="*", type=_workload, metavar="WORKLOAD", help=f"of {names}; default all")
@@ -67,7 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile this program's inner step")
     parser.add_argument("--error", action="store_true", help="also compare the gradient with one in float64")
-    given = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the workloads named in ``argv`` and print a line for each implementation; the exit code."""
+    given = make_parser().parse_args(argv)
     ALONE.device(given.device)
     conditions = Conditions(
         given.threads, given.repeats, given.device, given.precision, given.recompute, given.compile, given.error

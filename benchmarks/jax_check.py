@@ -74,7 +74,7 @@ def check_workload(setting: Setting) -> None:
     """
     found, expected = flat(compiled(setting)()), flat(ours(setting, recompute=True))
     if setting.workload.apply:
-        start = flat(list(setting.pieces[0].state.values()))
+        start = flat(list(setting.unrolls[0].carried.values()))
         errors = {"relative norm": (relative_norm(found - start, expected - start), ROUNDED_STATE)}
     else:
         errors = {

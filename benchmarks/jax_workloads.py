@@ -28,13 +28,13 @@ def compiled(setting: Setting) -> Callable[[], list[Array]]:
     It compiles when it is first called, and returns when the result is there.
     """
     workload, config = setting.workload, setting.rule.config
-    step, layers, ways = STEPS[workload.rule], len(workload.sizes) - 1, setting.pieces[0].ways
+    step, layers, ways = STEPS[workload.rule], len(workload.sizes) - 1, setting.unrolls[0].ways
     theta = {name: array(value) for name, value in setting.rule.named_parameters()}
-    state = {key: jnp.stack([array(piece.state[key]) for piece in setting.pieces]) for key in setting.pieces[0].state}
-    batches = jnp.stack([array(piece.views["unlabelled"]) for piece in setting.pieces])
+    state = {key: jnp.stack([array(one.carried[key]) for one in setting.unrolls]) for key in setting.unrolls[0].carried}
+    batches = jnp.stack([array(one.views["unlabelled"]) for one in setting.unrolls])
     episodes = [
         jnp.stack([array(part) for part in parts])
-        for parts in zip(*(piece.episodes[0] for piece in setting.pieces), strict=True)
+        for parts in zip(*(one.episodes[0] for one in setting.unrolls), strict=True)
     ]
 
     def unroll(theta: Arrays, state: Arrays, batches: Array) -> Arrays:

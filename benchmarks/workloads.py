@@ -16,10 +16,12 @@ from benchmarks import naive_metz
 from inner_loop.networks.mlp import MLP
 from inner_loop.state import stack_states
 from inner_loop.unroll import unroll
-from outer_loop.estimators.truncated_backprop import Piece, TruncatedBackprop
+from outer_loop.estimators.contract import TruncatedUnroll
+from outer_loop.estimators.truncated_backprop import TruncatedBackprop
 from outer_loop.readouts.metz_objective import metz_objective
+from outer_loop.readouts.objective import Objective
 from tasks.task import Episode
-from update_rules.contract import Rule, State
+from update_rules.contract import Problem, Rule, State
 from update_rules.metz.metz import Metz
 from update_rules.registry import make_rule
 
@@ -58,68 +60,69 @@ class Setting:
 
     workload: Workload
     rule: Rule
-    network: MLP
-    pieces: list[Piece]
+    problem: Problem
+    unrolls: list[TruncatedUnroll]
 
 
 def prepare(workload: Workload, device: str = "cpu") -> Setting:
     """The rule, base networks, batches and episodes of ``workload`` on ``device``, the same numbers on any."""
     generator = torch.Generator().manual_seed(0)
     rule = make_rule(workload.rule, **workload.options)
-    network = MLP(workload.sizes)
+    problem = Problem.of(MLP(workload.sizes))
     inputs = workload.sizes[0]
     labels = torch.arange(WAYS).repeat_interleave(SHOTS)
 
     def images(*shape: int) -> Tensor:
         return torch.rand(*shape, inputs, generator=generator)
 
-    pieces = [
-        Piece(
-            network=network,
-            state=rule.init_state(network, generator),
+    unrolls = [
+        TruncatedUnroll(
+            problem=problem,
+            carried=rule.init_state(problem, generator),
             views={"unlabelled": images(workload.steps, workload.batch)},
             read_points=(workload.steps,),
             episodes=(Episode(images(len(labels)), labels, images(len(labels)), labels),),
             ways=WAYS,
+            generator=generator,
         )
         for _ in range(workload.tasks)
     ]
-    return _moved(Setting(workload, rule, network, pieces), device, torch.float32)
+    return _moved(Setting(workload, rule, problem, unrolls), device, torch.float32)
 
 
 def in_float64(setting: Setting) -> Setting:
     """The same numbers in float64, on the same device."""
-    return _moved(setting, setting.pieces[0].views["unlabelled"].device, torch.float64)
+    return _moved(setting, setting.unrolls[0].views["unlabelled"].device, torch.float64)
 
 
 def _moved(setting: Setting, device: torch.device | str, dtype: torch.dtype) -> Setting:
     def moved(value: Tensor) -> Tensor:
         return value.to(device, dtype if value.is_floating_point() else None)
 
-    pieces = [
+    unrolls = [
         replace(
-            piece,
-            state={name: moved(value) for name, value in piece.state.items()},
-            views={name: moved(view) for name, view in piece.views.items()},
-            episodes=tuple(Episode(*map(moved, episode)) for episode in piece.episodes),
+            one,
+            carried={name: moved(value) for name, value in one.carried.items()},
+            views={name: moved(view) for name, view in one.views.items()},
+            episodes=tuple(Episode(*map(moved, episode)) for episode in one.episodes),
         )
-        for piece in setting.pieces
+        for one in setting.unrolls
     ]
-    return replace(setting, rule=deepcopy(setting.rule).to(device, dtype), pieces=pieces)
+    return replace(setting, rule=deepcopy(setting.rule).to(device, dtype), unrolls=unrolls)
 
 
 def ours(setting: Setting, recompute: bool, compiled: bool = False) -> list[Tensor]:
     """The meta-gradient by ``TruncatedBackprop``, or the last State by ``unroll``."""
     rule, theta = setting.rule, dict(setting.rule.named_parameters())
     if not setting.workload.apply:
-        estimate = TruncatedBackprop(recompute=recompute, compiled=compiled).estimate(rule, theta, setting.pieces)
-        return list(estimate.update.values())
-    state = stack_states([piece.state for piece in setting.pieces])
-    views = {"unlabelled": torch.stack([piece.views["unlabelled"] for piece in setting.pieces], 1)}
+        estimator = TruncatedBackprop().configured(Objective(), recompute=recompute, compiled=compiled)
+        return list(estimator.estimate(rule, theta, setting.unrolls, {}).direction.values())
+    state = stack_states([one.carried for one in setting.unrolls])
+    views = {"unlabelled": torch.stack([one.views["unlabelled"] for one in setting.unrolls], 1)}
     with torch.no_grad():
         points = (setting.workload.steps,)
-        last = unroll(rule, theta, setting.network, state, views, read_points=points, compiled=compiled)[0]
-    return [last[name][0] for name in setting.pieces[0].state]
+        last = unroll(rule, theta, setting.problem, state, views, read_points=points, compiled=compiled)[0]
+    return [last[name][0] for name in setting.unrolls[0].carried]
 
 
 def loop(setting: Setting, step: Callable[[State, Tensor], State]) -> list[Tensor]:
@@ -127,15 +130,15 @@ def loop(setting: Setting, step: Callable[[State, Tensor], State]) -> list[Tenso
     theta = list(setting.rule.parameters())
     losses = []
     with torch.set_grad_enabled(not setting.workload.apply):
-        for piece in setting.pieces:
-            state = piece.state
-            for batch in piece.views["unlabelled"]:
+        for one in setting.unrolls:
+            state = one.carried
+            for batch in one.views["unlabelled"]:
                 state = step(state, batch)
             if setting.workload.apply:
-                return [state[name] for name in piece.state]
-            episode = piece.episodes[0]
+                return [state[name] for name in one.carried]
+            episode = one.episodes[0]
             x = torch.cat([episode.support_x, episode.query_x])
-            features = setting.rule.features(setting.network, state, x)
+            features = setting.rule.features(setting.problem, state, x)
             shots = len(episode.support_y)
             losses.append(
                 metz_objective(features[:shots], episode.support_y, features[shots:], episode.query_y, WAYS).loss
@@ -146,11 +149,11 @@ def loop(setting: Setting, step: Callable[[State, Tensor], State]) -> list[Tenso
 
 def naive(setting: Setting) -> list[Tensor]:
     """``loop`` around the rule as one would first write it; for ``neuron_local`` around its own ``step``."""
-    rule, network = setting.rule, setting.network
+    rule, problem = setting.rule, setting.problem
     if setting.workload.rule != "metz":
-        return loop(setting, lambda state, x: rule.step(network, state, {"unlabelled": x}))
+        return loop(setting, lambda state, x: rule.step(problem, state, {"unlabelled": x}, "train"))
     theta = dict(rule.named_parameters())
-    return loop(setting, lambda state, x: naive_metz.step(cast(Metz, rule), theta, network, state, x))
+    return loop(setting, lambda state, x: naive_metz.step(cast(Metz, rule), theta, problem.network, state, x))
 
 
 def multiply_adds(setting: Setting) -> int:
@@ -158,8 +161,8 @@ def multiply_adds(setting: Setting) -> int:
 
     Counted on one task and multiplied, since all tasks are alike.
     """
-    one = Setting(setting.workload, setting.rule, setting.network, setting.pieces[:1])
-    rule, network = setting.rule, setting.network
+    one = Setting(setting.workload, setting.rule, setting.problem, setting.unrolls[:1])
+    rule, problem = setting.rule, setting.problem
     with FlopCounterMode(display=False) as counter:
-        loop(one, lambda state, x: rule.step(network, state, {"unlabelled": x}))
+        loop(one, lambda state, x: rule.step(problem, state, {"unlabelled": x}, "train"))
     return counter.get_total_flops() // 2 * setting.workload.tasks

@@ -6,12 +6,13 @@ options are the keyword arguments of the class, checked against its annotations 
 
 import inspect
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from common.names import did_you_mean
 
@@ -28,8 +29,8 @@ class Wrong:
     option: str
     given: Any
     expected: str
-    known: bool
-    """Whether there is such an option at all."""
+    errors: Sequence[ErrorDetails] = ()
+    """What pydantic says of a value; nothing for an option that there is not."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,15 @@ class Registry(Generic[Kind]):
         valid = self.options(name)
         for option, value in options.items():
             if option not in valid:
-                yield Wrong(option, value, f"one of {', '.join(valid)}{did_you_mean(option, valid)}", known=False)
+                names = f"one of {', '.join(valid)}{did_you_mean(option, valid)}" if valid else "no options"
+                yield Wrong(option, value, names)
                 continue
             hint = valid[option].annotation
             try:
                 converted(value, hint)
-            except (ValidationError, TypeError) as error:
-                yield Wrong(option, value, _expected(hint, error), known=True)
+            except ValidationError as error:
+                name = hint.__name__ if isinstance(hint, type) else error.errors()[0]["msg"]
+                yield Wrong(option, value, name.removeprefix("Input should be "), error.errors())
 
     def make(self, name: str, options: Mapping[str, Option]) -> Kind:
         """The component ``name`` built with ``options``; the others keep their defaults.
@@ -121,14 +124,18 @@ class Registry(Generic[Kind]):
         what the class itself refuses.
         """
         for one in self.wrong(name, options):
-            what = f"option {one.option!r}" if not one.known else f"{one.option}={one.given!r}"
+            what = f"{one.option}={one.given!r}" if one.errors else f"option {one.option!r}"
             raise ValueError(f"{self.kind} {name}: got {what}, expected {one.expected}")
         valid = self.options(name)
         for option, parameter in valid.items():
             if parameter.default is parameter.empty and option not in options:
                 raise ValueError(f"{self.kind} {name}: got no option {option}, which it needs")
-        given = {option: converted(value, valid[option].annotation) for option, value in options.items()}
-        return self.find(name)(**given)
+        return self.find(name)(**self.converted(name, options))
+
+    def converted(self, name: str, options: Mapping[str, Option]) -> dict[str, Any]:
+        """``options`` with the values that the component takes. Raises as ``converted``."""
+        valid = self.options(name)
+        return {option: converted(value, valid[option].annotation) for option, value in options.items()}
 
 
 def converted(value: Option, hint: Any) -> Any:
@@ -136,10 +143,5 @@ def converted(value: Option, hint: Any) -> Any:
 
     Raises pydantic's ValidationError for other values, and TypeError for what no YAML file holds.
     """
-    return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
-
-
-def _expected(hint: Any, error: Exception) -> str:
-    if isinstance(hint, type) or not isinstance(error, ValidationError):
-        return getattr(hint, "__name__", str(hint))
-    return error.errors()[0]["msg"].removeprefix("Input should be ")
+    adapter: TypeAdapter[Any] = TypeAdapter(hint, config={"arbitrary_types_allowed": True})
+    return adapter.validate_json(json.dumps(value), strict=True)

@@ -1,16 +1,18 @@
 """Few-shot accuracy of several methods on the same tasks, by labelled examples, readout and inner steps."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
-from evaluation.evaluation import Progress, task_groups
-from evaluation.method import Embed, Method
+from evaluation.method import Fitted, Method
 from evaluation.paired_tasks import EPISODE, PairedTask
-from evaluation.probes import READOUT, few_shot_accuracy
-from tasks.task import Episode, TaskSource
+from evaluation.probes import READOUT, accuracy
+from evaluation.protocol import task_groups
+from tasks.source import TaskSource
+from tasks.task import Episode
+
+TasksDone = Callable[[int], None]
+"""Called with a number of tasks just done by one method."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,12 @@ def compare(
     readouts: Sequence[str] = (READOUT,),
     tasks: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: TasksDone | None = None,
 ) -> list[Measured]:
     """Accuracies of ``methods`` on ``tasks`` tasks of ``source``, for each of ``shots`` and ``readouts``.
 
-    A method is fitted once a task, or once for each number of shots where it uses labels. An episode of s shots is the
+    A method is fitted once a task, or once for each number of shots where it uses episodes. ``own`` among the readouts
+    is the one that a method brings; a method is left out where a readout cannot read it. An episode of s shots is the
     one that a source of s shots gives, as long as every class has the examples that the largest of ``shots`` takes. The
     same arguments give the same numbers, and no global random state is read or changed. Raises ValueError as
     ``TaskSource`` does.
@@ -61,19 +64,20 @@ def compare(
         for count, some in episodes.items():
             drawn[count] |= {task.index: task_bytes(task, episode) for task, episode in zip(group, some, strict=True)}
         for name, method in methods.items():
-            reads: list[list[Embed]] | None = None
-            for count in shots:
-                if reads is None or method.uses_labels:
+            classifiers = {one: found for one in readouts if (found := method.classifier(one)) is not None}
+            reads: list[list[Fitted]] | None = None
+            for count in shots if classifiers else ():
+                if reads is None or method.uses_episodes:
                     reads = method.fit(group, episodes[count])
-                for steps, embeddings in zip(method.reads, reads, strict=True):
-                    for task, embed, episode in zip(group, embeddings, episodes[count], strict=True):
-                        support, query = _features(embed, episode)
+                for steps, every in zip(method.reads, reads, strict=True):
+                    for task, fitted, episode in zip(group, every, episodes[count], strict=True):
+                        support, query = fitted.features(episode.support_x, episode.query_x)
                         finite = bool(support.isfinite().all() and query.isfinite().all())
-                        for readout in readouts:
+                        for readout, classify in classifiers.items():
                             place = gathered.setdefault((name, count, readout, steps), _Gathered())
                             place.diverged += not finite
-                            place.accuracies[task.index] = few_shot_accuracy(
-                                support, episode.support_y, query, episode.query_y, readout
+                            place.accuracies[task.index] = accuracy(
+                                classify, support, episode.support_y, query, episode.query_y
                             )
             if progress is not None:
                 progress(len(group))
@@ -95,19 +99,15 @@ def compare(
 def tasks_identity(source: TaskSource, shots: int, drawn: Mapping[int, bytes]) -> str:
     """What ``Measured.drawn`` says of tasks of ``shots`` shots of ``source``, given ``task_bytes`` by their index."""
     data = " ".join(dataset.fingerprint for dataset in source.datasets)
-    about = f"{data} {source.ways} {shots} {source.queries} {source.permute} {source.labeller}"
+    about = f"{data} {source.ways} {shots} {source.queries} {source.permute} {source.labeller.settings}"
     if source.redraw != "identity":  # images as they are keep the identity that stored results give them
         about += f" {source.redraw}"
+    if not source.transductive:  # the same
+        about += " not transductive"
     digest = hashlib.sha256(about.encode())
     for index in range(len(drawn)):
         digest.update(drawn[index])
     return digest.hexdigest()[:16]
-
-
-def _features(embed: Embed, episode: Episode) -> list[torch.Tensor]:
-    """Features of the support and the query examples."""
-    both = embed(torch.cat([episode.support_x, episode.query_x]))
-    return list(both.split([len(episode.support_x), len(episode.query_x)]))
 
 
 def task_bytes(task: PairedTask, episode: Episode) -> bytes:

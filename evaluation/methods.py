@@ -1,9 +1,13 @@
-"""The methods of a comparison by name."""
+"""The methods of a comparison by name: rules, what they are before their training, and hand-written baselines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
 
 from common.names import did_you_mean
+from common.tensor_file import file_header
 from evaluation.baselines.autoencoders import Autoencoder, Vae
 from evaluation.baselines.closed_form import (
     Centroids,
@@ -16,102 +20,182 @@ from evaluation.baselines.closed_form import (
 from evaluation.baselines.contrastive import Contrastive
 from evaluation.baselines.settings import BaselineSettings
 from evaluation.baselines.supervised import Supervised
-from evaluation.evaluation import InnerTraining, base_network, frozen_embedding, train_networks, untrained
-from evaluation.method import Embed, Method
+from evaluation.method import Embed, Embedding, Fitted, Method
 from evaluation.paired_tasks import PairedTask
-from inner_loop.state import unstack_state
+from evaluation.probes import OWN, PROBES, Classify
+from evaluation.protocol import Use
+from evaluation.rules import BeforeSteps, untrained_method
+from inner_loop.network_file import load_network
+from inner_loop.networks.mlp import MLPs
+from tasks.encoders.encoder_file import FORMAT as ENCODER_FORMAT
+from tasks.encoders.encoder_file import load_encoder
 from tasks.task import Episode
 from update_rules.contract import Rule
-from update_rules.local.local_terms import unit_rms_state
-
-MEANING = {
-    "rule": "the meta-trained rule",
-    "untrained_rule": "the same rule at its initial weights",
-    "random_network": "the base network before the first inner step",
-    "raw": "the inputs themselves",
-    "pca": "principal components of the inputs, as many as the network has outputs",
-    "pca_whitened": "the same, divided by their spread",
-    "kmeans": "distances to k-means centroids, as many as the network has outputs",
-    "landmarks": "principal components of how near an example is to the nearest of many k-means centroids",
-    "discriminants": "linear discriminants of k-means clusters, as many as the network has outputs",
-    "autoencoder": "the base network trained to reconstruct its inputs",
-    "vae": "the same as a variational autoencoder",
-    "contrastive": "the base network trained to match examples with corrupted copies",
-    "supervised": "the base network trained on the labels of the support set",
-}
-"""What each method is, in the order of tables."""
-
-BASELINES = tuple(name for name in MEANING if name != "rule")
-"""What a rule can be compared with."""
-
-METHODS = ("rule", "untrained_rule", "random_network", "raw", "pca")
-"""The rule and the baselines that cost next to nothing."""
 
 
 @dataclass(frozen=True)
-class RuleFeatures(Method):
-    """The base network after ``points`` inner steps (rising) of ``rule``."""
+class Company:
+    """What a baseline is made from: how a rule is used, and settings of hand-written methods."""
 
-    rule: Rule
-    inner: InnerTraining
+    use: Use
+    settings: BaselineSettings
+    rule: Rule | None
     points: tuple[int, ...]
 
     @property
+    def outputs(self) -> int:
+        """As many features as a dense base network has, or usually has."""
+        return int(getattr(self.use.network, "outputs", MLPs.outputs))
+
+
+def _random_network(of: Company) -> Method:
+    return RandomNetwork(of.use) if of.rule is None else BeforeSteps(of.rule, of.use)
+
+
+def _untrained(of: Company) -> Method:
+    if of.rule is None:
+        raise ValueError("got untrained_rule without a rule, expected the rule whose untrained self it is")
+    return untrained_method(of.rule, of.use, of.points)
+
+
+BASELINES: dict[str, tuple[str, Callable[[Company], Method]]] = {
+    "untrained_rule": ("the same rule at its initial weights", _untrained),
+    "random_network": ("the base network at random weights, before any inner step", _random_network),
+    "raw": ("the inputs themselves", lambda of: Raw()),
+    "pca": (
+        "principal components of the inputs, as many as the network has outputs",
+        lambda of: PrincipalComponents(of.outputs),
+    ),
+    "pca_whitened": (
+        "the same, divided by their spread",
+        lambda of: PrincipalComponents(of.outputs, of.settings.pca_whitened),
+    ),
+    "kmeans": (
+        "distances to k-means centroids, as many as the network has outputs",
+        lambda of: Centroids(of.outputs, of.settings.kmeans),
+    ),
+    "landmarks": (
+        "principal components of how near an example is to the nearest of many k-means centroids",
+        lambda of: Landmarks(of.outputs, of.settings.landmarks),
+    ),
+    "discriminants": (
+        "linear discriminants of k-means clusters, as many as the network has outputs",
+        lambda of: Discriminants(of.outputs, of.settings.discriminants),
+    ),
+    "autoencoder": (
+        "the base network trained to reconstruct its inputs",
+        lambda of: Autoencoder(of.use, of.settings.autoencoder),
+    ),
+    "vae": ("the same as a variational autoencoder", lambda of: Vae(of.use, of.settings.vae)),
+    "contrastive": (
+        "the base network trained to match examples with corrupted copies",
+        lambda of: Contrastive(of.use, of.settings.contrastive),
+    ),
+    "supervised": (
+        "the base network trained on the labels of the support set",
+        lambda of: Supervised(of.use, of.settings.supervised),
+    ),
+}
+"""What each baseline is, and what makes it, in the order of tables."""
+
+CHEAP = ("untrained_rule", "random_network", "raw", "pca")
+"""The baselines that cost next to nothing."""
+
+CLASSIFIERS = ("nearest", "logistic", "prototype")
+"""The probes by which the few-shot papers read features."""
+
+CLASSIFIED = ("untrained_rule", *(f"raw_{probe}" for probe in CLASSIFIERS))
+"""What a readout of a rule's own is compared with: that before training, and classifiers on the inputs."""
+
+
+@dataclass(frozen=True)
+class Classified(Method):
+    """A ``method`` with the probe called ``probe`` as a readout of its own."""
+
+    method: Method
+    probe: str
+
+    @property
     def reads(self) -> tuple[int | None, ...]:
-        """The points."""
-        return self.points
+        """Those of the method."""
+        return self.method.reads
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
-        """A read after each of the points, in one long run."""
-        network = base_network(tasks[0], self.inner)
-        reads = train_networks(self.rule, network, tasks, self.inner.batch, self.points)
-        return [
-            [frozen_embedding(network, state, task) for state, task in zip(unstack_state(read), tasks, strict=True)]
-            for read in reads
-        ]
+    @property
+    def uses_episodes(self) -> bool:  # type: ignore[override]
+        """As the method."""
+        return self.method.uses_episodes
+
+    def classifier(self, readout: str) -> Classify | None:
+        """The probe, as its own readout and no other."""
+        return self.method.classifier(self.probe) if readout == OWN else None
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
+        """What the method makes."""
+        return self.method.fit(tasks, episodes)
 
 
-def make_methods(
-    names: Iterable[str],
-    inner: InnerTraining,
-    settings: BaselineSettings,
-    rule: Rule | None = None,
-    points: Sequence[int] | None = None,
-) -> dict[str, Method]:
-    """The methods ``names`` for base networks as ``inner`` states; rules are read at ``points`` or after all steps.
+@dataclass(frozen=True)
+class FixedEncoder(Method):
+    """Features of a fixed ``embedding`` that no evaluation task trains."""
 
-    Raises ValueError for an unknown name, and for ``rule`` and ``untrained_rule`` where no ``rule`` is given.
+    embed: Embed
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
+        """One read. Inputs are brought back to the order of the data, since an encoder knows no other."""
+        return [[Embedding(self._in_order(task)) for task in tasks]]
+
+    def _in_order(self, task: PairedTask) -> Embed:
+        place = torch.argsort(task.task.permutation)
+        return lambda x: self.embed(x[:, place])
+
+
+def load_embedding(path: str | Path, trust: Collection[str] = ()) -> Embed:
+    """What the file at ``path`` embeds with: a convolutional encoder, or a base network written after its training.
+
+    Raises OSError or ValueError as ``load_encoder`` and ``load_network`` do.
     """
-    return {name: _make(name, inner, settings, rule, tuple(points or (inner.steps,))) for name in names}
+    if file_header(path, "encoder").get("format") == ENCODER_FORMAT:
+        return load_encoder(path).embed
+    return load_network(path, trust).embed
 
 
-def _make(
-    name: str, inner: InnerTraining, settings: BaselineSettings, rule: Rule | None, points: tuple[int, ...]
-) -> Method:
-    if name in ("rule", "untrained_rule"):
-        if rule is None:
-            raise ValueError(f"got method {name} without a rule, expected a rule file")
-        return RuleFeatures(rule if name == "rule" else untrained(rule), inner, points)
-    if name == "random_network":
-        return RandomNetwork(inner, unit_rms_state if rule is None else rule.init_state)
-    if name == "raw":
-        return Raw()
-    if name == "pca":
-        return PrincipalComponents(inner.outputs)
-    if name == "pca_whitened":
-        return PrincipalComponents(inner.outputs, settings.pca_whitened)
-    if name == "kmeans":
-        return Centroids(inner.outputs, settings.kmeans)
-    if name == "landmarks":
-        return Landmarks(inner.outputs, settings.landmarks)
-    if name == "discriminants":
-        return Discriminants(inner.outputs, settings.discriminants)
-    if name == "autoencoder":
-        return Autoencoder(inner, settings.autoencoder)
-    if name == "vae":
-        return Vae(inner, settings.vae)
-    if name == "contrastive":
-        return Contrastive(inner, settings.contrastive)
-    if name == "supervised":
-        return Supervised(inner, settings.supervised)
-    raise ValueError(f"unknown method {name!r}, expected {', '.join(MEANING)}{did_you_mean(name, list(MEANING))}")
+def make_baselines(names: Iterable[str], of: Company, encoders: Mapping[str, Embed] | None = None) -> dict[str, Method]:
+    """The baselines called ``names``; NAME_PROBE is the features of one with a probe as its own readout.
+
+    ``encoders`` can be named like baselines. Raises ValueError for an unknown name.
+    """
+    return {name: _make(name, of, encoders or {}) for name in names}
+
+
+def _make(name: str, of: Company, encoders: Mapping[str, Embed]) -> Method:
+    if name in encoders:
+        return FixedEncoder(encoders[name])
+    if name in BASELINES:
+        return BASELINES[name][1](of)
+    features, _, probe = name.rpartition("_")
+    if probe in PROBES and (features in BASELINES or features in encoders):
+        return Classified(_make(features, of, encoders), probe)
+    raise ValueError(
+        f"unknown baseline {name!r}, expected {', '.join([*BASELINES, *encoders])}"
+        f"{did_you_mean(name, list(BASELINES))}, or one of them with _PROBE behind it, of {', '.join(PROBES)}"
+    )
+
+
+def meaning(name: str) -> str:
+    """What the method called ``name`` is, for a reader of a report; empty for rules and encoders by name."""
+    if name == "rule":
+        return "the meta-trained rule"
+    if name in BASELINES:
+        return BASELINES[name][0]
+    features, _, probe = name.rpartition("_")
+    on = "the inputs" if features == "raw" else features
+    return f"{PROBED[probe]} on {on}" if probe in PROBED else ""
+
+
+PROBED = {
+    "ridge": "ridge classification",
+    "logistic": "logistic regression",
+    "prototype": "the nearest class mean",
+    "nearest": "the class of the nearest support example",
+}
+"""What each probe tells."""

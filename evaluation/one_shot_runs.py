@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, cdist
 
+from evaluation.probes import Classify
 from evaluation.statistics import Mean, mean_over_tasks
 from tasks.task import Episode
 
-Classify = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Support inputs [S, D], their classes [S] and query inputs [Q, D] give the queries' classes [Q]."""
-
 
 def one_shot_error(runs: Sequence[Episode], classify: Classify) -> Mean:
-    """The error of ``classify`` in percent, the mean over all trials, with a 95 % interval over ``runs``.
+    """The error of ``classify`` on inputs in percent, the mean over all trials, with a 95 % interval over ``runs``.
 
     Runs have equally many trials, so the mean over runs is that over trials. Raises ValueError for answers of another
     shape than the queries' classes.

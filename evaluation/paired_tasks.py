@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from tasks.task import Episode, Task, TaskSource
+from tasks.source import TaskSource
+from tasks.task import Episode, Task
 
 UNLABELLED_EXAMPLES = 1000
 """At most so many unlabelled examples of a task's pool give batch-norm statistics and principal components."""
@@ -41,8 +42,9 @@ class PairedTask:
 
     @cached_property
     def task(self) -> Task:
-        """The task: classes and input permutation."""
-        return self.source.draw(self.generator(TASK))
+        """The task: classes and input permutation; unless the source is transductive, without ``episode``'s queries."""
+        task = self.source.draw(self.generator(TASK))
+        return task if task.transductive else task.without(task.pick(self.generator(EPISODE)).query)
 
     @cached_property
     def episode(self) -> Episode:
@@ -52,7 +54,7 @@ class PairedTask:
     @cached_property
     def unlabelled(self) -> Tensor:
         """Different examples of the pool, [n, D] with n up to UNLABELLED_EXAMPLES."""
-        examples = min(len(self.task.pool), UNLABELLED_EXAMPLES)
+        examples = min(len(self.task.seen), UNLABELLED_EXAMPLES)
         return self.task.unlabelled(self.generator(UNLABELLED), 1, examples)[0]
 
     def stream(self, batch: int, device: torch.device | None = None) -> Iterator[Tensor]:

@@ -1,15 +1,19 @@
-"""The readouts that every method is judged by: classifiers of fixed features, tuned on the support set alone."""
+"""The probes that every method is judged by: classifiers on fixed features, tuned on the support set alone."""
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from torch import Tensor
 
 READOUT = "ridge"
-"""The readout that is used where no other is named."""
+"""The probe that is used where no other is named."""
+
+OWN = "own"
+"""What results call the readout that a method brings itself."""
 
 PENALTIES: NDArray[np.float64] = np.logspace(-3, 5, 17)
 """What leave-one-out on the support set picks from, for features of unit rms."""
@@ -20,9 +24,12 @@ INVERSE_PENALTIES = (0.01, 0.1, 1.0)
 FOLDS = 2
 """Parts of the support set in that cross-validation."""
 
+Classify = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A support set [S, N], its classes [S] and queries [Q, N] give the queries' classes [Q]."""
+
 Array = NDArray[np.float64]
-Classifier = Callable[[Array, Array, Array], Array]
-"""Support features [S, N] of unit rms, their classes [S] and query features [Q, N] give the queries' classes [Q]."""
+Probe = Callable[[Array, Array, Array], Array]
+"""The same for features of unit rms."""
 
 
 def ridge(support: Array, classes: Array, query: Array) -> Array:
@@ -56,21 +63,28 @@ def nearest(support: Array, classes: Array, query: Array) -> Array:
     return predicted
 
 
-READOUTS: dict[str, Classifier] = {READOUT: ridge, "logistic": logistic, "prototype": prototype, "nearest": nearest}
+PROBES: dict[str, Probe] = {READOUT: ridge, "logistic": logistic, "prototype": prototype, "nearest": nearest}
 
 
-def few_shot_accuracy(
-    support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor, readout: str = READOUT
-) -> float:
-    """The share of queries [Q, N] that ``readout``, fitted to the support set [S, N], gets right.
+def as_classifier(probe: str) -> Classify:
+    """The ``probe``, fitted to the features [S, N] of a support set and its classes.
 
     Features are centred by the support mean and divided by one number, the rms of the centred support features, so that
     the scale of a method's features does not matter. Features that are not finite count as 0: a network that diverged
-    guesses. Raises KeyError for a name that is not in READOUTS.
+    guesses. Raises KeyError for a name that is not in PROBES.
     """
-    support, query = (np.nan_to_num(x.cpu().double().numpy(), posinf=0.0, neginf=0.0) for x in (support_x, query_x))
-    mean = support.mean(0)
-    rms = np.sqrt(np.mean((support - mean) ** 2))
-    scale = rms if rms > 0 else 1.0
-    predicted = READOUTS[readout]((support - mean) / scale, support_y.numpy(), (query - mean) / scale)
-    return float(np.mean(predicted == query_y.numpy()))
+    fit_and_predict = PROBES[probe]
+
+    def classify(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        support, query = (np.nan_to_num(x.cpu().double().numpy(), posinf=0.0, neginf=0.0) for x in (support_x, query_x))
+        mean = support.mean(0)
+        rms = np.sqrt(np.mean((support - mean) ** 2))
+        scale = rms if rms > 0 else 1.0
+        return torch.from_numpy(fit_and_predict((support - mean) / scale, support_y.numpy(), (query - mean) / scale))
+
+    return classify
+
+
+def accuracy(classify: Classify, support: Tensor, support_y: Tensor, query: Tensor, query_y: Tensor) -> float:
+    """The share of queries [Q, N] that ``classify``, given a support set [S, N] and its classes, gets right."""
+    return float((classify(support, support_y, query) == query_y).double().mean())

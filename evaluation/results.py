@@ -1,8 +1,8 @@
-"""What an evaluation says, in one form for the table, the JSON file, the plots, the report and the results page."""
+"""What an evaluation says, in one form for the table, the JSON file, the plots, the report and the pages of results."""
 
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -12,7 +12,7 @@ from common.atomic_file import atomic_write
 from common.provenance import commit
 from evaluation.comparison import Measured
 from evaluation.statistics import mean_over_tasks, paired_difference
-from tasks.task import TaskSource
+from tasks.source import TaskSource
 
 Setting = dict[str, Any]
 """What a sweep varies: one name and its value, or empty outside sweeps."""
@@ -122,13 +122,13 @@ def task_accuracies(
     ]
 
 
-def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any]) -> Results:
-    """Means of ``per_task``, and how far the rule leads on the same tasks; ``meta`` must be fit for JSON.
+def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any], leads: bool = True) -> Results:
+    """Means of ``per_task``, and how far the first of its methods ``leads`` the others on the same tasks.
 
-    ``meta`` is completed by ``diverged``: by source and method, how many tasks' features did not stay finite.
+    ``meta`` must be fit for JSON; it is completed by ``diverged``: by source and method, how many tasks' features did
+    not stay finite.
     """
     rows: list[Row] = []
-    differences: list[Difference] = []
     diverged: dict[str, dict[str, int]] = {}
     for found in per_task:
         mean = mean_over_tasks(found["accuracies"])
@@ -148,32 +148,40 @@ def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any]) -> Re
         )
         by_method = diverged.setdefault(found["source"], {})
         by_method[found["method"]] = by_method.get(found["method"], 0) + found["diverged"]
-    rules = [found for found in per_task if found["method"] == "rule"]
-    for found in per_task:
-        for rule in rules if found["method"] != "rule" else []:
-            if not comparable(rule, found):
-                continue
-            lead = paired_difference(rule["accuracies"], found["accuracies"])
-            differences.append(
-                {
-                    "method": "rule",
-                    "minus": found["method"],
-                    "source": found["source"],
-                    "shots": found["shots"],
-                    "readout": found["readout"],
-                    "setting": rule["setting"],
-                    "difference": lead.value,
-                    "ci95": lead.ci95,
-                    "tasks": len(found["accuracies"]),
-                    "seed": found["seed"],
-                }
-            )
     return {
         "rows": rows,
-        "differences": differences,
+        "differences": list(_leads(per_task)) if leads else [],
         "per_task": list(per_task),
         "meta": {**meta, "diverged": diverged},
     }
+
+
+def _leads(per_task: Sequence[TaskAccuracies]) -> Iterator[Difference]:
+    """How far the first method leads each other one, wherever they are comparable."""
+    first = per_task[0]["method"]
+    of_first = [found for found in per_task if found["method"] == first]
+    for other in per_task:
+        for one in of_first if other["method"] != first else []:
+            if not comparable(one, other):
+                continue
+            lead = paired_difference(one["accuracies"], other["accuracies"])
+            yield {
+                "method": first,
+                "minus": other["method"],
+                "source": other["source"],
+                "shots": other["shots"],
+                "readout": other["readout"],
+                "setting": one["setting"],
+                "difference": lead.value,
+                "ci95": lead.ci95,
+                "tasks": len(other["accuracies"]),
+                "seed": other["seed"],
+            }
+
+
+def leader(results: Results) -> str | None:
+    """The method whose leads ``results`` tell; None where they tell none."""
+    return next((found["method"] for found in results["differences"]), None)
 
 
 def environment(device: torch.device | None = None) -> dict[str, str | int]:
@@ -205,12 +213,6 @@ def short_commit(made: Mapping[str, Any]) -> str:
     return commit[:10] + ("+changes" if commit.endswith("+changes") else "")
 
 
-def hardware(made: Mapping[str, Any]) -> str:
-    """GPU if any, processor and threads in ``made``, from ``environment``, for a reader."""
-    gpu = f"{made['gpu']}, " if "gpu" in made else ""
-    return f"{gpu}{made.get('processor') or made['machine']}, {made['threads']} thread{'s' * (made['threads'] > 1)}"
-
-
 def write_results(path: str | Path, results: Results) -> None:
     """Write ``results`` as JSON: whole or not at all. Raises OSError where that fails."""
     with atomic_write(path) as file:
@@ -224,7 +226,7 @@ def view(found: Mapping[str, Any]) -> View:
     return View(found["shots"], found["readout"], f"{name}={text}" if name else "", value)
 
 
-def comparable(rule: TaskAccuracies, other: TaskAccuracies) -> bool:
+def comparable(one: TaskAccuracies, other: TaskAccuracies) -> bool:
     """Whether the two are of the same tasks and readout, and of one setting unless ``other`` has none."""
-    places = [(found["source"], found["seed"], found["shots"], found["readout"]) for found in (rule, other)]
-    return places[0] == places[1] and other["setting"] in (rule["setting"], {})
+    places = [(found["source"], found["seed"], found["shots"], found["readout"]) for found in (one, other)]
+    return places[0] == places[1] and other["setting"] in (one["setting"], {})

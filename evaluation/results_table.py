@@ -6,7 +6,7 @@ from typing import TypeVar
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.results import Results, TaskAccuracies, View, view
+from evaluation.results import Results, TaskAccuracies, View, leader, view
 from evaluation.statistics import mean_over_tasks, paired_difference
 
 Item = TypeVar("Item")
@@ -51,12 +51,12 @@ def pooled(results: Results, seen: View) -> dict[tuple[str, str], list[float]]:
 
 
 def cells(results: Results, seen: View | None = None) -> dict[tuple[str, str], tuple[str, str]]:
-    """By method and source in one view (the first): the accuracy and how far the rule leads; text in percent."""
+    """By method and source in one view (the first): the accuracy and how far the leader leads; text in percent."""
     found = pooled(results, seen or views_of(results)[0])
-    text = {}
+    first, text = leader(results), {}
     for (method, source), accuracies in found.items():
-        rule = found.get(("rule", source))
-        lead = "" if rule is None or method == "rule" else percent(*paired_difference(rule, accuracies), "+")
+        leads = None if first in (None, method) else found.get((str(first), source))
+        lead = "" if leads is None else percent(*paired_difference(leads, accuracies), "+")
         text[method, source] = (percent(*mean_over_tasks(accuracies)), lead)
     return text
 
@@ -66,33 +66,34 @@ def caption(results: Results) -> str:
     row = results["rows"][0]
     views = views_of(results)
     seeds = len({found["seed"] for found in results["per_task"]})
+    who = {"rule": "the rule"}.get(first := leader(results) or "", first)
     lost = sum(count for methods in results["meta"]["diverged"].values() for count in methods.values())
     shots = f" {row['shots']}-shot" if len({seen.shots for seen in views}) == 1 else ""
     return (
         f"{row['ways']}-way{shots} accuracy in percent, mean ± 95 % interval over {seeds * row['tasks']} tasks"
-        + ("; beside or below it, how far the rule leads on the same tasks" if results["differences"] else "")
+        + (f"; beside or below it, how far {who} leads on the same tasks" if who else "")
         + (f"; {lost} networks did not stay finite and count as guesses, see diverged in the results" if lost else "")
     )
 
 
 def results_table(results: Results) -> Table:
     """A table to print: rows = methods, and views where there are several; columns = sources."""
-    sources, views, leads = sources_of(results), views_of(results), bool(results["differences"])
-    table = Table(caption=caption(results), caption_justify="left")
+    sources, views, first = sources_of(results), views_of(results), leader(results)
+    table = Table(caption=Text(caption(results), style="table.caption"), caption_justify="left")
     table.add_column("method", no_wrap=True)
-    told = [name for name in ("shots", "readout", "setting") if len({getattr(seen, name) for seen in views}) > 1]
-    for name in told:
+    shown = [name for name in ("shots", "readout", "setting") if len({getattr(seen, name) for seen in views}) > 1]
+    for name in shown:
         table.add_column(name, no_wrap=True)
     for source in sources:
         table.add_column(Text(source), justify="right")  # as it is: brackets would be markup
-        if leads:
-            table.add_column("rule leads", justify="right", style="dim")
+        if first:
+            table.add_column(Text(f"{first} leads"), justify="right", style="dim")
     for seen in views:
         text = cells(results, seen)
         for method in methods_of(results):
-            parts = [part for s in sources for part in text.get((method, s), ("", ""))[: 2 if leads else 1]]
+            parts = [part for s in sources for part in text.get((method, s), ("", ""))[: 2 if first else 1]]
             if any(parts):
-                table.add_row(method, *(str(getattr(seen, name)) for name in told), *parts)
+                table.add_row(Text(method), *(str(getattr(seen, name)) for name in shown), *parts)
     return table
 
 

@@ -1,6 +1,6 @@
 """Means over tasks and how far they can be trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,22 +33,15 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Mean:
     return mean_over_tasks([a - b for a, b in zip(first, second, strict=True)])
 
 
-BySeed = Mapping[int, Sequence[float]]
-"""The accuracies of each task, by seed."""
+def share_of_lead(first: Sequence[float], minus: Sequence[float], whole: Sequence[float]) -> Mean:
+    """The share that ``first`` keeps of the lead of ``whole`` over ``minus``, all on the same tasks.
 
-
-def mean_over_seeds(by_seed: BySeed) -> Mean:
-    """The mean over all tasks of all seeds, with its 95 % interval."""
-    return mean_over_tasks([one for values in by_seed.values() for one in values])
-
-
-def paired_over_seeds(first: BySeed, second: BySeed) -> tuple[Mean, int] | None:
-    """``first`` less ``second``, task by task, on the seeds that both have with as many tasks, and how many these are.
-
-    None where there are no such seeds.
+    Its interval is that of the mean of its linear part, task by task. Raises ValueError for different numbers of tasks
+    and where the lead is 0.
     """
-    seeds = [seed for seed in first if seed in second and len(first[seed]) == len(second[seed])]
-    if not seeds:
-        return None
-    mine, theirs = ([one for seed in seeds for one in values[seed]] for values in (first, second))
-    return paired_difference(mine, theirs), len(mine)
+    kept, lead = paired_difference(first, minus).value, paired_difference(whole, minus).value
+    if not lead:
+        raise ValueError("got a share of a lead of 0, expected a lead")
+    share = kept / lead
+    left = [(one - less - share * (most - less)) / lead for one, less, most in zip(first, minus, whole, strict=True)]
+    return Mean(share, mean_over_tasks(left).ci95)

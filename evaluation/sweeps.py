@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
-from evaluation.evaluation import InnerTraining
+from evaluation.protocol import Use
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
+from inner_loop.networks.mlp import MLPs
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Variation:
     """One place in a sweep: what it varies, and all settings there."""
 
     setting: dict[str, Any]
-    inner: InnerTraining
+    inner: Use
     size: int
     permute: bool
     points: tuple[int, ...] | None = None
@@ -63,7 +64,7 @@ inner steps, read in one long run from its start on. Size: pixels of a side.
 """
 
 
-def vary(name: str, values: Sequence[str], inner: InnerTraining, size: int, permute: bool) -> list[Variation]:
+def vary(name: str, values: Sequence[str], inner: Use, size: int, permute: bool) -> list[Variation]:
     """The variations of the sweep ``name`` at ``values``, or the usual ones where there are none.
 
     Raises ValueError for values that the sweep does not know, and for a depth above 1 without a hidden layer to repeat.
@@ -79,16 +80,10 @@ def vary(name: str, values: Sequence[str], inner: InnerTraining, size: int, perm
     return [_variation(name, value, inner, size, permute) for value in settings]
 
 
-def _variation(name: str, value: Any, inner: InnerTraining, size: int, permute: bool) -> Variation:
+def _variation(name: str, value: Any, inner: Use, size: int, permute: bool) -> Variation:
     setting = {name: ("on" if value else "off") if name == "permute" else value}
-    if name == "width":
-        inner = replace(inner, hidden=tuple(max(1, round(value * units)) for units in inner.hidden))
-    elif name == "depth":
-        if value > 1 and not inner.hidden:
-            raise ValueError("got no hidden units for a sweep of depth, expected those of one hidden layer to repeat")
-        inner = replace(inner, hidden=inner.hidden[:1] * (value - 1))
-    elif name == "activation":
-        inner = replace(inner, activation=value)
+    if name in ("width", "depth", "activation"):
+        inner = replace(inner, network=_other_network(name, value, inner))
     elif name == "batch":
         inner = replace(inner, batch=value)
     elif name == "size":
@@ -96,3 +91,18 @@ def _variation(name: str, value: Any, inner: InnerTraining, size: int, permute: 
     else:
         permute = value
     return Variation(setting, inner, size, permute)
+
+
+def _other_network(name: str, value: Any, inner: Use) -> MLPs:
+    """The network of ``inner`` with another width, depth or activation. Raises ValueError where it has none."""
+    if inner.network.layers != "dense":
+        raise ValueError(f"got a network of {inner.network.layers} layers for a sweep of {name}, expected dense ones")
+    network = cast(MLPs, inner.network)
+    hidden = network.hidden[0]
+    if name == "activation":
+        return replace(network, activations=(value,))
+    if name == "width":
+        return replace(network, hidden=(tuple(max(1, round(value * units)) for units in hidden),))
+    if value > 1 and not hidden:
+        raise ValueError("got no hidden units for a sweep of depth, expected those of one hidden layer to repeat")
+    return replace(network, hidden=(hidden[:1] * (value - 1),))

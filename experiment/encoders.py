@@ -1,32 +1,31 @@
-"""What ``tasks.encoder`` names: an encoder file or a rule, told apart by the header of the file."""
+"""What a labeller's ``encoder`` names: an encoder file or a rule, told apart by the header of the file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from common.tensor_file import file_header
-from evaluation.adaptation import Adaptation, trained_use
-from inner_loop.networks.conv4 import Conv4
-from inner_loop.networks.description import BaseNetwork
+from evaluation.protocol import use_of
 from inner_loop.transformer import RuleFeatures
 from tasks.dataset import Dataset
 from tasks.encoders.encoder_file import FORMAT, load_encoder
-from update_rules.gradient.learned_start import LearnedStart
+from update_rules.contract import Problem, Rule, State
 from update_rules.rule_file import FORMAT as RULE_FORMAT
 from update_rules.rule_file import find_rule_file, read_rule
 
 AT_ONCE = 1024
-"""Images that a convolutional network sees in one pass, which bounds the memory of its activations."""
+"""Images that a network sees in one pass, which bounds the memory of its activations."""
 
 
 def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
     """Features float32 [n, E] of ``dataset`` by ``encoder``: ``inputs``, an encoder file, a rule file or rule's name.
 
     A rule first trains a network on the data set itself, as its file says that it is used, and ``seed`` decides the
-    start; one that learned a start (maml, protonet) gives the features of the network that it starts, below the head.
-    Labels are not looked at. Raises OSError for a file that is not there and ValueError for one of another kind
-    or of images of another shape.
+    start; one that learned a start gives the features of the network that it starts, below the head. Labels are not
+    looked at. Raises OSError for a file that is not there and ValueError for one of another kind or of images of
+    another shape.
     """
     if encoder == "inputs":
         return dataset.x
@@ -34,8 +33,16 @@ def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
     kind = file_header(path, "encoder").get("format")
     if kind == RULE_FORMAT:
         rule, header = read_rule(path)
-        if isinstance(rule, LearnedStart):
-            return _of_start(dataset, rule, trained_use(header, path, 0, None), seed)
+        use = use_of(header, {})
+        if use.size is not None and dataset.image_shape is not None:
+            _check_shape(dataset, (use.size, use.size, *dataset.image_shape[2:]), f"rule {rule.name} in {path}")
+        try:
+            network = use.base_network(dataset.inputs, 1 if rule.gives == "logits" else 0)
+            made = rule.embedder(Problem(dataset.inputs, network, image_shape=dataset.image_shape))
+        except ValueError as error:
+            raise ValueError(f"{dataset.name}: {error}; tasks.size sets the size of images") from None
+        if made is not None:
+            return _embedded(rule, *made, dataset, seed)
         features = RuleFeatures(path, random_state=seed % 2**32)
         return torch.from_numpy(features.fit_transform(dataset.x.numpy()))
     if kind != FORMAT:
@@ -45,33 +52,20 @@ def embedding(dataset: Dataset, encoder: str, seed: int) -> Tensor:
     return trained.embed(dataset.x)
 
 
-def _of_start(dataset: Dataset, rule: LearnedStart, use: Adaptation, seed: int) -> Tensor:
-    """Features [n, E] by the start that ``rule`` learned, each example's alone: statistics are frozen on the data.
-
-    ``seed`` decides on which examples these are frozen.
-    """
-    rule.check_shapes(use.network)
-    _check_shape(dataset, _seen_by(use.network), f"the network of rule {rule.name}")
-    network = use.prototypes().network
-    order = torch.randperm(len(dataset.x), generator=torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        start = rule.started(network)
-        statistics = network.statistics(start, dataset.x[order[:AT_ONCE]])
-        return torch.cat([network.forward(start, part, statistics).x[-1] for part in dataset.x.split(AT_ONCE)])
-
-
-def _seen_by(network: BaseNetwork) -> tuple[int, ...]:
-    """The shape of images that ``network`` sees, (H, W) or (H, W, colours), or (D,) where any D inputs will do."""
-    if isinstance(network, Conv4):
-        return (network.side, network.side, network.channels)[: 2 if network.channels == 1 else 3]
-    return network.sizes[:1]
-
-
 def _check_shape(dataset: Dataset, wanted: tuple[int, ...], trained: str | Path) -> None:
-    """Raise ValueError unless examples of ``dataset`` have the shape ``wanted``, which ``trained`` sees."""
-    if wanted not in (dataset.image_shape, dataset.x.shape[1:]):
+    """Raise ValueError unless ``dataset`` has images of the shape ``wanted``, which ``trained`` was trained on."""
+    if wanted != dataset.image_shape:
         got, expected = (" × ".join(map(str, shape)) for shape in (dataset.image_shape or ("a table",), wanted))
-        kind = f"images of {expected}" if len(wanted) > 1 else f"{expected} inputs"
         raise ValueError(
-            f"{dataset.name}: {got}, expected {kind} as {trained} was trained on; tasks.size sets their size"
+            f"{dataset.name}: {got}, expected images of {expected} as {trained} was trained on; tasks.size sets their "
+            "size"
         )
+
+
+def _embedded(rule: Rule, problem: Problem, state: State, dataset: Dataset, seed: int) -> Tensor:
+    """Features [n, E] in ``state``, each example's alone: statistics are frozen on examples that ``seed`` decides."""
+    order = torch.randperm(len(dataset.x), generator=torch.Generator().manual_seed(seed))
+    problem = replace(problem, normalisation="unlabelled")
+    with torch.no_grad():
+        statistics = rule.statistics(problem, state, dataset.x[order[:AT_ONCE]])
+        return torch.cat([rule.features(problem, state, part, statistics) for part in dataset.x.split(AT_ONCE)])

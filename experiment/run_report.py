@@ -5,22 +5,24 @@ from pathlib import Path
 
 import torch
 
-from evaluation.comparison import Progress
-from evaluation.evaluation import InnerTraining
-from evaluation.learners import learner_names
-from evaluation.methods import METHODS
+from evaluation.baselines.settings import BaselineSettings
+from evaluation.comparison import Measured, TasksDone, compare
+from evaluation.lineup import Evaluated, about
+from evaluation.methods import CHEAP, CLASSIFIED, Company, make_baselines
 from evaluation.paired_tasks import PairedTask
-from evaluation.receptive_fields import receptive_fields
+from evaluation.probes import OWN
+from evaluation.protocol import read_points
 from evaluation.results import Results, environment, summarise, task_accuracies
-from evaluation.source_evaluation import evaluate
-from experiment.configured import rule_use
+from evaluation.rules import RuleMethod, pictures_of
+from evaluation.statistics import Mean, mean_over_tasks
+from experiment.build import trusted, use_of_config
 from experiment.report.report import read_metrics, write_report
 from experiment.task_sources import evaluation_tasks, load_datasets
+from experiment.validation import probe_of
+from outer_loop.config.file import made_by
 from outer_loop.config.schema import Config
-from tasks.task import TaskSource
-from update_rules.contract import UNLABELLED
-from update_rules.registry import RULES
-from update_rules.rule_file import load_rule
+from tasks.source import TaskSource
+from update_rules.rule_file import read_rule
 
 READS = 5
 """Points at which the accuracy against inner steps is measured, besides the start."""
@@ -35,62 +37,78 @@ def report_sources(config: Config) -> dict[str, TaskSource]:
     return {name: evaluation_tasks(config, datasets) for name, datasets in loaded.items()}
 
 
+def _company(config: Config) -> tuple[str, ...]:
+    """The names of what the rule is compared with."""
+    return CLASSIFIED if probe_of(use_of_config(config, 1)) == OWN else CHEAP
+
+
 def networks_in_report(config: Config) -> int:
     """How many networks and other features ``report_on_run`` judges: one for each task and method."""
-    rule = RULES.find(config.rule.name)
-    methods = METHODS if UNLABELLED in rule.consumes else learner_names(rule)
-    return len(methods) * config.report.tasks * len(config.report.sources)
+    return (1 + len(_company(config))) * config.report.tasks * len(config.report.sources)
 
 
-def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: Progress) -> tuple[Path, Results]:
+def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: TasksDone) -> tuple[Path, Results]:
     """Evaluate ``rule.safetensors`` of the run on ``sources`` and write the report: its page, and the results.
 
     ``progress`` is called with how many of ``networks_in_report`` were done since. Raises ValueError or OSError
     where the run's files cannot be read.
     """
     run_dir, settings = Path(config.run_dir), config.report
-    rule = load_rule(run_dir / "rule.safetensors").to(config.device)
-    inner = rule_use(config, settings.steps, next(iter(sources.values())).datasets[0].inputs)
-    found = evaluate(
-        rule,
-        sources,
-        inner,
-        tasks=settings.tasks,
-        seed=config.seed,
-        read_every=max(1, settings.steps // READS),
-        progress=progress,
-    )
-    fields = {}
+    path, use = run_dir / "rule.safetensors", use_of_config(config, settings.steps)
+    rule, header = read_rule(path, trusted(config))
+    rule = rule.to(config.device)
+    points = tuple(read_points(settings.steps, max(1, settings.steps // READS)))
+    methods = {
+        "rule": RuleMethod(rule, use, points),
+        **make_baselines(_company(config), Company(use, BaselineSettings(), rule, points)),
+    }
+    per_task, curves, pictures = [], {}, {}
     for name, source in sources.items():
-        if not isinstance(inner, InnerTraining):
-            break
-        shown = receptive_fields(rule, PairedTask(source, config.seed, 0), inner)
+        measured = compare(
+            methods,
+            source,
+            shots=[source.shots],
+            readouts=[probe_of(use)],
+            tasks=settings.tasks,
+            seed=config.seed,
+            progress=progress,
+        )
+        final = {one.method: one for one in measured}  # the last of each method: after its last inner step
+        per_task += task_accuracies(final.values(), name, source, seed=config.seed, size=config.tasks.size[0])
+        curves[name] = _curves(measured)
+        shown = pictures_of(rule, use, PairedTask(source, config.seed, 0))
         if shown is not None:
-            fields[name] = shown
+            pictures[name] = (shown[0].numpy(), shown[1].numpy())
     meta = {
-        "rule": rule.name,
-        "trained_on": list(config.tasks.sources),
-        "evaluated_on": list(sources),
-        "inner_steps": inner.steps,
-        "objective": config.outer.objective,
-        "batch_norm": config.network.batch_norm,
+        **about([Evaluated("rule", str(path), rule, header, use)], use),
+        "queries": config.tasks.queries,
+        "size": config.tasks.size[0],
+        "permute": config.tasks.permute,
+        "redraw": "identity",
+        "sweep": None,
+        "seeds": [config.seed],
+        "encoder": [],
+        "baseline_settings": {},
+        "command": (made_by(run_dir / "config.yaml") or [""])[-1],
         **environment(torch.device(config.device)),
     }
-    per_task = [
-        one
-        for name, evaluation in found.items()
-        for one in task_accuracies(
-            evaluation.final.values(), name, sources[name], seed=config.seed, size=config.tasks.size[0]
-        )
-    ]
     results = summarise(per_task, meta)
     page = write_report(
         run_dir / "report",
         title=f"{rule.name}: {run_dir.name}",
         metrics=read_metrics(run_dir / "metrics.jsonl"),
         results=results,
-        inner_curves={name: evaluation.curves() for name, evaluation in found.items()},
-        receptive_fields=fields,
+        inner_curves=curves,
+        receptive_fields=pictures,
         config=(run_dir / "config.yaml").read_text(encoding="utf-8"),
     )
     return page, results
+
+
+def _curves(measured: list[Measured]) -> dict[str, dict[int, Mean]]:
+    """Mean accuracy with its interval by inner step, for the methods that take inner steps."""
+    curves: dict[str, dict[int, Mean]] = {}
+    for found in measured:
+        if found.steps is not None:
+            curves.setdefault(found.method, {})[found.steps] = mean_over_tasks(found.accuracies)
+    return curves

@@ -1,19 +1,17 @@
 """From SOURCE strings to few-shot tasks with the sizes that a config states."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from experiment.encoders import embedding
 from outer_loop.config.schema import Config
 from tasks.data.sources import load_source
-from tasks.dataset import Dataset, resize
-from tasks.instances import InstanceSource
-from tasks.labellers import LABELLERS
-from tasks.partitions import PARTITIONS, partitions
-from tasks.task import TaskSource, suitable
+from tasks.dataset import Dataset, resize, suitable
+from tasks.labellers.contract import labelled
+from tasks.source import TaskSource
 
 
 def load_datasets(config: Config, names: Iterable[str], size: int | None = None) -> dict[str, list[Dataset]]:
@@ -30,10 +28,18 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
 
     ``loaded`` holds the training SOURCEs by name, as ``load_datasets`` reads them; images are read again for each
     further size and each detail. Of a collection of tables, those in ``leave_out`` and those with too few examples are
-    not used. A labeller that needs no labels makes its own classes. Raises ValueError or OSError as ``load_source``,
-    ``TaskSource`` and ``partitions`` do.
+    not used. The labeller makes of each data set those that tasks are drawn from, the same for the same seed. Raises
+    ValueError or OSError as ``load_source``, ``TaskSource`` and ``Labeller.datasets`` do.
     """
-    tasks = config.tasks
+    tasks, labeller = config.tasks, config.tasks.labeller.make()
+
+    def features(dataset: Dataset, encoder: str) -> Tensor:
+        return embedding(dataset, encoder, config.seed)
+
+    def made_of(dataset: Dataset) -> tuple[Dataset, ...]:
+        generator = torch.Generator().manual_seed(config.seed)
+        return labelled(dataset, labeller, tasks.shots[1] + tasks.queries, generator, features)
+
     images = [name for name in tasks.sources if any(dataset.image_shape is not None for dataset in loaded[name])]
     resized = [load_datasets(config, images, size) for size in tasks.size[1:]]
     coarse = [load_datasets(config, images, detail) for detail in tasks.detail]
@@ -45,25 +51,22 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
             found = [d for d in found if not _left_out(d, config) and suitable(d, 2, tasks.shots[0] + tasks.queries)]
             if not found:
                 raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")
-        if tasks.labeller in PARTITIONS:
-            found = [part for dataset in found for part in _partitioned(dataset, config)]
-        made[name] = found
+        made[name] = [part for dataset in found for part in made_of(dataset)]
     by_source = [made[name] for name in tasks.sources]
-    settings: dict[str, Any] = {
-        "datasets": tuple(dataset for found in by_source for dataset in found),
-        "ways": tasks.ways[1],
-        "shots": tasks.shots[1],
-        "queries": tasks.queries,
-        "permute": tasks.permute,
-        "fewest_ways": tasks.ways[0] if tasks.ways[0] < tasks.ways[1] else None,
-        "fewest_shots": tasks.shots[0] if tasks.shots[0] < tasks.shots[1] else None,
-        "inputs": tasks.inputs,
-        "parts": tuple(len(found) for found in by_source),
-        "redraw": tasks.redraw,
-    }
-    if tasks.labeller == "instances":
-        return InstanceSource(**settings, augmentation=tasks.augmentation)
-    return TaskSource(**settings, labeller=tasks.labeller if tasks.labeller in LABELLERS else "true")
+    return TaskSource(
+        datasets=tuple(dataset for found in by_source for dataset in found),
+        ways=tasks.ways[1],
+        shots=tasks.shots[1],
+        queries=tasks.queries,
+        permute=tasks.permute,
+        labeller=labeller,
+        fewest_ways=tasks.ways[0] if tasks.ways[0] < tasks.ways[1] else None,
+        fewest_shots=tasks.shots[0] if tasks.shots[0] < tasks.shots[1] else None,
+        inputs=tasks.inputs,
+        parts=tuple(len(found) for found in by_source),
+        redraw=tasks.redraw,
+        transductive=tasks.transductive,
+    )
 
 
 def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[Dataset]]:
@@ -78,21 +81,20 @@ def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[
     return {name: [enlarged(dataset) for dataset in found] for name, found in loaded.items()}
 
 
-def _partitioned(dataset: Dataset, config: Config) -> Iterator[Dataset]:
-    """The partitions of ``dataset``, the same for the same seed."""
-    tasks, generator = config.tasks, torch.Generator().manual_seed(config.seed)
-    fewest = tasks.shots[1] + tasks.queries
-    features = embedding(dataset, tasks.encoder, config.seed)
-    return partitions(dataset, features, tasks.partitions, tasks.groups, fewest, tasks.labeller, generator)
-
-
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
     """Few-shot tasks over ``datasets`` that judge a rule: true labels, all inputs, the config's most ways and shots.
 
     Raises ValueError as ``TaskSource`` does.
     """
     tasks = config.tasks
-    return TaskSource(tuple(datasets), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute)
+    return TaskSource(
+        tuple(datasets),
+        tasks.ways[1],
+        tasks.shots[1],
+        tasks.queries,
+        tasks.permute,
+        transductive=tasks.transductive,
+    )
 
 
 def _left_out(dataset: Dataset, config: Config) -> bool:

@@ -1,57 +1,78 @@
 """Which base network a rule trains and how, as the rule's file says where a user does not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from inner_loop.networks.activations import NETWORK_ACTIVATIONS
+from inner_loop.networks.contract import NetworkFamily
+from inner_loop.networks.mlp import MLPs
+from inner_loop.networks.registry import NETWORKS
+from update_rules.contract import Network
 from update_rules.rule_file import RuleHeader
 
+USUAL_NETWORK = {"name": "mlp", "options": {"hidden": [[64, 64]], "outputs": 32, "activations": ["relu"]}}
+"""The base network where nobody says which."""
 
-@dataclass(frozen=True)
-class InnerSettings:
-    """A base network with units by layer, and ``steps`` inner steps of ``batch`` examples."""
+DENSE = ("hidden", "outputs", "activation")
+"""What users may say of a network of dense layers, each by itself."""
 
-    hidden: tuple[int, ...] = (64, 64)
-    outputs: int = 32
-    activation: str = "relu"
-    steps: int = 50
-    batch: int = 64
-
-
-SETTINGS = tuple(field.name for field in fields(InnerSettings))
+SAID = ("network", "steps", "batch", "normalisation", "readout", "size", "permute")
+"""What a rule file may say of its rule's use."""
 
 LEAST = {"hidden": 1, "outputs": 1, "steps": 0, "batch": 2}
 """The least that a setting, or each of several, may be."""
 
 
+@dataclass(frozen=True)
+class InnerSettings:
+    """The first network of a family, and ``steps`` inner steps of ``batch`` examples."""
+
+    network: NetworkFamily = field(default_factory=lambda: MLPs(((64, 64),), 32, ("relu",)))
+    steps: int = 50
+    batch: int = 64
+
+    def base_network(self, inputs: int, logits: int = 0) -> Network:
+        """The base network for ``inputs`` inputs; with ``logits`` > 0 these are its outputs."""
+        return self.network.first(inputs, logits)
+
+
 def settings_of(header: RuleHeader | None, given: Mapping[str, Any]) -> InnerSettings:
     """The settings ``given`` that are not None, else those of the rule file with ``header``, else the usual ones.
 
-    Raises ValueError where the file says what is no setting.
+    ``given`` may hold steps, batch and those of DENSE. Raises ValueError where the file says what is no setting, and
+    for settings that its network does not have.
     """
-    settings: dict[str, Any] = {}
+    said = {} if header is None else dict(header.use)
+    where = "" if header is None else f"{header.where}: "
+    unknown = [name for name in said if name not in SAID]
+    if unknown:
+        got = f"{unknown[0]} {said[unknown[0]]!r}"
+        raise ValueError(f"{where}says that its rule is used with {got}, expected nothing but {', '.join(SAID)}")
+    network = said.get("network", USUAL_NETWORK)
+    if not isinstance(network, dict) or not isinstance(network.get("options"), dict):
+        raise ValueError(f"{where}says that its rule is used with network {network!r}, expected a name and options")
+    options = dict(network["options"])
+    if given.get("hidden") is not None:
+        options["hidden"] = [[int(units) for units in given["hidden"]]]
+    if given.get("outputs") is not None:
+        options["outputs"] = int(given["outputs"])
+    if given.get("activation") is not None:
+        options["activations"] = [given["activation"]]
+    steps, batch = (_count(name, given.get(name), said, where) for name in ("steps", "batch"))
     if header is not None:
-        for name, value in header.use.items():
-            _check(name, value, header.where)
-        settings |= header.use
-    settings |= {name: value for name, value in given.items() if value is not None}
-    if "hidden" in settings:
-        settings["hidden"] = tuple(settings["hidden"])
-    return InnerSettings(**settings)
+        NETWORKS.check_trust(str(network.get("name")), header.trust, header.where)
+    try:
+        family = NETWORKS.make(str(network.get("name")), options)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+    return InnerSettings(family, steps, batch)
 
 
-def _check(name: str, value: Any, where: str) -> None:
-    """Raise ValueError, beginning with ``where``, unless a rule file may say ``value`` of ``name``."""
-    least = LEAST.get(name, 0)
-    if name == "activation":
-        right, expected = value in NETWORK_ACTIVATIONS, f"one of {', '.join(NETWORK_ACTIVATIONS)}"
-    elif name == "hidden":
-        right = isinstance(value, list) and all(type(units) is int and units >= least for units in value)
-        expected = f"a list of whole numbers of {least} or more"
-    elif name in LEAST:
-        right, expected = type(value) is int and value >= least, f"a whole number of {least} or more"
-    else:
-        right, expected = False, f"no other settings than {', '.join(SETTINGS)}"
-    if not right:
-        raise ValueError(f"{where}: says that its rule is used with {name} {value!r}, expected {expected}")
+def _count(name: str, given: int | None, said: Mapping[str, Any], where: str) -> int:
+    if given is not None:
+        return int(given)
+    value = said.get(name, getattr(InnerSettings, name))
+    if type(value) is not int or value < LEAST[name]:
+        expected = f"a whole number of {LEAST[name]} or more"
+        raise ValueError(f"{where}says that its rule is used with {name} {value!r}, expected {expected}")
+    return value

@@ -1,64 +1,89 @@
-"""The file of a trained base network: safetensors with a header of its own format and version."""
+"""The file of a trained base network: the rule that trained and reads it, its State, what normalises examples."""
 
 import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from common.tensor_file import check_tensors, read_tensors, write_tensors
-from inner_loop.networks.mlp import MLP
+from inner_loop.networks.registry import NETWORKS, describe_network, network_from
 from inner_loop.trained_network import TrainedNetwork
+from update_rules.contract import Problem
+from update_rules.registry import RULES
 
 FORMAT = "base_network"
-VERSION = "1"
+VERSION = "2"
+PARTS = ("theta", "state", "statistics", "inputs")
 
 
 def save_network(path: str | Path, trained: TrainedNetwork) -> None:
     """Write ``trained`` to ``path``: whole or not at all. Raises OSError where it cannot be written."""
-    tensors = {f"state/{name}": value for name, value in trained.state.items()}
-    for layer, (mean, variance) in enumerate(trained.statistics, start=1):
-        tensors |= {f"statistics/mean{layer}": mean, f"statistics/var{layer}": variance}
-    tensors |= {"inputs/offset": trained.offset, "inputs/scale": trained.scale}
+    tensors = dict(zip(PARTS, (trained.rule.state_dict(), trained.state, trained.statistics), strict=False))
+    tensors["inputs"] = {"offset": trained.offset, "scale": trained.scale}
+    problem = {name: value for name, value in asdict(trained.problem).items() if name != "network"}
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "sizes": json.dumps(trained.network.sizes),
-        "activation": trained.network.activation,
+        "rule": RULES.name_of(type(trained.rule)),
+        "config": json.dumps(trained.rule.config),
+        "problem": json.dumps(problem),
+        "network": json.dumps(describe_network(trained.problem.network)),
     }
-    write_tensors(path, tensors, header)
+    write_tensors(path, {f"{part}/{name}": v for part, found in tensors.items() for name, v in found.items()}, header)
 
 
-def load_network(path: str | Path) -> TrainedNetwork:
+def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwork:
     """The network that ``save_network`` wrote to ``path``.
 
-    Raises FileNotFoundError where there is no file, and ValueError for a file that is damaged, of another kind or of a
-    newer version, or whose tensors do not fit its header. No code in the file is run.
+    A rule or network of a module that is not ours is imported only where ``trust`` names the module. Raises
+    FileNotFoundError where there is no file, and ValueError for a file that is damaged, of another kind or version, or
+    whose tensors do not fit its header.
     """
     where = f"base network file {path}"
     header, tensors = read_tensors(path, "base network file", FORMAT, VERSION)
+    parts = {part: _of_part(tensors, part) for part in PARTS}
     try:
-        sizes = tuple(int(size) for size in json.loads(header["sizes"]))
-        network = MLP(sizes, header["activation"])
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{where}: damaged header ({error})") from None
-    check_tensors(tensors, _needed(network), where, others=True)
+        RULES.check_trust(header["rule"], trust, where)
+        described = json.loads(header["network"])
+        if described is not None:
+            NETWORKS.check_trust(described["kind"], trust, where)
+        problem = _problem(json.loads(header["problem"]), described)
+        _check_size(problem, tensors)
+        rule = RULES.make(header["rule"], json.loads(header["config"]))
+        start = rule.init_state(problem, torch.Generator())
+        with torch.no_grad():
+            statistics = rule.statistics(problem, start, torch.zeros(2, problem.inputs))
+    except (KeyError, TypeError, OverflowError, RecursionError, RuntimeError, AttributeError) as error:
+        raise ValueError(f"{where}: damaged header ({' '.join(str(error).split())})") from None
+    except ValueError as error:
+        raise ValueError(str(error) if where in str(error) else f"{where}: damaged header ({error})") from None
+    inputs = torch.empty(problem.inputs, dtype=torch.float64, device="meta")
+    expected = (rule.state_dict(), start, statistics, {"offset": inputs, "scale": inputs})
+    for part, wanted in zip(PARTS, expected, strict=True):
+        check_tensors(parts[part], wanted, f"{where}: {part}")
+    rule.load_state_dict(parts["theta"])
     return TrainedNetwork(
-        network,
-        {name.removeprefix("state/"): value for name, value in tensors.items() if name.startswith("state/")},
-        [(tensors[f"statistics/mean{n}"], tensors[f"statistics/var{n}"]) for n in range(1, network.depth + 1)],
-        tensors["inputs/offset"],
-        tensors["inputs/scale"],
+        rule, problem, parts["state"], parts["statistics"], parts["inputs"]["offset"], parts["inputs"]["scale"]
     )
 
 
-def _needed(network: MLP) -> dict[str, Tensor]:
-    """What embedding reads, as tensors on the meta device."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer in range(1, network.depth + 1):
-        low, up = network.sizes[layer - 1 : layer + 1]
-        shapes |= {f"state/w{layer}": (low, up), f"state/b{layer}": (up,)}
-        shapes |= {f"statistics/mean{layer}": (up,), f"statistics/var{layer}": (up,)}
-    needed = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-    inputs = torch.empty(network.sizes[0], dtype=torch.float64, device="meta")
-    return needed | {"inputs/offset": inputs, "inputs/scale": inputs}
+def _of_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}
+
+
+def _problem(said: dict[str, Any], network: Any) -> Problem:
+    image_shape = None if said["image_shape"] is None else tuple(said["image_shape"])
+    views = tuple((name, tuple(shape)) for name, shape in said["views"])
+    return Problem(**(said | {"image_shape": image_shape, "views": views, "network": network_from(network)}))
+
+
+def _check_size(problem: Problem, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for a header whose network is larger than the file: nothing of its size is to be reserved."""
+    shapes = [] if problem.network is None else list(problem.network.shapes.values())
+    if sum(map(prod, shapes)) > sum(value.numel() for value in tensors.values()) or problem.inputs < 1:
+        raise ValueError("a network larger than the file")

@@ -14,13 +14,15 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from inner_loop.apply import Progress, apply_rule
+from inner_loop.apply import StepsDone, apply_rule
 from inner_loop.inner_settings import LEAST, InnerSettings, settings_of
-from inner_loop.networks.mlp import MLP
 from inner_loop.trained_network import TrainedNetwork, scaled
-from update_rules.contract import Rule
-from update_rules.local.neuron_local import NeuronLocal
+from update_rules.contract import Problem, Rule
+from update_rules.registry import make_rule
 from update_rules.rule_file import read_rule
+
+BEST = "hebbian_winners"
+"""The pretrained rule whose features are best."""
 
 STATISTICS_EXAMPLES = 10_000
 """At most so many training examples, drawn at random, give the frozen batch-norm statistics."""
@@ -36,16 +38,17 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     Parameters
     ----------
-    rule : str, Path, Rule or None, default=None
-        A rule file, the name of a pretrained rule, or a rule. None gives an untrained ``NeuronLocal``, which has not
-        learned how to learn: pass a meta-trained rule to get useful features.
+    rule : str, Path or Rule, default="hebbian_winners"
+        A rule file, the name of a pretrained rule, or a rule.
+    fresh : str or None, default=None
+        The name of a rule before any meta-training, to be used instead of ``rule``.
     hidden : sequence of int or None, default=None
         Units of the hidden layers. Here and in the next four None stands for what the rule's file says to suit it,
         and where there is no file, or it says nothing, for the usual: here (64, 64).
     outputs : int or None, default=None
         Units of the last layer, the number of features; 32.
     activation : str or None, default=None
-        What the layers answer, a name in ``inner_loop.networks.description.activations.NETWORK_ACTIVATIONS``; "relu".
+        What the layers answer, a name in ``inner_loop.networks.activations.NETWORK_ACTIVATIONS``; "relu".
     steps : int or None, default=None
         Inner steps; 50.
     batch_size : int or None, default=None
@@ -54,6 +57,8 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Whether each input column is brought to mean 0 and variance 1 first. Rules are meta-trained on images in [0, 1],
         which must stay as they are; other data should be standardised. "auto" does so unless all of the training data
         lies in [0, 1].
+    trust : sequence of str, default=()
+        Modules of your own whose code the rule file may ask for.
     random_state : int, RandomState instance or None, default=None
         Seeds the starting base network and the batches.
 
@@ -74,26 +79,30 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def __init__(
         self,
-        rule: str | Path | Rule | None = None,
+        rule: str | Path | Rule = BEST,
         *,
+        fresh: str | None = None,
         hidden: Sequence[int] | None = None,
         outputs: int | None = None,
         activation: str | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
         standardise: bool | Literal["auto"] = "auto",
+        trust: Sequence[str] = (),
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.rule = rule
+        self.fresh = fresh
         self.hidden = hidden
         self.outputs = outputs
         self.activation = activation
         self.steps = steps
         self.batch_size = batch_size
         self.standardise = standardise
+        self.trust = trust
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: object = None, *, progress: Progress | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: object = None, *, progress: StepsDone | None = None) -> Self:
         """Train a base network on ``X`` [n, D], n >= 2; ``y`` is ignored and ``progress`` called after each inner step.
 
         Raises ValueError for data or settings that cannot be used, and when the rule makes the network non-finite.
@@ -101,17 +110,17 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         table = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
         self._check_settings()
         rule, settings = self._rule()
-        network = MLP((table.shape[1], *map(int, settings.hidden), int(settings.outputs)), settings.activation)
+        problem = Problem.of(settings.base_network(table.shape[1]), normalisation="unlabelled")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         x, (offset, scale) = _tensor(table), self._scaling(table)
-        state = rule.init_state(network, generator)
+        state = rule.init_state(problem, generator)
         batches = _batches(settings, x, offset, scale, generator)
-        state = apply_rule(rule, network, state, batches, progress=progress)
+        state = apply_rule(rule, problem, state, batches, steps=settings.steps, progress=progress)
         sample = x[torch.randperm(len(x), generator=generator)[:STATISTICS_EXAMPLES]]
         with torch.no_grad():
-            statistics = network.statistics(state, scaled(sample, offset, scale).float())
-        self.network_ = TrainedNetwork(network, state, statistics, offset, scale)
+            statistics = rule.statistics(problem, state, scaled(sample, offset, scale).float())
+        self.network_ = TrainedNetwork(rule, problem, state, statistics, offset, scale)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -122,12 +131,12 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _rule(self) -> tuple[Rule, InnerSettings]:
         """The rule that the ``rule`` parameter stands for, and the settings that the others stand for."""
         header = None
-        if self.rule is None:
-            rule: Rule = NeuronLocal()
+        if self.fresh is not None:
+            rule = make_rule(self.fresh)
         elif isinstance(self.rule, Rule):
             rule = self.rule
         else:
-            rule, header = read_rule(self.rule)
+            rule, header = read_rule(self.rule, self.trust)
         given = {name: getattr(self, name) for name in ("hidden", "outputs", "activation", "steps")}
         return rule, settings_of(header, given | {"batch": self.batch_size})
 
@@ -161,7 +170,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     @property
     def _n_features_out(self) -> int:
         """The number of features, for ``get_feature_names_out``."""
-        return self.network_.network.sizes[-1]
+        return int(self.network_.problem.network.sizes[-1])
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()

@@ -1,4 +1,8 @@
-"""Unrolling a rule: K inner steps of T tasks at once, differentiable in θ and in the starting state."""
+"""Unrolling a rule: K inner steps of T tasks at once, differentiable in θ and in the starting state.
+
+θ is shared by the tasks, or with ``per_task`` every task has one of its own: [T, ...] in every parameter that requires
+it, as estimators do that perturb θ.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -9,15 +13,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
-from update_rules.contract import Network, Rule, State
+from inner_loop.state import stack_states
+from update_rules.contract import Phase, Problem, Rule, State, StepViews, Theta
 
-Theta = Mapping[str, Tensor]
-"""Parameters and buffers of a rule by name, as ``functional_call`` takes them."""
-
-Views = Mapping[str, Tensor]
-"""What one step of T tasks sees: tensors [T, ...] by name."""
+Step = Callable[[State, StepViews, str], State]
+"""One inner step of T tasks: a State [T, ...], views [T, ...] and the phase give a State [T, ...]."""
 
 LONG = 25
 """Inner steps from which on States between steps take more memory than they are worth."""
@@ -31,30 +33,52 @@ def theta_of(rule: Rule) -> dict[str, Tensor]:
     return dict(rule.named_parameters()) | dict(rule.named_buffers())
 
 
-def batched_step(rule: Rule, theta: Theta, network: Network, compiled: bool = False) -> Callable[[State, Views], State]:
-    """One inner step of T tasks: a function of a State [T, ...] and views [T, ...] that returns a State [T, ...].
+def theta_axes(rule: Rule, theta: Theta) -> dict[str, int | None]:
+    """For ``vmap``: 0 for the names of ``theta`` that have a value for each task, None for those that are shared."""
+    own = theta_of(rule)
+    return {name: 0 if value.dim() > own[name].dim() else None for name, value in theta.items()}
 
-    ``compiled`` takes the vmapped step through ``torch.compile``, once for every rule, network and T.
+
+def batched_step(rule: Rule, theta: Theta, problem: Problem, *, per_task: bool = False, compiled: bool = False) -> Step:
+    """One inner step of T tasks.
+
+    ``compiled`` takes the vmapped step through ``torch.compile``, once for every rule, problem and T.
     """
     if compiled:
-        return partial(_compiled(rule, network), dict(theta))
+        return partial(_compiled(rule, problem), dict(theta))
 
-    def step(state: State, views: Views) -> State:
-        return cast(State, functional_call(rule, dict(theta), ("batched_step", network, state, views)))
+    def shared(state: State, views: StepViews, phase: str) -> State:
+        return cast(State, functional_call(rule, dict(theta), ("batched_step", problem, state, views, phase)))
 
-    return step
+    def own(state: State, views: StepViews, phase: str) -> State:
+        def step(theta: Theta, state: State, views: StepViews) -> State:
+            return cast(State, functional_call(rule, dict(theta), ("step", problem, state, views, phase)))
+
+        axes = theta_axes(rule, theta)
+        if rule.batching == "vmap":
+            return vmap(step, (axes, 0, 0))(dict(theta), state, dict(views))
+        each = []
+        for task in range(next(iter(state.values())).shape[0]):
+            mine = {name: value if axes[name] is None else value[task] for name, value in theta.items()}
+            each.append(step(mine, *({name: value[task] for name, value in part.items()} for part in (state, views))))
+        return stack_states(each)
+
+    return own if per_task else shared
 
 
 @lru_cache(maxsize=COMPILED)
-def _compiled(rule: Rule, network: Network) -> Callable[[dict[str, Tensor], State, Views], State]:
+def _compiled(rule: Rule, problem: Problem) -> Callable[[dict[str, Tensor], State, StepViews, str], State]:
     """The vmapped step as a compiled function of θ, a State and views. Kept, since compiling takes minutes."""
     # All of these share one code object, for which torch allows few versions unless told otherwise.
     torch._dynamo.config.recompile_limit = COMPILED
 
-    def step(theta: dict[str, Tensor], state: State, views: Views) -> State:
-        return cast(State, functional_call(rule, theta, ("vmapped_step", network, state, views)))
+    def step(theta: dict[str, Tensor], state: State, views: StepViews, phase: str) -> State:
+        return cast(State, functional_call(rule, theta, ("vmapped_step", problem, state, views, phase)))
 
-    return cast(Callable[[dict[str, Tensor], State, Views], State], torch.compile(step, dynamic=False, fullgraph=True))
+    return cast(
+        Callable[[dict[str, Tensor], State, StepViews, str], State],
+        torch.compile(step, dynamic=False, fullgraph=True),
+    )
 
 
 class _Node(torch.autograd.Function):
@@ -99,16 +123,14 @@ def _graph(
 
 
 def _as_node(
-    rule: Rule,
+    make_step: Callable[[Theta], Step],
     theta: Theta,
-    network: Network,
     state: State,
-    steps: Sequence[Callable[[], Views]],
+    steps: Sequence[Callable[[], tuple[StepViews, str]]],
     *,
     recompute: bool,
-    compiled: bool,
 ) -> State:
-    """The State after ``steps``, each given by its views, as one node of the graph.
+    """The State after ``steps``, each given by its views and phase, as one node of the graph.
 
     With ``recompute`` it keeps its arguments and nothing else. Of several steps each is again a node within it.
     """
@@ -118,10 +140,10 @@ def _as_node(
         weights = dict(zip(names, tensors[: len(names)], strict=True))
         new: State = dict(zip(keys, tensors[len(names) :], strict=True))
         if len(steps) == 1:
-            new = batched_step(rule, weights, network, compiled)(new, steps[0]())
+            new = make_step(weights)(new, *steps[0]())
         else:
             for step in steps:
-                new = _as_node(rule, weights, network, new, [step], recompute=recompute, compiled=compiled)
+                new = _as_node(make_step, weights, new, [step], recompute=recompute)
         return tuple(new[key] for key in keys)
 
     results = cast(tuple[Tensor, ...], _Node.apply(run, not recompute, *theta.values(), *state.values()))
@@ -131,13 +153,14 @@ def _as_node(
 def unroll(
     rule: Rule,
     theta: Theta,
-    network: Network,
+    problem: Problem,
     state: State,
     views: Mapping[str, Tensor | Sequence[Tensor]],
     *,
     read_points: Sequence[int],
     recompute: bool = True,
     compiled: bool = False,
+    per_task: bool = False,
 ) -> list[State]:
     """The States [T, ...] after each of ``read_points`` (rising counts of steps from 0; the last one ends the unroll).
 
@@ -145,7 +168,7 @@ def unroll(
     another one. With ``recompute`` each step runs again in the backward pass, and only the States between steps are
     kept. ``LONG`` steps or more go in segments of sqrt(K): then only the States between segments are kept and each step
     runs once more, so that memory hardly grows with K. The gradient, in θ and in the starting state, once, is the same
-    to the bit. ``compiled`` is for ``batched_step``.
+    to the bit. ``compiled`` and ``per_task`` are for ``batched_step``.
     Raises ValueError when a view is missing, K is too small or points do not rise.
     """
     missing = [name for name in rule.consumes if name not in views]
@@ -158,19 +181,25 @@ def unroll(
         raise ValueError(
             f"got read points {list(read_points)}, expected rising counts from 0 to at most {available} steps"
         )
+    seen = [phase for phase in rule.phases(last) for _ in range(phase.steps)]
+    make_step = partial(_make_step, rule, problem, per_task, compiled)
     segment = isqrt(last) if last >= LONG and torch.is_grad_enabled() else 1
     ends = sorted({*read_points, *range(0, last, segment), last})
     reads = [state] if read_points[0] == 0 else []
     for start, end in pairwise(ends):
-        steps = [partial(_views_of, consumed, step) for step in range(start, end)]
+        steps = [partial(_views_of, consumed, seen[step], step) for step in range(start, end)]
         if torch.is_grad_enabled():
-            state = _as_node(rule, theta, network, state, steps, recompute=recompute, compiled=compiled)
+            state = _as_node(make_step, theta, state, steps, recompute=recompute)
         else:
-            state = batched_step(rule, theta, network, compiled)(state, steps[0]())
+            state = make_step(theta)(state, *steps[0]())
         if end in read_points:
             reads.append(state)
     return reads
 
 
-def _views_of(views: Mapping[str, Tensor | Sequence[Tensor]], step: int) -> Views:
-    return {name: view[step] for name, view in views.items()}
+def _make_step(rule: Rule, problem: Problem, per_task: bool, compiled: bool, theta: Theta) -> Step:
+    return batched_step(rule, theta, problem, per_task=per_task, compiled=compiled)
+
+
+def _views_of(views: Mapping[str, Tensor | Sequence[Tensor]], phase: Phase, step: int) -> tuple[StepViews, str]:
+    return {name: views[name][step] for name in phase.views}, phase.name

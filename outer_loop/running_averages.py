@@ -1,36 +1,39 @@
-"""Running averages of batch normalisation: what an outer step met, and a rule that follows it."""
+"""Buffers of a rule that follow what training meets, such as running averages of batch normalisation."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from outer_loop.estimators.truncated_backprop import Piece
-from update_rules.contract import Rule
-from update_rules.gradient.protonet import ProtoNet
+from outer_loop.estimators.contract import TruncatedUnroll
+from update_rules.contract import Rule, State
 
 MOMENTUM = 0.1
-"""What the statistics of one outer step count in the averages, as in torch's batch normalisation."""
+"""What one outer step counts in the averages, as in torch's batch normalisation."""
 
 
-def met_by(rule: Rule, pieces: Sequence[Piece]) -> dict[str, Tensor]:
-    """The statistics of every layer on the examples that ``pieces`` are read out with, by the name of their average.
+def met_by(rule: Rule, unrolls: Sequence[TruncatedUnroll], kept: Sequence[int]) -> dict[str, Tensor]:
+    """What ``rule`` observes in the examples that unrolls are read out with, by the name of its buffer.
 
-    Means over tasks, each of one batch of support and queries, in a forward pass of its own. Tasks whose statistics are
-    not finite are left out; where no task is left it is the averages as they are. Nothing for a rule without them.
+    Means over the tasks at the places ``kept``, each of one batch of support and queries, in a forward pass of its own.
+    Tasks whose numbers are not finite are left out; where no task is left it is the buffers as they are. Nothing for a
+    rule without any.
     """
-    if not isinstance(rule, ProtoNet) or not rule.running:
-        return {}
     with torch.no_grad():
-        seen = [torch.cat([piece.episodes[-1].support_x, piece.episodes[-1].query_x]) for piece in pieces]
-        found = [rule.batch_statistics(piece.network, x) for piece, x in zip(pieces, seen, strict=True)]
-    finite = [met for met in found if all(bool(value.isfinite().all()) for value in met.values())]
-    finite = finite or [dict(rule.named_buffers())]
+        found = [_met_in(rule, unrolls[place]) for place in kept]
+        finite = [met for met in found if all(bool(value.isfinite().all()) for value in met.values())]
+        if not finite:
+            return {name: rule.get_buffer(name).clone() for name in _met_in(rule, unrolls[0])}
     return {name: torch.stack([met[name] for met in finite]).mean(0) for name in finite[0]}
 
 
+def _met_in(rule: Rule, one: TruncatedUnroll) -> State:
+    episode = one.episodes[-1]
+    return rule.observed(one.problem, one.carried, torch.cat([episode.support_x, episode.query_x]))
+
+
 def follow(rule: Rule, met: Mapping[str, Tensor]) -> None:
-    """Move the running averages of ``rule`` towards what was ``met``, by ``MOMENTUM`` of the way, in place."""
+    """Move the buffers of ``rule`` towards what was ``met``, by ``MOMENTUM`` of the way, in place."""
     for name, value in met.items():
         average = rule.get_buffer(name)
         average.lerp_(value.to(average.dtype), MOMENTUM)

@@ -1,15 +1,16 @@
 """Everything that a meta-training run changes, in one object that saves and restores exactly."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from outer_loop.estimators.contract import Memory
 from outer_loop.run.processes import Ranks
-from outer_loop.trajectories import Slot, Trajectories
+from outer_loop.trajectories import Trajectories, Trajectory
 from update_rules.contract import Rule
 
 
@@ -18,15 +19,17 @@ class TrainingState:
     """θ, optimiser, tasks in flight, generators and counters. Stop, save, restore and go on gives the same numbers."""
 
     rule: Rule
-    optimiser: torch.optim.Adam
-    slots: list[list[Slot]]
+    optimiser: torch.optim.Optimizer
+    trajectories: list[list[Trajectory]]
     """This rank's share of the tasks in flight, by turn. Everything else is the same on every rank."""
     generator: torch.Generator
-    """Draws the length of each piece of unroll; tasks have generators of their own."""
+    """Draws the length of each truncated unroll; trajectories have generators of their own."""
     run_id: str
     """The tracking run that a resumed process continues."""
     average: AveragedModel | None = None
     """The rule with a moving average of θ, where there is one."""
+    memory: Memory = field(default_factory=dict)
+    """What the estimator keeps across outer steps."""
     outer_step: int = 0
     best_accuracy: float = -math.inf
     dropped_total: int = 0
@@ -38,12 +41,13 @@ class TrainingState:
         return self.rule if self.average is None else cast(Rule, self.average.module)
 
     def state_dict(self, ranks: Ranks) -> dict[str, Any]:
-        """The whole state as tensors, numbers and strings in dicts and lists: on every rank, the slots of all ranks."""
+        """The whole state as tensors, numbers and strings in dicts and lists: on every rank, the same."""
         return {
             "theta": _theta(self.rule),
             "average": None if self.average is None else _theta(self.average),
             "optimiser": self.optimiser.state_dict(),
-            "slots": [ranks.gather([slot.state_dict() for slot in turn]) for turn in self.slots],
+            "trajectories": [ranks.gather([one.state_dict() for one in turn]) for turn in self.trajectories],
+            "memory": {name: value.cpu() for name, value in self.memory.items()},
             "generator": self.generator.get_state(),
             "run_id": self.run_id,
             "outer_step": self.outer_step,
@@ -52,8 +56,8 @@ class TrainingState:
             "clipped_total": self.clipped_total,
         }
 
-    def load_state_dict(self, saved: dict[str, Any], trajectories: Trajectories, ranks: Ranks) -> None:
-        """Take over ``saved``, from ``state_dict()`` of any number of ranks; of the slots, this rank's share.
+    def load_state_dict(self, saved: dict[str, Any], restored: Trajectories, ranks: Ranks) -> None:
+        """Take over ``saved``, from ``state_dict()`` of any number of ranks; of the trajectories, this rank's share.
 
         Raises ValueError where rule or data are not the same.
         """
@@ -64,7 +68,8 @@ class TrainingState:
         except RuntimeError as error:
             raise ValueError(f"the checkpoint holds another rule: {error}") from None
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.slots = [[trajectories.restore(slot) for slot in ranks.own(turn)] for turn in saved["slots"]]
+        self.trajectories = [[restored.restore(one) for one in ranks.own(turn)] for turn in saved["trajectories"]]
+        self.memory = {name: value.to(restored.device) for name, value in saved["memory"].items()}
         self.generator.set_state(saved["generator"])
         self.run_id = saved["run_id"]
         self.outer_step = saved["outer_step"]

@@ -1,128 +1,87 @@
-"""Tasks in flight: each slot holds a task, the state of its base network and how far its trajectory has come."""
+"""Trajectories in flight: each is a task, what is carried of its base network and how far it has come."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isqrt
 from typing import Any, NamedTuple
 
 import torch
 
-from inner_loop.networks.conv4 import Conv4
-from inner_loop.networks.description import BaseNetwork, describe_network, network_from
-from inner_loop.networks.mlp import MLP
-from outer_loop.estimators.truncated_backprop import Piece
+from common.draws import uniform_int
+from inner_loop.networks.contract import NetworkFamily
+from inner_loop.networks.registry import describe_network, network_from
+from inner_loop.unroll import theta_of
+from outer_loop.estimators.contract import Carried, Estimator, TruncatedUnroll
 from outer_loop.truncation import TruncationSchedule
-from tasks.task import Task, TaskShape, TaskSource, uniform_int
-from update_rules.contract import SUPPORT, UNLABELLED, Rule, State
-
-
-class ConvSettings(NamedTuple):
-    """The settings of a ``Conv4`` that do not follow from a task."""
-
-    channels: int
-    filters: int
-    pooling: str
-
-
-@dataclass(frozen=True)
-class NetworkChoice:
-    """What base networks are drawn from: hidden sizes, the output size, activations; or the one convolutional network.
-
-    With ``head`` the last layer has as many units as a task has ways.
-    """
-
-    hidden: tuple[tuple[int, ...], ...]
-    outputs: int
-    activations: tuple[str, ...]
-    conv4: ConvSettings | None = None
-    head: bool = False
-
-    def draw(self, task: TaskShape, generator: torch.Generator) -> BaseNetwork:
-        """A network for the inputs of ``task``; hidden sizes and activation are drawn uniformly.
-
-        Raises ValueError for inputs that are no square image of the channels of a convolutional network.
-        """
-        if self.conv4 is not None:
-            side = isqrt(task.inputs // self.conv4.channels)
-            if side * side * self.conv4.channels != task.inputs:
-                raise ValueError(
-                    f"got tasks of {task.inputs} inputs for a conv4 network, expected square images of "
-                    f"network.channels={self.conv4.channels}"
-                )
-            return Conv4(side, *self.conv4, task.ways if self.head else 0)
-        hidden = self.hidden[int(torch.randint(len(self.hidden), (), generator=generator))]
-        activation = self.activations[int(torch.randint(len(self.activations), (), generator=generator))]
-        return MLP((task.inputs, *hidden, task.ways if self.head else self.outputs), activation)
+from tasks.source import TaskSource
+from tasks.task import Task, TaskShape
+from tasks.views import draw_views
+from update_rules.contract import UNLABELLED, Network, Problem, Rule
 
 
 class Shape(NamedTuple):
-    """What the slots of a team share, so that they run as one batch."""
+    """What the trajectories of a team share, so that they run as one batch."""
 
     task: TaskShape
-    network: BaseNetwork
+    network: Network | None
     batch: int
     """Unlabelled examples in an inner step."""
 
 
 @dataclass(frozen=True)
-class Slot:
+class Trajectory:
     """One task in flight. All of its randomness comes from its own generators, whatever else runs beside it."""
 
     task: Task
     shape: Shape
-    state: State
+    carried: Carried
+    """What the estimator keeps of it: the state of its base network, and perturbations if there are any."""
     position: int
     """Inner steps done."""
     length: int
-    """Inner steps after which the slot restarts."""
+    """Inner steps after which it restarts."""
     generator: torch.Generator
     team: torch.Generator
-    """Draws shapes and lengths: the same in every slot of a team, so that these agree."""
-
-    @property
-    def network(self) -> BaseNetwork:
-        """The base network."""
-        return self.shape.network
+    """Draws shapes and lengths: the same in every trajectory of a team, so that these agree."""
 
     @property
     def finished(self) -> bool:
         """Whether the trajectory has reached its length."""
         return self.position >= self.length
 
-    def advanced(self, state: State, steps: int) -> "Slot":
-        """This slot after ``steps`` inner steps that led to ``state``."""
-        return replace(self, state=state, position=self.position + steps)
+    def advanced(self, carried: Carried, steps: int) -> "Trajectory":
+        """This trajectory after ``steps`` inner steps that led to ``carried``."""
+        return replace(self, carried=carried, position=self.position + steps)
 
-    def piece(
+    def unroll(
         self,
         read_points: Sequence[int],
         device: torch.device,
         consumes: Sequence[str] = (UNLABELLED,),
         read_weights: tuple[float, ...] | None = None,
-    ) -> Piece:
-        """Draws the data of one piece of unroll: the views that a rule ``consumes``, and episodes to read it out.
+        normalisation: str = "batch",
+    ) -> TruncatedUnroll:
+        """Draws the data of one truncated unroll: the views that a rule ``consumes``, and episodes to read it out.
 
-        Where the rule sees a support set there is one episode, whose support it is, for all steps and read points; else
-        each read point has an episode of its own, and no view holds a label.
+        Where the rule sees an episode, as its support set, it is that of all steps and read points; else each read
+        point has an episode of its own. Raises ValueError as ``draw_views`` does.
         """
-        steps = read_points[-1]
-        views = {}
-        if UNLABELLED in consumes:
-            views[UNLABELLED] = self.task.unlabelled(self.generator, steps, self.shape.batch, device)
-        labelled = any(name in SUPPORT for name in consumes)
-        reads = read_points[-1:] if labelled else read_points
-        drawn = [self.task.episode(self.generator, device=device) for _ in reads]
-        if labelled:
-            support = dict(zip(SUPPORT, drawn[0], strict=False))
-            views |= {name: support[name].expand(steps, *support[name].shape) for name in SUPPORT if name in consumes}
-            drawn *= len(read_points)
-        return Piece(
-            network=self.network,
-            state=self.state,
+        views, episodes = draw_views(
+            self.task,
+            consumes,
+            self.generator,
+            steps=read_points[-1],
+            batch=self.shape.batch,
+            episodes=len(read_points),
+            device=device,
+        )
+        return TruncatedUnroll(
+            problem=problem_of(self.task, self.shape.network, normalisation),
+            carried=self.carried,
             views=views,
             read_points=tuple(read_points),
-            episodes=tuple(drawn),
+            episodes=episodes,
             ways=self.task.ways,
+            generator=self.generator,
             read_weights=read_weights,
         )
 
@@ -130,9 +89,9 @@ class Slot:
         """Everything ``Trajectories.restore`` needs, as tensors, numbers and strings."""
         return {
             "task": self.task.state(),
-            "network": describe_network(self.network),
+            "network": describe_network(self.shape.network),
             "batch": self.shape.batch,
-            "state": {name: value.cpu() for name, value in self.state.items()},
+            "carried": {name: value.cpu() for name, value in self.carried.items()},
             "position": self.position,
             "length": self.length,
             "generator": self.generator.get_state(),
@@ -140,30 +99,38 @@ class Slot:
         }
 
 
+def problem_of(task: Task, network: Network | None, normalisation: str) -> Problem:
+    """What a rule knows of ``task``: no data, and no label."""
+    return Problem(task.inputs, network, task.ways, task.image_shape, normalisation=normalisation)
+
+
 @dataclass(frozen=True)
 class Trajectories:
-    """How slots start, restart and come back from a checkpoint.
+    """How trajectories start, restart and come back from a checkpoint.
 
-    ``team`` neighbouring slots have tasks of one shape and restart together. ``batch`` is (fewest, most) examples in an
-    inner step.
+    ``team`` neighbours have tasks of one shape and restart together. ``batch`` is (fewest, most) examples in an inner
+    step. With ``logits`` the outputs of a base network are one for each of a task's ways.
     """
 
     source: TaskSource
-    networks: NetworkChoice
+    networks: NetworkFamily
+    logits: bool
     batch: tuple[int, int]
     schedule: TruncationSchedule
     team: int
     device: torch.device
+    estimator: Estimator
+    normalisation: str = "batch"
 
-    def start(self, rule: Rule, slots: int, seed: int, which: Sequence[int], turns: int = 1) -> list[list[Slot]]:
-        """For each of ``turns``, of its ``slots`` fresh slots with staggered lengths ``which``.
+    def start(self, rule: Rule, count: int, seed: int, which: Sequence[int], turns: int = 1) -> list[list[Trajectory]]:
+        """For each of ``turns``, of its ``count`` fresh trajectories with staggered lengths ``which``.
 
-        A slot depends on ``seed``, its turn, its index and the counts, not on ``which``.
+        A trajectory depends on ``seed``, its turn, its index and the counts, not on ``which``.
         """
         seeds = torch.Generator().manual_seed(seed)
-        drawn = torch.randint(2**62, (turns, 2, slots), generator=seeds).tolist()
-        teams = -(-slots // self.team)
-        started: list[list[Slot]] = []
+        drawn = torch.randint(2**62, (turns, 2, count), generator=seeds).tolist()
+        teams = -(-count // self.team)
+        started: list[list[Trajectory]] = []
         for turn, (own_seeds, team_seeds) in enumerate(drawn):
             started.append([])
             for index in which:
@@ -173,27 +140,27 @@ class Trajectories:
                 started[turn].append(self._draw(rule, own, team, self.draw_shape(team), length))
         return started
 
-    def restart(self, rule: Rule, slot: Slot, outer_step: int) -> Slot:
-        """A new task, network and state of a new shape in the place of ``slot``, from the same streams."""
-        length = self.schedule.draw_trajectory(slot.team, outer_step)
-        return self._draw(rule, slot.generator, slot.team, self.draw_shape(slot.team), length)
+    def restart(self, rule: Rule, trajectory: Trajectory, outer_step: int) -> Trajectory:
+        """A new task, network and state of a new shape in the place of ``trajectory``, from the same streams."""
+        length = self.schedule.draw_trajectory(trajectory.team, outer_step)
+        return self._draw(rule, trajectory.generator, trajectory.team, self.draw_shape(trajectory.team), length)
 
-    def replace(self, rule: Rule, slot: Slot, steps: int) -> Slot:
-        """A new task and state of the same shape for what is left, after ``steps`` more inner steps, of ``slot``."""
-        left = max(0, slot.length - slot.position - steps)
-        return self._draw(rule, slot.generator, slot.team, slot.shape, left)
+    def replace(self, rule: Rule, trajectory: Trajectory, steps: int) -> Trajectory:
+        """A new task and state of the same shape for what is left, after ``steps`` more inner steps."""
+        left = max(0, trajectory.length - trajectory.position - steps)
+        return self._draw(rule, trajectory.generator, trajectory.team, trajectory.shape, left)
 
-    def restore(self, saved: dict[str, Any]) -> Slot:
-        """The slot whose ``state_dict()`` this is. Raises ValueError if the data are not the same."""
+    def restore(self, saved: dict[str, Any]) -> Trajectory:
+        """The trajectory whose ``state_dict()`` this is. Raises ValueError if the data are not the same."""
         generator, team = torch.Generator(), torch.Generator()
         generator.set_state(saved["generator"])
         team.set_state(saved["team"])
         task = self.source.restore(saved["task"])
         network = network_from(saved["network"])
-        return Slot(
+        return Trajectory(
             task=task,
             shape=Shape(TaskShape(task.dataset_index, task.ways, task.shots, task.inputs), network, saved["batch"]),
-            state={name: value.to(self.device) for name, value in saved["state"].items()},
+            carried={name: value.to(self.device) for name, value in saved["carried"].items()},
             position=saved["position"],
             length=saved["length"],
             generator=generator,
@@ -203,9 +170,11 @@ class Trajectories:
     def draw_shape(self, generator: torch.Generator) -> Shape:
         """The shape of a team's tasks."""
         task = self.source.draw_shape(generator)
-        return Shape(task, self.networks.draw(task, generator), uniform_int(self.batch, generator))
+        network = self.networks.draw(task.inputs, task.ways if self.logits else 0, generator)
+        return Shape(task, network, uniform_int(self.batch, generator))
 
-    def _draw(self, rule: Rule, own: torch.Generator, team: torch.Generator, shape: Shape, length: int) -> Slot:
+    def _draw(self, rule: Rule, own: torch.Generator, team: torch.Generator, shape: Shape, length: int) -> Trajectory:
         task = self.source.draw(own, shape.task)
-        state = {name: value.to(self.device) for name, value in rule.init_state(shape.network, own).items()}
-        return Slot(task, shape, state, 0, length, own, team)
+        drawn = rule.init_state(problem_of(task, shape.network, self.normalisation), own)
+        state = {name: value.to(self.device) for name, value in drawn.items()}
+        return Trajectory(task, shape, self.estimator.start(rule, theta_of(rule), state, own), 0, length, own, team)

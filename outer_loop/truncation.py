@@ -1,29 +1,29 @@
-"""How long each piece of an unroll and each whole trajectory is."""
+"""How long each truncated unroll and each whole trajectory is."""
 
 import math
 from dataclasses import dataclass
 
 import torch
 
-from tasks.task import uniform_int
+from common.draws import uniform_int
 
 
 @dataclass(frozen=True)
 class TruncationSchedule:
-    """Lengths in inner steps: ``piece`` between two outer updates, ``trajectory`` from start to restart.
+    """Lengths in inner steps: ``unroll`` between two outer updates, ``trajectory`` from start to restart.
 
-    Both are sampled, which lessens the bias that a fixed truncation brings (Metz et al., 2019, section 5.3): pieces
+    Both are sampled, which lessens the bias that a fixed truncation brings (Metz et al., 2019, section 5.3): unrolls
     uniformly, trajectories uniformly in the logarithm, so that there is no scale at which a rule learns nothing. Over
     the first ``curriculum`` outer steps the longest trajectory grows from the shortest, by equal factors.
     """
 
-    piece: tuple[int, int]
+    unroll: tuple[int, int]
     trajectory: tuple[int, int]
     curriculum: int = 0
 
-    def draw_piece(self, generator: torch.Generator) -> int:
+    def draw_unroll(self, generator: torch.Generator) -> int:
         """Inner steps until the next outer update."""
-        return uniform_int(self.piece, generator)
+        return uniform_int(self.unroll, generator)
 
     def draw_trajectory(self, generator: torch.Generator, outer_step: int) -> int:
         """Inner steps of a whole trajectory that starts at ``outer_step``."""

@@ -3,8 +3,7 @@
 # python scripts/apply_rule.py --network-in network.safetensors --data csv:NEW --out new_features.npz
 """Train a base network on unlabelled data with an update rule, and write the features that it gives each example."""
 
-from unsupervised_update_rules.commands import apply_rule
-from unsupervised_update_rules.commands.entry import run
+from unsupervised_update_rules.commands.entry import run_command
 
 if __name__ == "__main__":
-    run(apply_rule.main)
+    run_command("apply_rule")

@@ -4,8 +4,7 @@
 # torchrun --nproc-per-node 2 --max-restarts 3 scripts/meta_train.py --config configs/neuron_local.yaml
 """Meta-train an update rule as a config says; stop it at any time and go on with --resume."""
 
-from unsupervised_update_rules.commands import meta_train
-from unsupervised_update_rules.commands.entry import run
+from unsupervised_update_rules.commands.entry import run_command
 
 if __name__ == "__main__":
-    run(meta_train.main)
+    run_command("meta_train")

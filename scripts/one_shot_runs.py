@@ -2,8 +2,7 @@
 # python scripts/one_shot_runs.py --runs FILE --rule FILE FILE --encoder encoder.safetensors --json results.json
 """The error on Omniglot's official one-shot runs: 20 times 20 ways within an alphabet, one labelled example each."""
 
-from unsupervised_update_rules.commands import one_shot_runs
-from unsupervised_update_rules.commands.entry import run
+from unsupervised_update_rules.commands.entry import run_command
 
 if __name__ == "__main__":
-    run(one_shot_runs.main)
+    run_command("one_shot_runs")

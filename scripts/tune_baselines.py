@@ -2,8 +2,7 @@
 # python scripts/tune_baselines.py --data npz:FILE@train --methods vae contrastive --tasks 20
 """Choose the settings of the hand-written methods by their few-shot accuracy on data that rules are trained on."""
 
-from unsupervised_update_rules.commands import tune_baselines
-from unsupervised_update_rules.commands.entry import run
+from unsupervised_update_rules.commands.entry import run_command
 
 if __name__ == "__main__":
-    run(tune_baselines.main)
+    run_command("tune_baselines")

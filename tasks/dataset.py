@@ -1,8 +1,8 @@
-"""A labelled data set in memory, checked once when it is made."""
+"""A data set in memory, with classes, checked once when it is made."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -19,9 +19,10 @@ class Dataset:
     """Examples ``x`` float32 [n, D] and their classes ``y`` int64 [n] in 0..C-1, every class present.
 
     Images lie in [0, 1] and are flattened; ``image_shape`` is (H, W) or (H, W, 3), or None for tables and bags of
-    words. ``group`` int64 [n] is what else the examples share (font, drawer, icon set), or None. Raises ValueError,
-    naming the data set, for wrong shapes or dtypes, no examples, values that are not finite or outside [0, 1] in
-    images, and classes out of range or without examples.
+    words. ``group`` int64 [n] is what else the examples share (font, drawer, icon set), or None. ``labelled`` says
+    whether the classes are labels of the data; otherwise they were made from ``x`` alone. Raises ValueError, naming the
+    data set, for wrong shapes or dtypes, no examples, values that are not finite or outside [0, 1] in images, and
+    classes out of range or without examples.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Dataset:
     image_shape: tuple[int, ...] | None
     class_names: tuple[str, ...]
     group: Tensor | None = None
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         check_inputs(self.name, self.x, self.image_shape)
@@ -62,6 +64,16 @@ class Dataset:
     def classes(self) -> int:
         """C, the number of classes."""
         return len(self.class_names)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """The number of examples of each class, int64 [C]."""
+        return torch.bincount(self.y)
+
+    @cached_property
+    def rows_by_class(self) -> tuple[Tensor, ...]:
+        """For each class the places of its examples in ``x``, int64, rising."""
+        return torch.argsort(self.y, stable=True).split(self.counts.tolist())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -127,7 +139,18 @@ def of_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         dataset.image_shape,
         tuple(dataset.class_names[c] for c in classes),
         None if dataset.group is None else dataset.group[keep],
+        dataset.labelled,
     )
+
+
+def without_labels(dataset: Dataset) -> Dataset:
+    """The same examples, all of one class: nothing is left of their labels."""
+    return replace(dataset, y=torch.zeros_like(dataset.y), class_names=("examples",), labelled=False)
+
+
+def suitable(dataset: Dataset, ways: int, examples: int) -> bool:
+    """Whether ``dataset`` has ``ways`` classes of at least ``examples`` examples."""
+    return int((dataset.counts >= examples).sum()) >= ways
 
 
 def resize(images: Tensor, size: int) -> Tensor:

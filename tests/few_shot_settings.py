@@ -5,21 +5,20 @@ FEW_SHOT = (
     "tasks.shots=1",
     "tasks.queries=2",
     "tasks.permute=false",
-    "network={kind: conv4, filters: 3, batch_norm: support}",
+    "network={name: conv4, options: {filters: 3}, normalisation: support}",
     "outer.clip=10.0",
     "evaluation.tasks=2",
 )
 MAML = (
     *FEW_SHOT,
-    "rule={name: maml, options: {rate: 0.1, learned_rates: true, steps: 2}}",
+    "rule={name: maml, options: {rate: 0.1, learned_rates: true, steps: 2, first_order: 3}}",
     "inner={unroll: [2, 2], length: [2, 2], read_every: 1}",
-    "outer.objective=head",
-    "outer.first_order=3",
+    "outer.readout=head",
     "outer.anneal_reads=4",
 )
 PROTONET = (
     *FEW_SHOT,
     "rule={name: protonet, options: {}}",
     "inner={unroll: [1, 1], length: [1, 1], read_every: 1}",
-    "outer.objective=prototypes",
+    "outer.readout=prototypes",
 )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from inner_loop.transformer import RuleFeatures
 from unsupervised_update_rules.commands import apply_rule
+from update_rules.gradient.protonet import ProtoNet
 from update_rules.local.hebbian import Hebbian
+from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule, save_rule
 
 SMALL = ["--hidden", "6", "--outputs", "4", "--steps", "3"]
@@ -74,6 +77,32 @@ def test_the_seed_decides_the_features(tmp_path: Path, rule: str) -> None:
     assert not (features[0] == features[2]).all()
 
 
+OWN = """
+from update_rules.local.hebbian import Hebbian
+
+
+class Mine(Hebbian):
+    name = "mine"
+"""
+
+
+def test_a_rule_of_ones_own_runs_where_its_module_is_trusted(
+    tmp_path: Path, own_module: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, network = own_module(OWN), str(tmp_path / "network")
+    save_rule(tmp_path / "rule", make_rule(f"{module}:Mine"), {})
+    sys.modules.pop(module)
+    same = ["--data", table(tmp_path / "data.npz"), "--out", str(tmp_path / "features.npz")]
+    train = ["--rule", str(tmp_path / "rule"), "--network-out", network, *same, *SMALL]
+    for argv in (train, ["--network-in", network, *same]):
+        with pytest.raises(ValueError, match=rf"needs the rule {module}:Mine, .*add --trust {module} "):
+            apply_rule.main(argv)
+        assert module not in sys.modules
+        assert apply_rule.main([*argv, "--trust", module]) == 0
+        assert sys.modules.pop(module).Mine.name == "mine"
+    assert "trained by rule mine" in capsys.readouterr().out
+
+
 def test_a_terminal_gets_a_bar(
     tmp_path: Path, rule: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +119,7 @@ def test_a_terminal_gets_a_bar(
     [
         ({"--rule": "none.safetensors"}, "none.safetensors: not found"),
         ({"--rule": "{tmp}/data.npz"}, "rule file .*data.npz"),
+        ({"--rule": "{tmp}/start"}, r"rule protonet consumes the views \[\], expected unlabelled batches alone"),
         ({"--data": "npz:{tmp}/none.npz"}, "none.npz"),
         ({"--data": "npz:{tmp}/one.npz"}, "1 sample"),
         ({"--data": "npz:{tmp}/nan.npz"}, "NaN or infinite"),
@@ -117,6 +147,7 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(
         "--out": str(tmp_path / "features.npz"),
     }
     table(tmp_path / "one.npz", n=1)
+    save_rule(tmp_path / "start", ProtoNet("w1=5x64 b1=64 w2=64x64 b2=64 w3=64x32 b3=32"), {})
     np.savez(tmp_path / "nan.npz", x=np.full((5, 2), np.nan))
     wide = table(tmp_path / "wide.npz", inputs=7)
     network = str(tmp_path / "wide.safetensors")

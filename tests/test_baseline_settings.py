@@ -13,12 +13,13 @@ from evaluation.baselines.settings import (
     read_settings,
     settings_file,
 )
+from inner_loop.networks.activations import units_compete
 from unsupervised_update_rules.commands import tune_baselines
 
 
 @pytest.mark.parametrize("activation", ["relu", "winners_linear"])
 def test_the_settings_that_come_with_the_code_are_read_and_were_chosen_on_meta_training_data(activation: str) -> None:
-    path = settings_file(activation)
+    path = settings_file(units_compete(activation))
     read_settings(path)
     methods = parse_yaml(path.read_text(), "")["methods"]
     assert methods.keys() == set(TUNED)
@@ -77,7 +78,7 @@ def test_every_method_with_settings_has_a_grid_of_values_it_accepts() -> None:
     for method, grid in tune_baselines.GRIDS.items():
         for key, values in grid.items():
             for value in values:
-                assert hasattr(make_settings(method, {key: value}, ""), key)
+                assert getattr(make_settings(method, {key: value}, ""), key) == value
 
 
 def test_a_file_of_another_kind_is_not_overwritten(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from benchmarks.measure import implementations
 from benchmarks.naive_metz import step
 from benchmarks.workloads import Workload, in_float64, naive, ours, prepare
 from inner_loop.networks.mlp import MLP
+from update_rules.contract import Problem
 from update_rules.metz.metz import Metz
 
 SMALL = {"outputs": 4, "hidden": 4, "top_hidden": 4, "delta_channels": 3, "readout_channels": 2}
@@ -19,11 +20,11 @@ SMALL = {"outputs": 4, "hidden": 4, "top_hidden": 4, "delta_channels": 3, "reado
 @pytest.mark.parametrize("identical_updates", [True, False])
 def test_the_naive_metz_step_is_the_rules_own(identical_updates: bool) -> None:
     rule = Metz(**SMALL, identical_updates=identical_updates).double()
-    network, generator = MLP((9, 6, 4)), torch.Generator().manual_seed(0)
-    state = {name: value.double() for name, value in rule.init_state(network, generator).items()}
+    problem, generator = Problem.of(MLP((9, 6, 4))), torch.Generator().manual_seed(0)
+    state = {name: value.double() for name, value in rule.init_state(problem, generator).items()}
     x = torch.rand(7, 9, generator=generator, dtype=torch.float64)
-    found = step(rule, dict(rule.named_parameters()), network, state, x)
-    for name, value in rule.step(network, state, {"unlabelled": x}).items():
+    found = step(rule, dict(rule.named_parameters()), problem.network, state, x)
+    for name, value in rule.step(problem, state, {"unlabelled": x}, "train").items():
         torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-14)
 
 

@@ -4,8 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from common.components import Registry
+from inner_loop.networks.registry import NETWORKS
+from outer_loop.estimators.registry import ESTIMATORS
+from outer_loop.optimisers import OPTIMISERS
+from outer_loop.readouts.registry import READOUTS
+from tasks.labellers.registry import LABELLERS
 from update_rules.contract import Rule
 from update_rules.local.hebbian import Hebbian
 from update_rules.registry import RULES
@@ -51,7 +57,7 @@ def test_options_are_checked_against_the_annotations_and_lists_become_tuples(min
     made = RULES.make(f"{mine}:Mine", {"rate": 1, "sizes": [2, 3]})
     assert made.config == {"rate": 1.0, "sizes": [2, 3]}
     wrong = list(RULES.wrong(f"{mine}:Mine", {"rate": "a", "sizes": 4, "rte": 1.0}))
-    assert [(one.option, one.given, one.known) for one in wrong] == [
+    assert [(one.option, one.given, bool(one.errors)) for one in wrong] == [
         ("rate", "a", True),
         ("sizes", 4, True),
         ("rte", 1.0, False),
@@ -88,7 +94,11 @@ def test_a_foreign_module_is_named_and_not_imported_until_it_is_trusted(mine: st
 
 
 def test_every_registered_component_is_there() -> None:
-    for registry in (RULES,):
+    for registry in (RULES, NETWORKS, LABELLERS, READOUTS, ESTIMATORS):
         assert isinstance(registry, Registry)
         for name in registry.names:
             assert registry.name_of(registry.find(name)) == name
+    for name in OPTIMISERS.names:
+        assert issubclass(OPTIMISERS.find(name), torch.optim.Optimizer)
+    assert {"Adam", "SGD"} <= OPTIMISERS.names.keys()
+    assert not {"LBFGS", "Optimizer"} & OPTIMISERS.names.keys()

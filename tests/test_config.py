@@ -1,15 +1,18 @@
 """The config file: what is accepted, what is refused and how, and that what is saved is what was meant."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from few_shot_settings import MAML, PROTONET
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from outer_loop.config.file import describe_config, load_config, save_config
+from outer_loop.config.moved import MOVED
 from outer_loop.config.schema import Config, Section
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -25,7 +28,7 @@ def test_keys_that_are_not_given_keep_their_defaults(tmp_path):
     config = load(tmp_path, "seed: 3\nouter: {clip: 0.5}\n")
     assert (config.seed, config.outer.clip) == (3, 0.5)
     assert config.outer.learning_rate == Config().outer.learning_rate
-    assert config.network.hidden == ((64, 64), (48,))
+    assert config.network == Config().network
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", ".001", "+1e-03", "1E-3"])
@@ -37,8 +40,11 @@ def test_numbers_are_read_as_people_write_them(tmp_path, text):
 def test_words_that_older_yaml_takes_for_booleans_stay_words(tmp_path):
     assert load(tmp_path, "tracking: off").tracking == "off"
     assert load(tmp_path, "seed: 0", "tracking=off").tracking == "off"
-    assert load(tmp_path, "tasks: {labeller: true}").tasks.labeller == "true"
-    assert load(tmp_path, "tasks: {labeller: shuffled}").tasks.labeller == "shuffled"
+    assert load(tmp_path, "tasks: {labeller: true}").tasks.labeller.name == "true"
+    assert load(tmp_path, "tasks: {labeller: {name: true}}").tasks.labeller.name == "true"
+    assert load(tmp_path, "seed: 0", "tasks.labeller=true").tasks.labeller.name == "true"
+    assert load(tmp_path, "tasks: {labeller: shuffled}").tasks.labeller.name == "shuffled"
+    assert load(tmp_path, "tasks: {labeller: true}", "tasks.labeller.name=shuffled").tasks.labeller.name == "shuffled"
     assert load(tmp_path, "run_dir: 010x").run_dir == "010x"
     assert load(tmp_path, "seed: 010").seed == 10
 
@@ -50,13 +56,13 @@ def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
         "rule.options.hidden=8",
         "inner.unroll=[2, 3]",
         "inner.read_every=2",
-        "network.hidden=[[], [7]]",
+        "network.options.hidden=[[], [7]]",
         "seed=1",
         "seed=2",
     )
     assert config.rule.options == {"hidden": 8}
     assert config.inner.unroll == (2, 3)
-    assert config.network.hidden == ((), (7,))
+    assert config.network.options == {"hidden": [[], [7]]}
     assert config.seed == 2
 
 
@@ -67,8 +73,8 @@ def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
         ("outer: {learnig_rate: 1.0}", ["outer.learnig_rate", "1.0", "did you mean outer.learning_rate?"]),
         ("learning_rate: 1.0", ["unknown config key learning_rate", "did you mean outer.learning_rate?"]),
         ("rule: {options: {hiden: 4}}", ["rule.options.hiden", "4", "did you mean hidden?"]),
-        ("rule: {options: {hidden: 4.5}}", ["rule.options.hidden", "4.5", "expected int"]),
-        ("rule: {options: {hidden: true}}", ["rule.options.hidden", "True", "expected int"]),
+        ("rule: {options: {hidden: 4.5}}", ["rule.options.hidden", "4.5", "expected an integer"]),
+        ("rule: {options: {hidden: true}}", ["rule.options.hidden", "True", "expected an integer"]),
         (
             "rule: {options: {hidden:4}}",
             ["rule.options.hidden:4: got None", "(in braces a blank goes after each colon)"],
@@ -87,8 +93,26 @@ def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
         ("outer: {clip: fast}", ["outer.clip", "'fast'", "expected a number"]),
         ("outer: {clip: 0}", ["outer.clip", "got 0", "expected more than 0"]),
         ("outer: {clip: 1e999}", ["outer.clip", "inf", "expected a finite number"]),
-        ("outer: {betas: [0.9, 1.0]}", ["outer.betas.1", "1.0", "less than 1"]),
-        ("outer: {betas: [0.9]}", ["outer.betas", "[0.9]", "expected a list of two"]),
+        ("outer: {optimiser: Adm}", ["outer.optimiser.name", "'Adm'", "did you mean Adam?"]),
+        (
+            "outer: {optimiser: {options: {betas: [0.9, 1.0]}}}",
+            ["outer.optimiser.options", "[0.9, 1.0]", "what optimiser Adam takes: Invalid beta parameter at index 1"],
+        ),
+        ("outer: {optimiser: {options: {betas: [0.9]}}}", ["outer.optimiser.options.betas", "[0.9]", "list of two"]),
+        ("outer: {optimiser: {options: {betas: [0.9, x]}}}", ["outer.optimiser.options.betas.1", "'x'", "a number"]),
+        ("outer: {optimiser: {options: {lr: 1}}}", ["outer.optimiser.options.lr", "got 1", "outer.learning_rate"]),
+        ("outer: {optimiser: {options: {params: 1}}}", ["outer.optimiser.options.params", "got 1", "no such option"]),
+        ("outer: {readout: {options: {penalty: 0}}}", ["outer.readout.options.penalty", "got 0", "more than 0"]),
+        ("outer: {readout: {name: head, options: {a: 1}}}", ["outer.readout.options.a", "expected no options"]),
+        ("outer: {estimator: es}", ["outer.estimator.name", "'es'", "truncated_backprop, evolution_strategies"]),
+        (
+            "outer: {estimator: {name: evolution_strategies, options: {pairs: 0}}}",
+            ["outer.estimator.options.pairs", "got 0", "1 or more"],
+        ),
+        (
+            "outer: {estimator: {name: evolution_strategies, options: {deviation: 0}}}",
+            ["outer.estimator.options.deviation", "got 0", "more than 0"],
+        ),
         ("outer: {final_learning_rate: 2}", ["outer.final_learning_rate", "at most learning_rate, 0.001"]),
         ("outer: 3", ["config key outer", "got 3", "a section with the keys tasks_per_step"]),
         ("inner: {unroll: [1, 2, 3]}", ["inner.unroll", "[1, 2, 3]", "expected a list of two"]),
@@ -101,11 +125,34 @@ def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
         ("tasks: {sources: []}", ["tasks.sources", "[]", "expected a list that is not empty"]),
         ("tasks: {permute: 1}", ["tasks.permute", "got 1", "expected true or false"]),
         ("tasks: {labeller: shuffle}", ["tasks.labeller", "true, shuffled", "did you mean shuffled?"]),
-        ("tasks: {labeller: false}", ["tasks.labeller", "False", "expected a text"]),
-        ("network: {hidden: [64]}", ["network.hidden.0", "got 64", "expected a list"]),
-        ("network: {hidden: [[0]]}", ["network.hidden.0.0", "got 0", "1 or more"]),
-        ("network: {activations: [rleu]}", ["network.activations.0", "'rleu'", "did you mean relu?"]),
-        ("network: {activations: [step]}", ["network.activations.0", "'step'", "one of relu, leaky_relu"]),
+        (
+            "tasks: {labeller: false}",
+            ["tasks.labeller", "False", "expected a name, or a section with the keys name, o"],
+        ),
+        ("tasks: {labeller: {name: false}}", ["tasks.labeller.name", "False", "expected a text"]),
+        ("tasks: {labeller: {name: true, options: {a: 1}}}", ["tasks.labeller.options.a", "expected no options"]),
+        (
+            "tasks: {labeller: {name: clusters, options: {groups: 1}}}",
+            [
+                "tasks.labeller.options",
+                "{'groups': 1}, expected what labeller clusters takes: got groups=1, expected 2",
+            ],
+        ),
+        (
+            "tasks: {labeller: {name: instances, options: {augmentation: blur=2}}}",
+            ["tasks.labeller.options", "got augmentation 'blur=2', expected identity, or NAME=STRENGTH"],
+        ),
+        ("network: {options: {hidden: [64]}}", ["network.options.hidden.0", "got 64", "expected a list"]),
+        ("network: {options: {hidden: [[0]]}}", ["network.options.hidden.0.0", "got 0", "1 or more"]),
+        ("network: {options: {hidden: []}}", ["network.options.hidden", "[]", "a list that is not empty"]),
+        (
+            "network: {options: {activations: [rleu]}}",
+            ["network.options.activations.0", "'rleu'", "did you mean relu?"],
+        ),
+        ("network: {options: {activations: [step]}}", ["network.options", "'step'", "activations other than step"]),
+        ("network: {options: {filters: 3}}", ["network.options.filters", "got 3", "hidden, outputs, activations"]),
+        ("network: {name: mpl}", ["network.name", "'mpl'", "did you mean mlp?"]),
+        ("network: {normalisation: none}", ["network.normalisation", "'none'", "batch, support, unlabelled, running"]),
         ("1: 2", ["config key 1", "expected a name"]),
         ("rule: {options: [3]}", ["rule.options", "[3]", "a mapping"]),
     ],
@@ -118,6 +165,93 @@ def test_a_wrong_key_is_one_line_with_its_name_the_value_and_what_was_expected(t
     assert "; " not in message, "one mistake makes one clause"
     for part in parts:
         assert part in message
+
+
+INSTEAD = {
+    "tasks.augmentation=crop=0.2": "tasks.labeller={name: instances, options: {augmentation: crop=0.2}}",
+    "tasks.partitions=3": "tasks.labeller={name: clusters, options: {partitions: 3}}",
+    "tasks.groups=100": "tasks.labeller={name: clusters, options: {groups: 100}}",
+    "tasks.encoder=codes.safetensors": "tasks.labeller={name: clusters, options: {encoder: codes.safetensors}}",
+    "rule.start=hebbian": "rule.pretrained=hebbian",
+    "network.kind=mlp": "network.name=mlp",
+    "network.hidden=[[5], []]": "network.options.hidden=[[5], []]",
+    "network.outputs=3": "network.options.outputs=3",
+    "network.activations=[tanh]": "network.options.activations=[tanh]",
+    "network.filters=3": "network.options.filters=3",
+    "network.channels=3": "network.options.channels=3",
+    "network.pooling=max": "network.options.pooling=max",
+    "network.batch_norm=support": "network.normalisation=support",
+    "outer.objective=prototypes": "outer.readout=prototypes",
+    "outer.penalty=0.2": "outer.readout={name: ridge, options: {penalty: 0.2}}",
+    "outer.first_order=3": "rule.options.first_order=3",
+    "outer.betas=[0.8, 0.9]": "outer.optimiser={name: Adam, options: {betas: [0.8, 0.9]}}",
+}
+"""What people used to write, and what they are told to write instead."""
+
+BESIDE = {
+    "network.options.filters": PROTONET,
+    "network.options.channels": PROTONET,
+    "network.options.pooling": PROTONET,
+    "rule.options.first_order": MAML,
+}
+"""What else a config needs to have where only some components have such an option."""
+
+
+@pytest.mark.parametrize("old", INSTEAD)
+def test_a_key_that_moved_is_told_what_to_write_and_that_loads(tmp_path, old):
+    key, _, value = old.partition("=")
+    section, _, last = key.partition(".")
+    for text, overrides in ((f"{section}:\n  {last}: {value}\n", []), ("seed: 0", [old])):
+        message = f"^config key {key}: got .*, which has moved: leave it out, or write "
+        with pytest.raises(ValueError, match=message) as caught:
+            load(tmp_path, text, *overrides)
+        assert str(caught.value).endswith(f"write {INSTEAD[old]}")
+    place, _, written = INSTEAD[old].partition("=")
+    found = load(tmp_path, "seed: 0", *BESIDE.get(place, ()), INSTEAD[old]).model_dump(mode="json")
+    for name in place.split("."):
+        found = found[name]
+    meant = yaml.safe_load(written)
+    assert found == ({"name": meant, "options": {}} if place == "outer.readout" and "{" not in written else meant)
+
+
+def test_what_moved_is_no_key_any_more():
+    assert {old.partition("=")[0] for old in INSTEAD} == set(MOVED)
+    known = {line.partition("=")[0] for line in describe_config().splitlines()}
+    assert not known & set(MOVED)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["outer.readout=head"], "outer.readout.name: got 'head', expected a readout of features, which rule neuron_l"),
+        ([*MAML, "outer.readout=ridge"], "outer.readout.name: got 'ridge', expected a readout of logits, which rule"),
+        (["network=conv4"], "network.name: got 'conv4', expected a network of dense layers"),
+        (["network.normalisation=running"], "network.normalisation: got 'running', expected one of batch, support, un"),
+        ([*PROTONET, "network.normalisation=running", "outer.average=0.5"], "outer.average: got 0.5, expected 0 with"),
+        ([*PROTONET, "network.normalisation=unlabelled"], "network.normalisation: got 'unlabelled', expected batch or"),
+        ([*PROTONET, "tasks.size=[4, 5]"], "tasks.size: got (4, 5), expected one choice"),
+        ([*PROTONET, "network={name: mlp}"], "network.options: got {}, expected one choice of each"),
+        ([*MAML, "inner.length=[2, 3]"], "inner.unroll: got (2, 2), expected [K, K] as inner.length"),
+        ([*MAML, "inner.compile=true"], "inner.compile: got True, expected false for rule maml"),
+        (
+            ["inner.compile=true", "outer.estimator=evolution_strategies"],
+            "inner.compile: got True, expected false for estimator evolution_strategies",
+        ),
+        (
+            ["network.options.activations=[relu, step]"],
+            "expected activations other than step, which lets no meta-gradient through to truncated_backprop",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_named(tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=f"^config key [^;]*{re.escape(message)}[^;]*$"):
+        load(tmp_path, "seed: 0", *overrides)
+
+
+def test_what_needs_no_gradient_may_have_steps(tmp_path):
+    found = load(tmp_path, "seed: 0", "network.options.activations=[step]", "outer.estimator=evolution_strategies")
+    assert found.network.options == {"activations": ["step"]}
+    assert found.outer.estimator.name == "evolution_strategies"
 
 
 def test_all_wrong_keys_are_told_at_once(tmp_path):
@@ -184,7 +318,8 @@ def test_a_saved_config_loads_as_the_same(tmp_path):
     config = load(
         tmp_path,
         "seed: 9\ntracking: off\nrule: {name: neuron_local, options: {rate: 1e-5, hidden: 4}}\n"
-        "network: {hidden: [[], [5, 6]]}\nouter: {learning_rate: 3.3333333333333335e-05, final_learning_rate: 0}",
+        "network: {options: {hidden: [[], [5, 6]]}}\n"
+        "outer: {learning_rate: 3.3333333333333335e-05, final_learning_rate: 0}",
     )
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(tmp_path / "saved.yaml") == config

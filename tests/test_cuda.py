@@ -1,26 +1,26 @@
 """A run on a GPU, as a user would start it. Skipped where there is none."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from runs import Arguments, theta
 
 from benchmarks import command as benchmark
 from evaluation.baselines.settings import BaselineSettings
-from evaluation.evaluation import InnerTraining
-from evaluation.methods import make_methods
+from evaluation.methods import Company, make_baselines
 from evaluation.paired_tasks import paired_tasks
-from inner_loop.networks.mlp import MLP
+from evaluation.protocol import Use
+from inner_loop.networks.mlp import MLP, MLPs
 from inner_loop.state import stack_states
 from inner_loop.unroll import unroll
-from outer_loop.run.checkpoint import load_checkpoint
 from tasks.augmentations import AUGMENTATIONS, parse_augmentation
 from tasks.data.sources import load_source
-from tasks.task import TaskSource
+from tasks.source import TaskSource
 from unsupervised_update_rules.commands import evaluate, meta_train
+from update_rules.contract import Problem
 from update_rules.registry import make_rule
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -32,20 +32,22 @@ OPTIONS = {
 }
 
 
-def theta(run_dir: Path) -> torch.Tensor:
-    saved = load_checkpoint(run_dir / "checkpoints" / "last.pt")["state"]["theta"]
-    return torch.cat([value.flatten() for value in saved.values()])
+def flat_theta(run_dir: Path) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in theta(run_dir).values()])
 
 
-@pytest.mark.parametrize("name", sorted(OPTIONS))
+@pytest.mark.parametrize(
+    ("name", "estimator"),
+    [*((name, "truncated_backprop") for name in sorted(OPTIONS)), ("neuron_local", "evolution_strategies")],
+)
 def test_a_run_trains_resumes_and_is_near_the_one_on_the_cpu(
-    name: str, tiny_config: Callable[..., list[str]], tmp_path: Path
+    name: str, estimator: str, tiny_config: Arguments, tmp_path: Path
 ) -> None:
-    rule = f"rule={json.dumps({'name': name, 'options': OPTIONS[name]})}"
+    settings = (f"rule={json.dumps({'name': name, 'options': OPTIONS[name]})}", f"outer.estimator={estimator}")
     for device in ("cuda", "cpu"):
-        assert meta_train.main(tiny_config(device, rule, f"device={device}", "outer_steps=3")) == 0
-        assert meta_train.main([*tiny_config(device, rule, f"device={device}"), "--resume"]) == 0
-    gpu, cpu = theta(tmp_path / "cuda"), theta(tmp_path / "cpu")
+        assert meta_train.main(tiny_config(device, *settings, f"device={device}", "outer_steps=3")) == 0
+        assert meta_train.main([*tiny_config(device, *settings, f"device={device}"), "--resume"]) == 0
+    gpu, cpu = flat_theta(tmp_path / "cuda"), flat_theta(tmp_path / "cpu")
     assert float((gpu - cpu).norm() / cpu.norm()) < 1e-2
     assert (tmp_path / "cuda" / "report" / "index.html").exists()
     trained = str(tmp_path / "cuda" / "rule.safetensors")
@@ -58,15 +60,15 @@ def test_a_run_trains_resumes_and_is_near_the_one_on_the_cpu(
 @pytest.mark.parametrize("recompute", [True, False])
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_the_unroll_never_waits_for_the_device(name: str, recompute: bool) -> None:
-    rule, network = make_rule(name, **OPTIONS[name]), MLP((6, 5, 4))
+    rule, problem = make_rule(name, **OPTIONS[name]), Problem.of(MLP((6, 5, 4)))
     draw = torch.Generator().manual_seed(0)
-    start = stack_states([rule.init_state(network, draw) for _ in range(3)])
+    start = stack_states([rule.init_state(problem, draw) for _ in range(3)])
     state = {key: value.cuda() for key, value in start.items()}
     views = {"unlabelled": torch.rand(4, 3, 8, 6, generator=draw).cuda()}
     weights = dict(rule.cuda().named_parameters())
 
     def gradient() -> list[torch.Tensor]:
-        (last,) = unroll(rule, weights, network, state, views, read_points=[4], recompute=recompute)
+        (last,) = unroll(rule, weights, problem, state, views, read_points=[4], recompute=recompute)
         loss = sum(value.square().sum() for value in last.values())
         return list(torch.autograd.grad(loss, list(weights.values()), materialize_grads=True))
 
@@ -85,10 +87,10 @@ def test_a_baseline_learns_on_the_device_what_it_learns_on_the_cpu(name: str) ->
     episodes = [task.episode for task in tasks]
 
     def answers(device: str, steps: int) -> torch.Tensor:
-        inner = InnerTraining((8,), 4, "relu", batch=16, device=torch.device(device))
+        use = Use(MLPs(((8,),), 4, ("relu",)), batch=16, device=torch.device(device))
         settings = replace(BaselineSettings(), **{name: replace(getattr(BaselineSettings(), name), steps=steps)})
-        ((embed, _),) = make_methods([name], inner, settings)[name].fit(tasks, episodes)
-        return embed(episodes[0].query_x)
+        ((first, _),) = make_baselines([name], Company(use, settings, None, (0,)))[name].fit(tasks, episodes)
+        return first.features(episodes[0].support_x, episodes[0].query_x)[1]
 
     # Adam's first steps take the sign of gradients that are 0 but for rounding, so single weights may differ.
     start, cpu, cuda = answers("cpu", 0), answers("cpu", 3), answers("cuda", 3)

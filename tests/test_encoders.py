@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +18,15 @@ from experiment.encoders import embedding
 from experiment.task_sources import load_datasets, training_tasks
 from inner_loop.network_file import save_network
 from inner_loop.networks.conv4 import Conv4
-from inner_loop.networks.description import BaseNetwork, describe_network
 from inner_loop.networks.mlp import MLP
-from inner_loop.trained_network import TrainedNetwork
+from inner_loop.transformer import RuleFeatures
 from outer_loop.config.file import load_config
 from tasks.dataset import Dataset
 from tasks.encoders.conv_autoencoder import ConvDecoder, ConvEncoder, ConvShape, start_at_random
 from tasks.encoders.encoder_file import load_encoder, save_encoder
 from tasks.encoders.training import EncoderSettings, batch_losses, train_encoder
 from unsupervised_update_rules.commands import train_encoder as script
+from update_rules.contract import Network
 from update_rules.gradient.learned_start import LearnedStart, layout
 from update_rules.gradient.maml import Maml
 from update_rules.gradient.protonet import ProtoNet
@@ -219,15 +221,15 @@ def dataset(side: int = 8) -> Dataset:
 def test_the_header_tells_what_kind_of_encoder_a_file_is(tmp_path: Path) -> None:
     encoder = small_encoder()
     save_encoder(tmp_path / "conv", encoder, {"seed": 0})
-    save_rule(tmp_path / "rule", make_rule("hebbian"), {"seed": 0})
+    save_rule(tmp_path / "rule", make_rule("hebbian"), {"seed": 0}, {"steps": 3, "batch": 8})
     assert torch.equal(embedding(dataset(), "inputs", 0), bars(30))
     assert torch.equal(embedding(dataset(), str(tmp_path / "conv"), 0), encoder.embed(bars(30)))
-    by_rule = embedding(dataset(), str(tmp_path / "rule"), 0)
+    by_rule = embedding(dataset(), str(tmp_path / "rule"), 7)
+    trained = RuleFeatures(tmp_path / "rule", random_state=7).fit(bars(30).numpy())  # as its file says
+    assert torch.equal(by_rule, trained.network_.embed(bars(30)))
     assert by_rule.shape == (30, 32)
-    network = MLP((64, 2))
-    state = {"w1": torch.zeros(64, 2), "b1": torch.zeros(2)}
-    zero, one = torch.zeros(64, dtype=torch.float64), torch.ones(64, dtype=torch.float64)
-    save_network(tmp_path / "net", TrainedNetwork(network, state, [(torch.zeros(2), torch.ones(2))], zero, one))
+    assert not torch.equal(by_rule, embedding(dataset(), str(tmp_path / "rule"), 8))
+    save_network(tmp_path / "net", trained.network_)
     with pytest.raises(ValueError, match=r"net: format 'base_network', expected a file of train_encoder.py or a rule"):
         embedding(dataset(), str(tmp_path / "net"), 0)
     with pytest.raises(ValueError, match=r"toy: 4 × 4, expected images of 8 × 8 as .*conv was trained on; tasks.size"):
@@ -236,47 +238,81 @@ def test_the_header_tells_what_kind_of_encoder_a_file_is(tmp_path: Path) -> None
         embedding(dataset(), "nothing", 0)
 
 
+def test_a_shipped_rule_is_an_encoder_by_its_name() -> None:
+    found = embedding(dataset(), "hebbian", 0)
+    assert found.shape[0] == 30
+    assert torch.equal(found, embedding(dataset(), "hebbian", 0))
+
+
+CONV4 = {"name": "conv4", "options": {"filters": 3}}
+
+
+def mlp(*hidden: int) -> dict[str, object]:
+    return {"name": "mlp", "options": {"hidden": [list(hidden)], "outputs": 3, "activations": ["tanh"]}}
+
+
 @pytest.mark.parametrize(
-    ("kind", "network", "below"),
+    ("kind", "said", "network", "below"),
     [
-        (Maml, Conv4(8, filters=3, outputs=6), Conv4(8, filters=3)),
-        (ProtoNet, Conv4(8, filters=3), Conv4(8, filters=3)),
-        (Maml, MLP((64, 3, 6), "tanh"), MLP((64, 3), "tanh")),
-        (Maml, MLP((64, 3)), MLP((64, 3))),
+        (Maml, CONV4, Conv4(8, filters=3, outputs=6), Conv4(8, filters=3)),
+        (ProtoNet, CONV4, Conv4(8, filters=3), Conv4(8, filters=3)),
+        (Maml, mlp(3), MLP((64, 3, 6), "tanh"), MLP((64, 3), "tanh")),
+        (ProtoNet, mlp(5), MLP((64, 5, 3), "tanh"), MLP((64, 5, 3), "tanh")),
+        (Maml, mlp(), MLP((64, 3), "tanh"), MLP((64, 3), "tanh")),
     ],
 )
 def test_a_learned_start_is_an_encoder_too(
-    kind: type[LearnedStart], network: BaseNetwork, below: BaseNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[LearnedStart],
+    said: dict[str, Any],
+    network: Network,
+    below: Network,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Features below the head, of each example alone, by the weights that the file holds."""
     monkeypatch.setattr(encoders, "AT_ONCE", 8)
     rule = kind(layout(network.shapes))
-    about = {"objective": "head" if kind is Maml else "prototypes", "batch_norm": "support"}
-    save_rule(tmp_path / "rule", rule, {"network": json.dumps(describe_network(network)), **about})
+    readout = {"name": "head" if kind is Maml else "prototypes", "options": {}}
+    about = {"network": said, "normalisation": "support", "readout": readout}
+    save_rule(tmp_path / "rule", rule, {}, about)
     code = embedding(dataset(), str(tmp_path / "rule"), 0)
     assert code.shape == (30, 3)
     weights = rule.started(network)
     frozen = below.statistics(weights, bars(30)[torch.randperm(30, generator=seeded())[:8]])
     alone = [below.forward(weights, example[None], frozen).x[-1] for example in bars(30)]
     torch.testing.assert_close(code, torch.cat(alone).detach())
-    with pytest.raises(ValueError, match=rf"toy: 4 × 4, expected .*(8|64).* as the network of rule {kind.name} was"):
-        embedding(dataset(4), str(tmp_path / "rule"), 0)
-    wide = network.with_outputs(9) if kind is Maml else Conv4(8, filters=4)
-    save_rule(tmp_path / "other", rule, {"network": json.dumps(describe_network(wide)), **about})
-    with pytest.raises(ValueError, match=f"rule {kind.name} starts from weights w1=.*, got a base network of w1="):
-        embedding(dataset(), str(tmp_path / "other"), 0)
-    save_rule(tmp_path / "bare", rule, {})
-    with pytest.raises(ValueError, match="does not say which network it starts"):
-        embedding(dataset(), str(tmp_path / "bare"), 0)
+    for name, use in (("other", about | {"network": wider(said)}), ("bare", {})):
+        save_rule(tmp_path / name, rule, {}, use)
+        with pytest.raises(ValueError, match=f"toy: rule {kind.name} starts from .*, got data for w1=.*; take"):
+            embedding(dataset(), str(tmp_path / name), 0)
+    save_rule(tmp_path / "sized", rule, {}, about | {"size": 8})
+    assert torch.equal(embedding(dataset(), str(tmp_path / "sized"), 0), code)
+    trained_on = rf"toy: 4 × 4, expected images of 8 × 8 as rule {kind.name} in .*sized was trained on; tasks.size sets"
+    with pytest.raises(ValueError, match=trained_on):
+        embedding(dataset(4), str(tmp_path / "sized"), 0)
+    flat = replace(dataset(), x=bars(30)[:, :40], image_shape=None)
+    misfit = (
+        "tasks of 40 inputs for a conv4 network" if said == CONV4 else f"rule {kind.name} starts from .* for w1=40x"
+    )
+    with pytest.raises(ValueError, match=f"toy: .*{misfit}.*; tasks.size sets"):
+        embedding(flat, str(tmp_path / "sized"), 0)
+
+
+def wider(said: dict[str, Any]) -> dict[str, Any]:
+    """Another network of the kind."""
+    options = said["options"]
+    wide = {"filters": 4} if "filters" in options else {"hidden": [[9]]}
+    return said | {"options": options | wide}
 
 
 def test_codes_are_partitioned_into_tasks(tiny_config: Callable[..., list[str]], images: str, tmp_path: Path) -> None:
     assert script.main(["--data", images, "--out", str(tmp_path / "encoder"), *SMALL]) == 0
-    settings = ["tasks.labeller=clusters", "tasks.groups=4", "tasks.partitions=2", f"tasks.sources=['{images}']"]
+    labeller = "tasks.labeller={name: clusters, options: {groups: 4, partitions: 2}}"
+    settings = [labeller, f"tasks.sources=['{images}']"]
     path, *overrides = tiny_config("run", *settings, "tasks.size=8", "tasks.ways=2")[1:]
     made = []
     for encoder in ("inputs", str(tmp_path / "encoder")):
-        config = load_config(path, [*overrides, f"tasks.encoder={encoder}"])
+        config = load_config(path, [*overrides, f"tasks.labeller.options.encoder={encoder}"])
         made.append(training_tasks(config, load_datasets(config, config.tasks.sources)))
     assert [len(source.datasets) for source in made] == [2, 2]
     assert made[0].datasets[0].fingerprint != made[1].datasets[0].fingerprint

@@ -1,13 +1,14 @@
 """Exit codes and error lines that all scripts share."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from unsupervised_update_rules.commands.arguments import different, threads
-from unsupervised_update_rules.commands.entry import run
+from unsupervised_update_rules.commands.entry import run, run_command
 
 
 def fails(error: BaseException) -> int:
@@ -56,6 +57,21 @@ def test_other_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_error_of_the_program_keeps_its_traceback() -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         run(lambda: fails(RuntimeError("a bug")))
+
+
+def test_modules_in_the_folder_that_a_script_is_started_in_are_found_behind_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate"])
+    here = str(tmp_path)
+    others = [folder for folder in sys.path if folder not in ("", here)]
+    for before, after in ((others, [*others, here]), ([here, *others], [here, *others])):
+        monkeypatch.setattr(sys, "path", list(before))
+        with pytest.raises(SystemExit) as exit_:
+            run_command("evaluate")
+        assert exit_.value.code == 2  # --data is missing
+        assert sys.path == after
 
 
 def test_arguments_that_fit_no_machine_or_name_one_file_twice_are_refused(tmp_path: Path) -> None:

@@ -14,11 +14,15 @@ import pytest
 import torch
 
 from inner_loop.networks.conv4 import Conv4
-from inner_loop.networks.description import BaseNetwork
 from inner_loop.networks.mlp import MLP
-from outer_loop.estimators.truncated_backprop import Piece, TruncatedBackprop
+from outer_loop.estimators.contract import TruncatedUnroll
+from outer_loop.estimators.truncated_backprop import TruncatedBackprop
+from outer_loop.readouts.head import Head
+from outer_loop.readouts.normalisation import Normalisation
 from outer_loop.readouts.objective import Objective
+from outer_loop.readouts.prototypes import Prototypes
 from tasks.task import Episode
+from update_rules.contract import Problem
 from update_rules.gradient.learned_start import layout
 from update_rules.registry import make_rule
 
@@ -33,12 +37,12 @@ class Case(NamedTuple):
 
     rule: str
     options: dict[str, Any]
-    network: BaseNetwork = TANH
+    network: Any = TANH
     objective: Objective = Objective()
     reads: tuple[int, ...] = (3, 6)
 
 
-HEAD, SUPPORT_HEAD = Objective("head"), Objective("head", batch_norm="support")
+HEAD, SUPPORT_HEAD = Objective(Head()), Objective(Head(), Normalisation("support"))
 CASES = {
     "neuron_local": Case("neuron_local", {}),
     "hebbian": Case("hebbian", {}),
@@ -47,8 +51,10 @@ CASES = {
     "maml_conv4": Case(
         "maml", {"rate": 0.1, "learned_rates": True, "steps": 2}, Conv4(3, 1, 3, "stride", WAYS), SUPPORT_HEAD, (1, 2)
     ),
-    "protonet_mlp": Case("protonet", {}, MLP((9, 6, 4)), Objective("prototypes"), (1,)),
-    "protonet_conv4": Case("protonet", {}, Conv4(16, 1, 2, "max"), Objective("prototypes", batch_norm="support"), (1,)),
+    "protonet_mlp": Case("protonet", {}, MLP((9, 6, 4)), Objective(Prototypes()), (1,)),
+    "protonet_conv4": Case(
+        "protonet", {}, Conv4(16, 1, 2, "max"), Objective(Prototypes(), Normalisation("support")), (1,)
+    ),
 }
 
 
@@ -62,6 +68,7 @@ def trajectory(name: str) -> dict[str, np.ndarray]:
     """The States of two tasks after the last read point, and θ's update, of a rule whose θ and start are ``smooth``."""
     case = CASES[name]
     network, inputs = case.network, case.network.sizes[0]
+    problem = Problem.of(network, ways=WAYS, normalisation=case.objective.normalisation.name)
     weights = {"weights": layout(network.shapes)} if case.rule in ("maml", "protonet") else {}
     rule = make_rule(case.rule, **case.options, **weights).double()
     theta = {}
@@ -69,9 +76,9 @@ def trajectory(name: str) -> dict[str, np.ndarray]:
         theta[key] = (value.detach() + 0.1 * (smooth(place, *value.shape) - 0.5)).requires_grad_()
     theta |= dict(rule.named_buffers())
     labels = torch.arange(WAYS).repeat(4)
-    pieces = []
+    unrolls = []
     for task in range(2):
-        start = rule.init_state(network, torch.Generator().manual_seed(0))
+        start = rule.init_state(problem, torch.Generator().manual_seed(0))
         state = {k: 0.5 * (smooth(20 + task + i, *v.shape) - 0.5) for i, (k, v) in enumerate(start.items())}
         if weights:  # a learned start counts its steps from 0
             state["t"] = torch.zeros((), dtype=torch.float64)
@@ -83,14 +90,16 @@ def trajectory(name: str) -> dict[str, np.ndarray]:
             "support_y": labels.expand(steps, -1),
         }
         views = {view: every[view] for view in rule.consumes}
-        pieces.append(Piece(network, state, views, case.reads, (episode,) * len(case.reads), WAYS))
-    estimate = TruncatedBackprop(case.objective).estimate(rule, theta, pieces)
+        reads, generator = case.reads, torch.Generator()
+        unrolls.append(TruncatedUnroll(problem, state, views, reads, (episode,) * len(reads), WAYS, generator))
+    estimator = TruncatedBackprop().configured(case.objective)
+    estimate = estimator.estimate(rule, theta, unrolls, {})
     states = {
         f"{name}/state{task}/{k}": v.numpy()
-        for task, state in enumerate(estimate.states)
+        for task, state in enumerate(estimate.carried)
         for k, v in (state or {}).items()
     }
-    return states | {f"{name}/update/{k}": v.detach().numpy() for k, v in estimate.update.items()}
+    return states | {f"{name}/update/{k}": v.detach().numpy() for k, v in estimate.direction.items()}
 
 
 def machine() -> str:

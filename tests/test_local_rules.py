@@ -11,8 +11,8 @@ from local_rules_numpy import Hebbian as HebbianNumpy
 from local_rules_numpy import NeuronLocal as NeuronLocalNumpy
 
 from inner_loop.networks.mlp import MLP
-from update_rules.contract import Rule
-from update_rules.local.hebbian import BIAS_TERMS, Hebbian
+from update_rules.contract import Problem, Rule
+from update_rules.local.hebbian import BIAS_TERMS, ELEMENTWISE_START, Hebbian
 from update_rules.local.hebbian import TERMS as HEBBIAN_TERMS
 from update_rules.local.neuron_change import TERMS
 from update_rules.local.neuron_local import NeuronLocal
@@ -72,11 +72,11 @@ def assert_two_steps_agree(rule: Rule, sizes: tuple[int, ...], activation: str) 
     """Run both from the same start on two batches; the base network before and after the first step."""
     first = expected = start(sizes)
     state = {name: torch.from_numpy(value) for name, value in first.items()}
-    reference, network = transcribed(rule), MLP(sizes, activation)
+    reference, problem = transcribed(rule), Problem.of(MLP(sizes, activation))
     history = []
     for x in np.random.default_rng(1).random((2, EXAMPLES, sizes[0])):
         with torch.no_grad():
-            state = rule.step(network, state, {"unlabelled": torch.from_numpy(x)})
+            state = rule.step(problem, state, {"unlabelled": torch.from_numpy(x)}, "train")
         expected = reference.step(expected, x, activation)
         assert state.keys() == expected.keys()
         for name, value in expected.items():
@@ -217,10 +217,34 @@ def test_the_equation_prints_every_coefficient_with_its_formula() -> None:
     ]
 
 
+def test_every_term_of_the_hebbian_rule_is_said_in_words() -> None:
+    rule = Hebbian()
+    with torch.no_grad():
+        rule.slope[list(HEBBIAN_TERMS).index("feedback")] = 3.0
+    sizes = rule.sizes()
+    assert [name for name, *_ in sizes[:3]] == ["feedback", "compete", "decorrelate"]
+    assert sizes[0][1:3] == (-3.0, 3.0)
+    assert {name for name, *_ in sizes} == HEBBIAN_TERMS.keys() | BIAS_TERMS.keys()
+    both = {name: first for name, first, *_ in Hebbian(straighten=0.5, elementwise=True).sizes()}
+    assert both["straighten where units compete"] == 0.5
+    assert both["straighten where units do not"] == pytest.approx(ELEMENTWISE_START["straighten"][0] - 0.37)
+    assert all(says for *_, says in sizes)
+
+
+def test_the_hebbian_rule_prints_as_an_equation() -> None:
+    lines = Hebbian().equation().splitlines()
+    assert len(lines) == 1 + 12 + 1 + 5
+    assert lines[1] == "  (+1.000 +0.000 z) N[⟨v softmax(β u)⟩ · N]   compete"
+    assert lines[13:15] == [
+        "Δb = 0.1000 exp(+0.000 z) (1 + t)^-0.300 · (sum of)",
+        "  (+2.000 +0.000 z) (⟨s³⟩ - ⟨u³⟩)   straighten",
+    ]
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "winners", "winners_linear"])
 def test_hebbian_moves_biases_by_the_coefficients_for_the_networks_activation(activation: str) -> None:
     """With coefficients of their own for elementwise activations, the rule is the one that has these or those alone."""
-    both, network = Hebbian(straighten=0.0, elementwise=True), MLP((9, 40, 3), activation)
+    both, problem = Hebbian(straighten=0.0, elementwise=True), Problem.of(MLP((9, 40, 3), activation))
     alone = Hebbian(straighten=0.0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -231,10 +255,10 @@ def test_hebbian_moves_biases_by_the_coefficients_for_the_networks_activation(ac
         for name, parameter in alone.named_parameters():
             own = {"bias": "bias", "bias_slope": "slope"}.get(name) if kind else None
             parameter.copy_(theta[name if own is None else kind + own])
-    state, x = both.init_state(network, generator), torch.randn(50, 9, generator=generator)
+    state, x = both.init_state(problem, generator), torch.randn(50, 9, generator=generator)
     views = {"unlabelled": x}
-    for name, value in both.step(network, state, views).items():
-        assert torch.equal(value, alone.step(network, state, views)[name]), name
+    for name, value in both.step(problem, state, views, "train").items():
+        assert torch.equal(value, alone.step(problem, state, views, "train")[name]), name
     assert f"units {'do not' if kind else 'compete'} = " in both.equation()
     assert len(both.describe()) == len(alone.describe()) + 2 * len(BIAS_TERMS)
 
@@ -247,20 +271,20 @@ def test_hebbian_moves_biases_by_the_coefficients_for_the_networks_activation(ac
 )
 def test_biases_leave_units_alive_where_inputs_are_dense_and_skewed(rule: Rule, activation: str) -> None:
     """There a gelu or silu can be pushed down to the dip below 0, and on to where it answers nothing."""
-    network, generator = MLP((30, 64, 8), activation), torch.Generator().manual_seed(0)
-    state = rule.init_state(network, generator)
+    problem, generator = Problem.of(MLP((30, 64, 8), activation)), torch.Generator().manual_seed(0)
+    state = rule.init_state(problem, generator)
     mixing = torch.randn(6, 30, generator=generator).abs()
     with torch.no_grad():
         for _ in range(100):
             x = torch.randn(64, 6, generator=generator).exp() @ mixing
-            state = rule.step(network, state, {"unlabelled": x})
-        answers = network.forward(state, x).x[1]
+            state = rule.step(problem, state, {"unlabelled": x}, "train")
+        answers = problem.network.forward(state, x).x[1]
     assert float((answers.var(0) < 1e-3).float().mean()) < 0.1
 
 
 @pytest.mark.parametrize("rule", [NeuronLocal(), Hebbian()], ids=["neuron_local", "hebbian"])
 def test_states_start_normal_with_columns_of_unit_rms(rule: Rule) -> None:
-    state = rule.init_state(MLP((300, 200, 400)), torch.Generator().manual_seed(0))
+    state = rule.init_state(Problem.of(MLP((300, 200, 400))), torch.Generator().manual_seed(0))
     assert sorted(state) == ["b1", "b2", "t", "v1", "v2", "w1", "w2"]
     assert float(state["t"]) == 0
     for layer in (1, 2):

@@ -1,24 +1,18 @@
 """Runs of several processes, started by torchrun as a user would."""
 
-import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from few_shot_settings import PROTONET
+from runs import Arguments, command, finish, last_state, theta, wait_for_lines
 
-from outer_loop.run.checkpoint import load_checkpoint
 from outer_loop.run.processes import ALONE, share_of_cores
 from unsupervised_update_rules.commands import meta_train
 
-ROOT = Path(__file__).parent.parent
-Arguments = Callable[..., list[str]]
 SETTINGS = (
     *("rule={name: hebbian, options: {}}", "outer.tasks_per_step=5", "outer.turns=2", "outer.average=0.9"),
     *("evaluation.every=25", "checkpoint_every=10"),
@@ -26,28 +20,13 @@ SETTINGS = (
 
 
 def torchrun(arguments: list[str], processes: int = 2, restarts: int = 0) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
-            *("--max-restarts", str(restarts), "scripts/meta_train.py", *arguments),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    words = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
+    return command("meta_train", arguments, before=(*words, "--max-restarts", str(restarts)))
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out, err
-
-
-def theta(run_dir: Path) -> torch.Tensor:
-    saved = load_checkpoint(run_dir / "checkpoints" / "last.pt")["state"]
-    assert len(saved["slots"][0]) == 5
+def flat_theta(run_dir: Path) -> torch.Tensor:
+    saved = last_state(run_dir)
+    assert len(saved["trajectories"][0]) == 5
     return torch.cat([value.flatten() for value in saved["theta"].values()])
 
 
@@ -55,16 +34,14 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
-AVERAGES = (*PROTONET, "network.batch_norm=running", "outer.tasks_per_step=5")
+AVERAGES = (*PROTONET, "network.normalisation=running", "outer.tasks_per_step=5")
 
 
 @pytest.mark.thorough
 def test_two_ranks_average_the_statistics_of_all_tasks(tiny_config: Arguments, tmp_path: Path) -> None:
     finish(torchrun(tiny_config("two", *AVERAGES, "outer_steps=1")))
     assert meta_train.main(tiny_config("one", *AVERAGES, "outer_steps=1")) == 0
-    two, one = (
-        load_checkpoint(tmp_path / name / "checkpoints" / "last.pt")["state"]["theta"] for name in ("two", "one")
-    )
+    two, one = (theta(tmp_path / name) for name in ("two", "one"))
     averages = [name for name in one if name.startswith(("mean", "var"))]
     assert len(averages) == 8
     for name in averages:
@@ -79,10 +56,10 @@ def test_two_ranks_give_the_theta_of_one_process_and_take_up_each_others_runs(
     assert out.count("report: ") == 1
     assert err.count("outer step 50/50") == 1
     assert meta_train.main(tiny_config("one", *SETTINGS, "outer_steps=50")) == 0
-    assert distance(theta(tmp_path / "two"), theta(tmp_path / "one")) <= 1e-4
+    assert distance(flat_theta(tmp_path / "two"), flat_theta(tmp_path / "one")) <= 1e-4
     assert meta_train.main([*tiny_config("two", *SETTINGS, "outer_steps=55"), "--resume"]) == 0
     finish(torchrun([*tiny_config("one", *SETTINGS, "outer_steps=55"), "--resume"]))
-    assert distance(theta(tmp_path / "two"), theta(tmp_path / "one")) <= 1e-4
+    assert distance(flat_theta(tmp_path / "two"), flat_theta(tmp_path / "one")) <= 1e-4
     lines = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 55
 
@@ -93,15 +70,13 @@ def test_a_killed_worker_is_restarted_and_the_run_goes_on(rank: int, tiny_config
     long = (*SETTINGS, "outer_steps=80")
     process = torchrun(tiny_config("killed", *long), restarts=2)
     metrics = tmp_path / "killed" / "metrics.jsonl"
-    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < 25:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    wait_for_lines(tmp_path / "killed", 25, process)
     workers = sorted(psutil.Process(process.pid).children(), key=lambda child: int(child.environ()["RANK"]))
     workers[rank].send_signal(signal.SIGKILL)
     _, err = finish(process)
     assert "resuming" in err
     finish(torchrun(tiny_config("whole", *long)))
-    assert torch.equal(theta(tmp_path / "killed"), theta(tmp_path / "whole"))
+    assert torch.equal(flat_theta(tmp_path / "killed"), flat_theta(tmp_path / "whole"))
     assert metrics.read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
 
 
@@ -117,13 +92,10 @@ def test_a_mistake_is_told_once_and_not_tried_again(tiny_config: Arguments) -> N
 def test_a_signal_to_torchrun_saves_first(tiny_config: Arguments, tmp_path: Path) -> None:
     process = torchrun(tiny_config("stopped", *SETTINGS, "outer_steps=5000", "evaluation.every=5000"))
     metrics = tmp_path / "stopped" / "metrics.jsonl"
-    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < 3:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    wait_for_lines(tmp_path / "stopped", 3, process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
-    saved = load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")["state"]
-    assert saved["outer_step"] == len(metrics.read_bytes().splitlines())
+    assert last_state(tmp_path / "stopped")["outer_step"] == len(metrics.read_bytes().splitlines())
 
 
 def test_one_process_alone_has_the_whole() -> None:

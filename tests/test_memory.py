@@ -1,20 +1,21 @@
 """Memory: what the tracker counts, what an unroll of many steps takes, and that a run does not grow."""
 
 import gc
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from runs import Arguments, trainer_of
 
 from experiment.available_memory import _left_in_groups
 from experiment.peak_memory import PeakMemory
 from inner_loop.networks.mlp import MLP
-from outer_loop.config.file import load_config
-from outer_loop.estimators.truncated_backprop import Piece, TruncatedBackprop
-from outer_loop.trainer import Trainer
+from outer_loop.estimators.contract import TruncatedUnroll
+from outer_loop.estimators.truncated_backprop import TruncatedBackprop
+from outer_loop.readouts.objective import Objective
 from tasks.task import Episode
+from update_rules.contract import Problem
 from update_rules.local.neuron_local import NeuronLocal
 
 FLOATS = 1000
@@ -46,13 +47,15 @@ def test_the_peak_counts_a_backward_pass() -> None:
 def unroll_peak(steps: int, recompute: bool) -> int:
     """Bytes that a meta-gradient through ``steps`` inner steps takes at most."""
     draw = torch.Generator().manual_seed(0)
-    rule, network = NeuronLocal(), MLP((64, 32, 32, 16))
+    rule, problem = NeuronLocal(), Problem.of(MLP((64, 32, 32, 16)))
     labels = torch.arange(5).repeat_interleave(4)
     episode = Episode(torch.rand(20, 64, generator=draw), labels, torch.rand(20, 64, generator=draw), labels)
     batches = torch.rand(steps, 32, 64, generator=draw)
-    piece = Piece(network, rule.init_state(network, draw), {"unlabelled": batches}, (steps,), (episode,), 5)
+    start = rule.init_state(problem, draw)
+    one = TruncatedUnroll(problem, start, {"unlabelled": batches}, (steps,), (episode,), 5, draw)
+    estimator = TruncatedBackprop().configured(Objective(), recompute=recompute)
     with PeakMemory() as memory:
-        TruncatedBackprop(recompute=recompute).estimate(rule, dict(rule.named_parameters()), [piece] * 2)
+        estimator.estimate(rule, dict(rule.named_parameters()), [one] * 2, {})
     return memory.peak
 
 
@@ -63,13 +66,12 @@ def test_a_hundred_steps_take_hardly_more_memory_than_ten() -> None:
 
 
 @pytest.mark.thorough
-def test_a_thousand_outer_steps_leave_memory_as_it_was(tiny_config: Callable[..., list[str]]) -> None:
-    _, file, *overrides = tiny_config("run", "rule={name: hebbian, options: {}}", "inner.unroll=[2, 2]")
-    overrides += ["outer.tasks_per_step=2", "network.hidden=[[5]]"]
-    trainer = Trainer(load_config(file, overrides))
+def test_a_thousand_outer_steps_leave_memory_as_it_was(tiny_config: Arguments) -> None:
+    few = ("inner.unroll=[2, 2]", "outer.tasks_per_step=2", "network.options.hidden=[[5]]")
+    trainer = trainer_of(tiny_config("run", "rule={name: hebbian, options: {}}", *few))
     tensors, resident = [], []
     for outer_step in range(1, 1201):
-        trainer._outer_step()
+        trainer.step()
         if outer_step in (200, 1200):
             gc.collect()
             tensors.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))

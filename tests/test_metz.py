@@ -6,6 +6,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from inner_loop.networks.mlp import MLP
+from update_rules.contract import Problem
 from update_rules.metz.change import TERMS
 from update_rules.metz.metz import Metz
 from update_rules.metz.neurons import weight_statistics
@@ -20,7 +21,7 @@ SMALL = {
     "readout_channels": 2,
     "learning_rate": 0.05,
 }
-NETWORK = MLP((6, 5, 3))
+PROBLEM = Problem.of(MLP((6, 5, 3)))
 
 
 def small(**changes: object) -> Metz:
@@ -29,7 +30,7 @@ def small(**changes: object) -> Metz:
 
 def drawn(seed: int, batch: int = 7) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return small().init_state(NETWORK, generator), torch.rand(batch, 6, generator=generator)
+    return small().init_state(PROBLEM, generator), torch.rand(batch, 6, generator=generator)
 
 
 def test_defaults_are_the_original_sizes() -> None:
@@ -68,8 +69,8 @@ def test_theta_starts_truncated_normal_by_fan_in() -> None:
 
 
 def test_state_starts_as_in_the_original() -> None:
-    rule, network = Metz(), MLP((300, 200, 32))
-    state = rule.init_state(network, torch.Generator().manual_seed(0))
+    rule, problem = Metz(), Problem.of(MLP((300, 200, 32)))
+    state = rule.init_state(problem, torch.Generator().manual_seed(0))
     assert {key: tuple(value.shape) for key, value in state.items()} == {
         "w1": (300, 200),
         "v1": (300, 200),
@@ -83,18 +84,18 @@ def test_state_starts_as_in_the_original() -> None:
         assert state[key].abs().max() <= 2 * std
         assert float(state[key].std()) == pytest.approx(0.88 * std, rel=0.1)
     assert not torch.equal(state["w1"], state["v1"])
-    again = rule.init_state(network, torch.Generator().manual_seed(0))
+    again = rule.init_state(problem, torch.Generator().manual_seed(0))
     assert all(torch.equal(state[key], again[key]) for key in state)
 
 
 def test_backward_weights_move_exactly_as_forward_weights_or_on_their_own() -> None:
     state, x = drawn(0)
     for rule, same in ((small(), True), (small(identical_updates=False), False)):
-        activations = NETWORK.forward(state, x)
+        activations = PROBLEM.network.forward(state, x)
         change = rule.changes(state, activations, rule.neuron_states(state, activations))
         assert all(torch.equal(change[f"w{layer}"], change[f"v{layer}"]) is same for layer in (1, 2))
         rate = rule.learning_rate
-        after = rule.step(NETWORK, state, {"unlabelled": x})
+        after = rule.step(PROBLEM, state, {"unlabelled": x}, "train")
         for key, value in state.items():
             torch.testing.assert_close(after[key], value - rate * (value + change[key]), rtol=0, atol=1e-7)
 
@@ -103,7 +104,7 @@ def test_step_is_deterministic_and_leaves_its_arguments() -> None:
     state, x = drawn(1)
     copies = {key: value.clone() for key, value in state.items()}
     rule = small()
-    first, second = (rule.step(NETWORK, state, {"unlabelled": x}) for _ in range(2))
+    first, second = (rule.step(PROBLEM, state, {"unlabelled": x}, "train") for _ in range(2))
     assert first.keys() == state.keys()
     for key in state:
         assert torch.equal(first[key], second[key])
@@ -120,18 +121,18 @@ def test_vmap_over_tasks_and_theta_equals_a_loop(identical: bool) -> None:
     theta = {name: p.detach() * factors.reshape(-1, *[1] * p.dim()) for name, p in rule.named_parameters()}
 
     def step(theta, state, x):
-        return functional_call(rule, theta, ("step", NETWORK, state, {"unlabelled": x}))
+        return functional_call(rule, theta, ("step", PROBLEM, state, {"unlabelled": x}, "train"))
 
     torch._C._functorch._set_vmap_fallback_warning_enabled(True)
     try:
         together = vmap(step)(theta, states, x)
-        shared = vmap(lambda state, x: rule.step(NETWORK, state, {"unlabelled": x}))(states, x)
+        shared = vmap(lambda state, x: rule.step(PROBLEM, state, {"unlabelled": x}, "train"))(states, x)
     finally:
         torch._C._functorch._set_vmap_fallback_warning_enabled(False)
     for task in range(3):
         state = {key: value[task] for key, value in states.items()}
         alone = step({name: value[task] for name, value in theta.items()}, state, x[task])
-        plain = rule.step(NETWORK, state, {"unlabelled": x[task]})
+        plain = rule.step(PROBLEM, state, {"unlabelled": x[task]}, "train")
         for key in state:
             torch.testing.assert_close(together[key][task], alone[key], rtol=0, atol=1e-13)
             torch.testing.assert_close(shared[key][task], plain[key], rtol=0, atol=1e-13)
@@ -141,8 +142,9 @@ def test_gradients_reach_theta_and_state_and_are_finite() -> None:
     state, x = drawn(2)
     state = {key: value.requires_grad_() for key, value in state.items()}
     rule = small(identical_updates=False)
-    after = rule.step(NETWORK, rule.step(NETWORK, state, {"unlabelled": x}), {"unlabelled": x})
-    loss = rule.features(NETWORK, after, x).square().sum() + sum(value.sin().sum() for value in after.values())
+    once = rule.step(PROBLEM, state, {"unlabelled": x}, "train")
+    after = rule.step(PROBLEM, once, {"unlabelled": x}, "train")
+    loss = rule.features(PROBLEM, after, x).square().sum() + sum(value.sin().sum() for value in after.values())
     wanted = dict(rule.named_parameters()) | state
     gradients = dict(zip(wanted, torch.autograd.grad(loss, list(wanted.values())), strict=True))
     assert all(gradient.isfinite().all() for gradient in gradients.values())
@@ -156,9 +158,9 @@ def test_any_depth_width_and_activation_with_the_same_theta(activation: str) -> 
     rule = small()
     generator = torch.Generator().manual_seed(0)
     for sizes in ((4, 3), (9, 2, 8, 5, 3)):
-        network = MLP(sizes, activation)
-        state = rule.init_state(network, generator)
-        after = rule.step(network, state, {"unlabelled": torch.rand(5, sizes[0], generator=generator)})
+        problem = Problem.of(MLP(sizes, activation))
+        state = rule.init_state(problem, generator)
+        after = rule.step(problem, state, {"unlabelled": torch.rand(5, sizes[0], generator=generator)}, "train")
         assert all(value.isfinite().all() and value.shape == state[key].shape for key, value in after.items())
 
 
@@ -180,10 +182,10 @@ def test_weight_statistics_of_edge_layers_repeat_the_side_that_exists() -> None:
 
 
 def test_a_network_with_another_output_size_is_refused() -> None:
-    rule, network = small(), MLP((6, 5, 4))
+    rule, problem = small(), Problem.of(MLP((6, 5, 4)))
     for call in (
-        lambda: rule.init_state(network, torch.Generator()),
-        lambda: rule.step(network, {}, {"unlabelled": torch.zeros(2, 6)}),
+        lambda: rule.init_state(problem, torch.Generator()),
+        lambda: rule.step(problem, {}, {"unlabelled": torch.zeros(2, 6)}, "train"),
     ):
         with pytest.raises(ValueError, match=r"4 outputs, expected the 3 outputs"):
             call()

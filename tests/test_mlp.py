@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from inner_loop.networks.activations import ACTIVATIONS, WINNERS, winners
-from inner_loop.networks.mlp import MLP
+from inner_loop.networks.mlp import MLP, MLPs
 
 STATE = {
     "w1": torch.tensor([[1.0, -1.0], [0.5, 2.0]]),
@@ -76,3 +76,18 @@ def test_winners_share_one_by_how_far_they_lead_the_first_loser() -> None:
 def test_impossible_networks_are_refused(sizes: tuple[int, ...], activation: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MLP(sizes, activation)
+
+
+def test_a_family_draws_from_all_its_choices_and_its_first_is_fixed() -> None:
+    family, draw = MLPs(hidden=((6,), (), (5, 4)), outputs=3, activations=("relu", "step")), torch.Generator()
+    draw.manual_seed(0)
+    every = {MLP((9, *hidden, 3), activation) for hidden in family.hidden for activation in family.activations}
+    assert {family.draw(9, 0, draw) for _ in range(100)} == every
+    assert family.first(9, 0) == MLP((9, 6, 3), "relu")
+    assert family.first(9, 5) == MLP((9, 6, 5), "relu")
+    assert family.draw(9, 5, draw).sizes[-1] == 5
+    assert (family.single, family.differentiable, family.competes) == (False, False, False)
+    first = MLPs(**family.first_options())
+    assert (first.single, first.differentiable) == (True, True)
+    assert first.draw(9, 0, draw) == first.first(9, 0) == family.first(9, 0)
+    assert MLPs(activations=("winners_linear", "relu")).competes

@@ -9,16 +9,15 @@ import torch
 
 from experiment.task_sources import load_datasets, training_tasks
 from outer_loop.config.file import load_config
-from tasks.instances import InstanceSource
 from unsupervised_update_rules.commands import meta_train
 from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule, save_rule
 
 Arguments = Callable[..., list[str]]
 LABELLERS = {
-    "instances": ("tasks.augmentation=shift=0.3",),
-    "clusters": ("tasks.partitions=3", "tasks.groups=6"),
-    "hyperplanes": ("tasks.partitions=3", "tasks.groups=4"),
+    "instances": "{augmentation: shift=0.3}",
+    "clusters": "{partitions: 3, groups: 6}",
+    "hyperplanes": "{partitions: 3, groups: 4}",
 }
 
 
@@ -37,16 +36,16 @@ RULES = {
     "hebbian": ("rule={name: hebbian, options: {}}",),
     "maml": (
         "rule={name: maml, options: {rate: 0.1}}",
-        "network={kind: conv4, filters: 2}",
+        "network={name: conv4, options: {filters: 2}}",
         "inner={unroll: [2, 2], length: [2, 2], read_every: 2}",
-        "outer.objective=head",
+        "outer.readout=head",
         "tasks.permute=false",
     ),
     "protonet": (
         "rule={name: protonet, options: {}}",
-        "network={kind: conv4, filters: 2}",
+        "network={name: conv4, options: {filters: 2}}",
         "inner={unroll: [1, 1], length: [1, 1], read_every: 1}",
-        "outer.objective=prototypes",
+        "outer.readout=prototypes",
         "tasks.permute=false",
     ),
 }
@@ -65,7 +64,8 @@ RULES = {
 def test_hidden_labels_change_nothing(
     labeller: str, rule: str, tiny_config: Arguments, tmp_path: Path, images: tuple[str, str]
 ) -> None:
-    settings = (*RULES[rule], f"tasks.labeller={labeller}", *LABELLERS[labeller], "evaluation.training=[]")
+    options = f"tasks.labeller={{name: {labeller}, options: {LABELLERS[labeller]}}}"
+    settings = (*RULES[rule], options, "evaluation.training=[]")
     for run, source in zip(("first", "second"), images, strict=True):
         assert meta_train.main(tiny_config(run, *settings, f"tasks.sources=['{source}']")) == 0
     first, second = (load_rule(tmp_path / run / "rule.safetensors") for run in ("first", "second"))
@@ -79,11 +79,12 @@ def test_partitions_can_be_of_the_features_of_a_rule(
     tiny_config: Arguments, tmp_path: Path, images: tuple[str, str]
 ) -> None:
     save_rule(tmp_path / "encoder.safetensors", make_rule("hebbian"), {"seed": 0})
-    settings = ["tasks.labeller=clusters", "tasks.groups=6", "tasks.partitions=2", f"tasks.sources=['{images[0]}']"]
+    labeller = "tasks.labeller={name: clusters, options: {groups: 6, partitions: 2}}"
+    settings = [labeller, f"tasks.sources=['{images[0]}']"]
     path, *overrides = tiny_config("run", *settings)[1:]
     made = []
     for encoder in ("inputs", str(tmp_path / "encoder.safetensors")):
-        config = load_config(path, [*overrides, f"tasks.encoder={encoder}"])
+        config = load_config(path, [*overrides, f"tasks.labeller.options.encoder={encoder}"])
         made.append(training_tasks(config, load_datasets(config, config.tasks.sources)))
     assert [len(source.datasets) for source in made] == [2, 2]
     assert [source.parts for source in made] == [(2,), (2,)]
@@ -94,7 +95,8 @@ def test_instances_are_tasks_of_their_own(tiny_config: Arguments, images: tuple[
     path, *overrides = tiny_config("run", "tasks.labeller=instances", f"tasks.sources=['{images[0]}']")[1:]
     config = load_config(path, overrides)
     source = training_tasks(config, load_datasets(config, config.tasks.sources))
-    assert isinstance(source, InstanceSource)
-    assert source.augmentation == "zero_pixels=0.5,shift=0.21"
-    with pytest.raises(ValueError, match=r"tasks.augmentation: got 'blur=2', expected identity, or NAME=STRENGTH"):
-        load_config(path, [*overrides, "tasks.augmentation=blur=2"])
+    assert source.labeller.settings == "zero_pixels=0.5,shift=0.21"
+    assert source.draw(torch.Generator()).labels.tolist() == [0] * 200
+    message = r"tasks.labeller.options: .*got augmentation 'blur=2', expected identity, or NAME=STRENGTH"
+    with pytest.raises(ValueError, match=message):
+        load_config(path, [*overrides, "tasks.labeller.options.augmentation=blur=2"])

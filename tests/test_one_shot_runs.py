@@ -7,19 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.adaptation import Adaptation
+from evaluation.comparison import compare
 from evaluation.one_shot_runs import nearest_neighbour, one_shot_error
 from evaluation.paired_tasks import PairedTask
-from inner_loop.networks.conv4 import Conv4
-from inner_loop.networks.description import describe_network
-from outer_loop.readouts.objective import Objective
+from evaluation.probes import OWN
+from evaluation.protocol import Use
+from evaluation.rules import RuleMethod, classes_of
+from inner_loop.networks.conv4 import Conv4, Conv4s
+from outer_loop.readouts.contract import Readout
+from outer_loop.readouts.head import Head
+from outer_loop.readouts.prototypes import Prototypes
+from outer_loop.readouts.ridge import Ridge
 from tasks.data.omniglot_runs import read_one_shot_runs
 from tasks.data.sources import load_source
-from tasks.task import TaskSource
+from tasks.source import TaskSource
 from unsupervised_update_rules.commands import one_shot_runs as script
 from update_rules.gradient.learned_start import layout
 from update_rules.gradient.maml import Maml
 from update_rules.gradient.protonet import ProtoNet
+from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import save_rule
 
 OFFICIAL = Path(__file__).parent.parent.parent / "shared" / "data" / "omniglot_oneshot.npz"
@@ -83,46 +89,74 @@ def test_files_that_hold_something_else_are_refused(tmp_path: Path, changes: dic
         read_one_shot_runs(tmp_path / "none.npz")
 
 
+def conv4(readout: str, normalisation: str, filters: int = 4, **more: object) -> dict[str, object]:
+    """What a rule file says of its use on images of 8 × 8 pixels."""
+    network = {"name": "conv4", "options": {"filters": filters}}
+    about = {"network": network, "readout": {"name": readout, "options": {}}, "normalisation": normalisation, "size": 8}
+    return about | more
+
+
 def test_the_script_scores_rules_encoders_and_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = made_runs(tmp_path / "runs.npz")
-    encoder = Conv4(8, filters=4, outputs=0)
-    about = {"network": json.dumps(describe_network(encoder)), "objective": "prototypes", "batch_norm": "support"}
-    save_rule(tmp_path / "protonet.safetensors", ProtoNet(layout(encoder.shapes)), about)
-    headed = encoder.with_outputs(5)
-    about = {"network": json.dumps(describe_network(headed)), "objective": "head", "batch_norm": "batch"}
-    save_rule(tmp_path / "maml.safetensors", Maml(layout(headed.shapes)), about)
-    rules = [str(tmp_path / f"{name}.safetensors") for name in ("protonet", "maml")]
-    argv = ["--runs", str(runs), "--rule", *rules, "--steps", "3", "--json", str(tmp_path / "out.json")]
+    rules = {name: tmp_path / f"{name}.safetensors" for name in ("protonet", "maml", "few", "hebbian")}
+    save_rule(rules["protonet"], ProtoNet(layout(Conv4(8, filters=4).shapes)), {}, conv4("prototypes", "support"))
+    save_rule(rules["maml"], Maml(layout(Conv4(8, filters=4, outputs=5).shapes)), {}, conv4("head", "batch"))
+    protonet, maml = (str(rules[name]) for name in ("protonet", "maml"))
+    argv = ["--runs", str(runs), "--rule", protonet, maml, "--steps", "3", "--json", str(tmp_path / "out.json")]
     assert script.main(argv) == 0
     stored = json.loads((tmp_path / "out.json").read_text())
     assert stored["errors"]["pixels, nearest"] == {"error": 0, "ci95": 0}
-    assert stored["errors"][rules[0]]["error"] == 0  # the images are the same but for one pixel
-    assert 0 <= stored["errors"][rules[1]]["error"] <= 100
-    assert [stored["errors"][path]["batch_norm"] for path in rules] == ["support", "batch"]
+    assert stored["errors"][protonet]["error"] == 0  # the images are the same but for one pixel
+    assert 0 <= stored["errors"][maml]["error"] <= 100
+    assert [stored["errors"][path]["normalisation"] for path in (protonet, maml)] == ["support", "batch"]
+    assert stored["meta"]["command"].startswith("python scripts/one_shot_runs.py --runs ")
     assert stored["published"] == {
         "people (Lake et al., 2015)": 4.5,
         "Bayesian program learning (Lake et al., 2015)": 3.3,
         "pixels, modified Hausdorff distance (Lake's demo for these runs)": 38.8,
     }
     assert "Lake et al." in capsys.readouterr().out
-    few = encoder.with_outputs(3)
-    about["network"] = json.dumps(describe_network(few))
-    save_rule(tmp_path / "few.safetensors", Maml(layout(few.shapes)), about)
+    save_rule(rules["few"], Maml(layout(Conv4(8, filters=4, outputs=3).shapes)), {}, conv4("head", "batch"))
     with pytest.raises(ValueError, match="rule maml starts from weights"):
-        script.main(["--runs", str(runs), "--rule", str(tmp_path / "few.safetensors")])
+        script.main(["--runs", str(runs), "--rule", str(rules["few"])])
+    save_rule(rules["hebbian"], Hebbian(), {})
+    with pytest.raises(ValueError, match="rule hebbian is not one that tells classes from a support set alone"):
+        script.main(["--runs", str(runs), "--rule", str(rules["hebbian"])])
 
 
-def test_a_classification_is_the_one_that_is_judged(tmp_path: Path) -> None:
-    """Classes told by ``classify`` agree with the accuracy of the same episode in an evaluation."""
+def test_images_have_the_size_that_a_rule_was_trained_with(tmp_path: Path) -> None:
+    """The encoder of smaller images scores as the same images made smaller do."""
+    runs = made_runs(tmp_path / "runs.npz")
+    rule = ProtoNet(layout(Conv4(4, filters=4).shapes))
+    save_rule(tmp_path / "rule.safetensors", rule, {}, conv4("prototypes", "support", size=4))
+    argv = ["--runs", str(runs), "--rule", str(tmp_path / "rule.safetensors"), "--json", str(tmp_path / "out.json")]
+    assert script.main(argv) == 0
+    (_, found) = json.loads((tmp_path / "out.json").read_text())["errors"].values()
+    use = Use(Conv4s(filters=4), normalisation="support", readout=Prototypes())
+    expected = one_shot_error(read_one_shot_runs(runs, size=4), lambda *episode: classes_of(rule, use, *episode))
+    assert (found["error"], found["ci95"]) == expected
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "support"])
+@pytest.mark.parametrize("kind", [Maml, ProtoNet])
+def test_a_classification_is_the_one_that_is_judged(kind: type[Maml | ProtoNet], normalisation: str) -> None:
+    """Classes told by ``classes_of`` agree with the accuracy of the same episode in an evaluation."""
     source = TaskSource(tuple(load_source("digits", size=8)), 4, 2, 5, permute=False)
     task = PairedTask(source, 0, 0)
-    network = Conv4(8, filters=4, outputs=4)
-    rule = Maml(layout(network.shapes))
-    for objective in (Objective("head"), Objective("head", batch_norm="support")):
-        use = Adaptation(network, objective, 4)
-        support_x, support_y, query_x, query_y = task.episode
-        told = use.classify(rule, support_x, support_y, query_x)
-        judged = use.judge_episodes(rule, [task], [task.episode], [4])[0].accuracies[0]
-        assert float((told == query_y).float().mean()) == pytest.approx(judged)
-    with pytest.raises(ValueError, match="got objective ridge, expected head or prototypes"):
-        Adaptation(network, Objective("ridge"), 0).classify(rule, support_x, support_y, query_x)
+    readout: Readout = Head() if kind is Maml else Prototypes()
+    rule = kind(layout(Conv4(8, filters=4, outputs=4 if kind is Maml else 0).shapes))
+    use = Use(Conv4s(filters=4), steps=4, normalisation=normalisation, readout=readout)
+    support_x, support_y, query_x, query_y = task.episode
+    told = classes_of(rule, use, support_x, support_y, query_x)
+    (judged,) = compare({"rule": RuleMethod(rule, use, (4,))}, source, shots=[2], readouts=[OWN], tasks=1, seed=0)
+    assert float((told == query_y).double().mean()) == judged.accuracies[0]
+
+
+def test_a_readout_that_needs_the_classes_of_queries_tells_none() -> None:
+    rule = ProtoNet(layout(Conv4(8, filters=4).shapes))
+    use = Use(Conv4s(filters=4), steps=0, normalisation="support", readout=Ridge())
+    x, y = torch.zeros(4, 64), torch.arange(4)
+    with pytest.raises(ValueError, match="rule protonet is not one that tells classes"):
+        classes_of(rule, use, x, y, x)
+    with pytest.raises(ValueError, match="readout Ridge cannot score queries without their classes"):
+        Ridge().scores(x, y, x, 4)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from outer_loop.run.progress import Progress, duration
+from outer_loop.run.progress import OuterProgress, duration
 
 
 class Terminal(io.StringIO):
@@ -23,7 +23,7 @@ def wide(monkeypatch):
 
 
 def run(stream, total=6, initial=2):
-    with Progress(total, initial, stream) as progress:
+    with OuterProgress(total, initial, stream) as progress:
         progress.message("resuming [at] step 2")
         for step in range(initial + 1, total + 1):
             progress.update(step, meta_loss=1 / step, accuracy=step / 10)
@@ -51,7 +51,7 @@ def test_speed_and_time_left_count_from_where_the_run_was_resumed(monkeypatch):
     clock = iter(range(100, 1000, 2))
     monkeypatch.setattr("outer_loop.run.progress.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
-    with Progress(12, 2, stream) as progress:
+    with OuterProgress(12, 2, stream) as progress:
         progress.update(3, 1.0, 1.0)
     assert stream.getvalue().endswith(", 0.50 steps/s, 0:00:18 left\n")
 
@@ -70,7 +70,7 @@ def test_a_terminal_gets_a_bar_with_the_same_figures():
 @pytest.mark.usefixtures("wide")
 def test_the_bar_is_taken_down_when_the_run_fails():
     def failing(stream):
-        with Progress(3, 0, stream):
+        with OuterProgress(3, 0, stream):
             raise ValueError("diverged")
 
     stream = Terminal()

@@ -10,39 +10,41 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
 from evaluation.comparison import Measured
-from evaluation.methods import METHODS
-from evaluation.results import Results, summarise, task_accuracies, write_results
+from evaluation.methods import BASELINES, CHEAP, CLASSIFIED
+from evaluation.results import Results, leader, summarise, task_accuracies, write_results
 from evaluation.results_table import results_table
 from evaluation.statistics import Mean
 from experiment.report import plots
 from experiment.report.report import read_metrics, write_report
 from tasks.dataset import Dataset
-from tasks.task import TaskSource
+from tasks.source import TaskSource
 
+METHODS = ("rule", *CHEAP)
 NAME = "npz:<b>&$x$[red]"
 FIELDS = {NAME: (np.random.default_rng(0).normal(size=(5, 4, 4)).astype(np.float32),) * 2}
 CURVES = {NAME: {method: {0: Mean(0.3, 0.02), 5: Mean(0.5, 0.03)} for method in METHODS[:2]}}
 METRICS = [
     {"outer_step": 1, "meta_loss": 0.9},
-    {"outer_step": 2, "meta_loss": None, "heldout/g/accuracy@0": 0.3, "heldout/g/accuracy@10": 0.4},
-    {"outer_step": 3, "meta_loss": 0.7, "heldout/g/accuracy@0": 0.3, "heldout/g/accuracy@10": None},
+    {"outer_step": 2, "meta_loss": None, "valid/g/accuracy@0": 0.3, "valid/g/accuracy@10": 0.4},
+    {"outer_step": 3, "meta_loss": 0.7, "valid/g/accuracy@0": 0.3, "valid/g/accuracy@10": None},
 ]
 
 
-def results() -> Results:
+def results(names: tuple[str, ...] = METHODS, leads: bool = True) -> Results:
     x = torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
     data = Dataset("d", x, torch.arange(4).repeat_interleave(10), None, tuple("abcd"))
     source = TaskSource((data,), ways=4, shots=3, queries=5, permute=False)
-    accuracies = {method: [0.5 - 0.1 * place, 0.7 - 0.1 * place] for place, method in enumerate(METHODS)}
+    accuracies = {method: [0.5 - 0.1 * place, 0.7 - 0.1 * place] for place, method in enumerate(names)}
     measured = [
         Measured(method, 3, "ridge", None, "", values, diverged=int(method == "untrained_rule"))
         for method, values in accuracies.items()
     ]
     per_task = [one for name in (NAME, "digits") for one in task_accuracies(measured, name, source, seed=7, size=None)]
-    return summarise(per_task, {"k": "<i>"})
+    return summarise(per_task, {"k": "<i>", "rules": {"rule": {"file": "<b>"}}}, leads)
 
 
 class References(HTMLParser):
@@ -105,6 +107,31 @@ def test_the_table_has_a_row_a_method_and_a_column_a_source() -> None:
     assert "+40.0 ± 0.0" in next(line for line in lines if "│ pca" in line)
 
 
+def printed(found: Results) -> list[str]:
+    output = io.StringIO()
+    Console(width=160, file=output).print(results_table(found))
+    return output.getvalue().splitlines()
+
+
+def test_leads_are_those_of_the_first_method_and_the_table_says_whose() -> None:
+    lines = printed(results())
+    assert lines[1].count("rule leads") == 2
+    assert "how far the rule leads on the same tasks" in " ".join(" ".join(lines).split())
+    several = results(("[red]mine", "[red]mine, untrained", "theirs", "raw"))
+    assert leader(several) == "[red]mine"
+    assert {(one["method"], one["minus"]) for one in several["differences"]} == {
+        ("[red]mine", other) for other in ("[red]mine, untrained", "theirs", "raw")
+    }
+    lines = printed(several)
+    assert lines[1].count("[red]mine leads") == 2
+    assert "how far [red]mine leads on the same tasks" in " ".join(" ".join(lines).split())
+    assert "+20.0 ± 0.0" in next(line for line in lines if "│ theirs " in line)
+    assert "+" not in next(line for line in lines if "│ [red]mine " in line)
+    without = results(("raw", "pca"), leads=False)
+    assert (leader(without), without["differences"]) == (None, [])
+    assert "leads" not in " ".join(printed(without))
+
+
 def test_the_page_needs_no_other_file_and_escapes_names(tmp_path: Path) -> None:
     page = References()
     page.feed(report(tmp_path / "report"))
@@ -115,8 +142,15 @@ def test_the_page_needs_no_other_file_and_escapes_names(tmp_path: Path) -> None:
         assert all(link.startswith(("#", "data:image/png")) for link in re.findall(r'href="([^"]*)"', drawing))
         assert all(link.startswith("#") for link in re.findall(r"url\(([^)]*)\)", drawing))
     assert not page.tags & {"script", "b", "i", "link", "iframe"}
-    for text in (NAME, "runs/<script>alert(1)</script>", "seed: 0 # </pre><script>", "60.0 ± 127.1", "+40.0 ± 0.0"):
+    for text in (
+        NAME,
+        "runs/<script>alert(1)</script>",
+        "seed: 0 # </pre><script>",
+        "60.0 ± 127.1",
+        "rule leads +40.0 ± 0.0",
+    ):
         assert text in page.text
+    assert "rules.rule.file<b>" in page.text
     assert json.loads((tmp_path / "report" / "results.json").read_text()) == results()
     assert sorted(file.name for file in (tmp_path / "report").iterdir()) == ["index.html", "results.json"]
 
@@ -134,12 +168,12 @@ def test_the_same_run_gives_the_same_page_and_parts_may_be_missing(tmp_path: Pat
 def test_figures_show_what_was_measured() -> None:
     bars = plots.accuracy_bars(results()).axes[0]
     assert [round(bar.get_height(), 6) for bar in bars.patches[:4]] == [60, 60, 50, 50]
-    held_out = plots.held_out_curves(METRICS)
-    assert held_out is not None
-    after, before = held_out.axes[0].lines
+    curves = plots.validation_curves(METRICS)
+    assert curves is not None
+    after, before = curves.axes[0].lines
     assert after.get_xydata().tolist() == [[2, 40]]
     assert before.get_xydata().tolist() == [[2, 30], [3, 30]]
-    assert plots.held_out_curves(METRICS[:1]) is None
+    assert plots.validation_curves(METRICS[:1]) is None
     loss, mean = plots.meta_loss_curve(METRICS).axes[0].lines
     np.testing.assert_array_equal(loss.get_ydata(), [0.9, np.nan, 0.7])
     assert mean.get_xdata().tolist() == [1, 2, 3]
@@ -147,6 +181,18 @@ def test_figures_show_what_was_measured() -> None:
     assert long == r"…ng/folder/name/d\$.npz"
     curve = plots.inner_step_curves(CURVES).axes[0].lines[0]
     assert curve.get_xydata().tolist() == [[0, 30], [5, 50]]
+
+
+@pytest.mark.parametrize("names", [CHEAP, CLASSIFIED, tuple(BASELINES), ("a_name_of_many_letters_indeed", "other")])
+def test_the_names_of_all_methods_fit_into_the_figure(names: tuple[str, ...]) -> None:
+    figure = plots.accuracy_bars(results(("rule", *names)))
+    FigureCanvasAgg(figure).draw()
+    box, (axis,) = figure.bbox, figure.axes
+    legend = axis.get_legend()
+    assert len(legend.get_texts()) == 1 + len(names)
+    extent = legend.get_window_extent()
+    assert box.x0 <= extent.x0 < extent.x1 <= box.x1
+    assert axis.get_window_extent().width > box.width / 2
 
 
 def test_a_figure_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -1,44 +1,45 @@
 """Running averages of batch normalisation, as prototypical networks have them at test."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from few_shot_settings import PROTONET
+from runs import Arguments, trainer_of
 from torch import nn
 
-from evaluation.adaptation import Adaptation
-from experiment.configured import rule_use
+from experiment.build import use_of_config
 from inner_loop.networks.conv4 import Conv4
-from inner_loop.networks.description import BaseNetwork
 from inner_loop.networks.mlp import MLP
-from outer_loop.config.file import load_config
-from outer_loop.estimators.truncated_backprop import Piece
+from inner_loop.unroll import theta_of
+from outer_loop.estimators.contract import TruncatedUnroll
+from outer_loop.readouts.contract import Learned
+from outer_loop.readouts.normalisation import Normalisation
 from outer_loop.readouts.objective import Objective
+from outer_loop.readouts.prototypes import Prototypes
 from outer_loop.running_averages import MOMENTUM, follow, met_by
 from outer_loop.trainer import Trainer
-from unsupervised_update_rules.commands import evaluate_few_shot, meta_train
+from unsupervised_update_rules.commands import evaluate, meta_train
+from update_rules.contract import Network, Problem
 from update_rules.gradient.learned_start import layout
 from update_rules.gradient.protonet import ProtoNet
 from update_rules.rule_file import load_rule, read_header
 
-Arguments = Callable[..., list[str]]
-
-RUNNING = (*PROTONET, "network.batch_norm=running")
+RUNNING = (*PROTONET, "network.normalisation=running")
+START = {"t": torch.zeros(())}
 NETWORKS = (Conv4(8, filters=3), MLP((16, 5, 4)))
 
 
-def followed(network: BaseNetwork, batches: int) -> tuple[ProtoNet, list[torch.Tensor]]:
+def followed(network: Network, batches: int) -> tuple[ProtoNet, list[torch.Tensor]]:
     """A rule whose averages followed ``batches`` batches of 12 examples, and these."""
     rule = ProtoNet(layout(network.shapes), running=True)
     draw = torch.Generator().manual_seed(1)
     seen = [torch.rand(12, network.sizes[0], generator=draw) for _ in range(batches)]
     with torch.no_grad():
         for x in seen:
-            follow(rule, rule.batch_statistics(network, x))
+            follow(rule, rule.observed(Problem.of(network), START, x))
     return rule, seen
 
 
@@ -63,65 +64,66 @@ def test_averages_are_those_of_torch() -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_features_by_averages_are_each_examples_own_and_those_of_the_batch_that_was_met(network: BaseNetwork) -> None:
+def test_features_by_averages_are_each_examples_own_and_those_of_the_batch_that_was_met(network: Network) -> None:
     rule, (x,) = followed(network, 1)
     for _ in range(200):
-        follow(rule, rule.batch_statistics(network, x))
+        follow(rule, rule.observed(Problem.of(network), START, x))
     with torch.no_grad():
-        averaged = rule.averaged_features(network, x)
-        torch.testing.assert_close(averaged, rule.features(network, {}, x), rtol=1e-4, atol=1e-5)
+        problem, averages = Problem.of(network), rule.running()
+        averaged = rule.features(problem, START, x, averages)
+        torch.testing.assert_close(averaged, rule.features(problem, START, x), rtol=1e-4, atol=1e-5)
         for row, example in zip(averaged, x, strict=True):
-            torch.testing.assert_close(rule.averaged_features(network, example[None])[0], row)
-        assert not torch.allclose(rule.features(network, {}, x[:4]), averaged[:4], atol=1e-3)
+            torch.testing.assert_close(rule.features(problem, START, example[None], averages)[0], row)
+        assert not torch.allclose(rule.features(problem, START, x[:4]), averaged[:4], atol=1e-3)
 
 
-def drawn(run: Trainer) -> list[Piece]:
+def drawn(run: Trainer) -> list[TruncatedUnroll]:
     """What the run's next outer step will draw, which it draws again then."""
-    [turn] = run.state.slots
-    before = [slot.generator.get_state() for slot in turn]
-    pieces = [slot.piece([1], run.device, ()) for slot in turn]
-    for slot, state in zip(turn, before, strict=True):
-        slot.generator.set_state(state)
-    return pieces
+    [turn] = run.state.trajectories
+    before = [one.generator.get_state() for one in turn]
+    unrolls = [one.unroll([1], run.parts.trajectories.device, ()) for one in turn]
+    for one, state in zip(turn, before, strict=True):
+        one.generator.set_state(state)
+    return unrolls
 
 
 def test_training_goes_by_batch_and_the_averages_follow_it(tiny_config: Arguments) -> None:
-    path, *overrides = tiny_config("run", *RUNNING, "outer.tasks_per_step=2")[1:]
-    config = load_config(path, overrides)
-    run, plain = Trainer(config), Trainer(load_config(path, [*overrides, "network.batch_norm=batch"]))
-    pieces, network = drawn(run), run.network
+    few = (*RUNNING, "outer.tasks_per_step=2")
+    run = trainer_of(tiny_config("run", *few))
+    plain = trainer_of(tiny_config("plain", *few, "network.normalisation=batch"))
+    unrolls = drawn(run)
+    network = unrolls[0].problem.network
     weights = {name: value.detach().clone() for name, value in run.state.rule.weights(network, {}).items()}
     of_tasks = [
-        network.statistics(weights, torch.cat([piece.episodes[0].support_x, piece.episodes[0].query_x]))
-        for piece in pieces
+        network.statistics(weights, torch.cat([one.episodes[0].support_x, one.episodes[0].query_x])) for one in unrolls
     ]
     assert len(of_tasks) == 2
-    run._outer_step()
-    plain._outer_step()
+    run.step()
+    plain.step()
     for name, value in plain.state.rule.named_parameters():
         assert torch.equal(value, run.state.rule.get_parameter(name))
     for layer in range(1, 5):
-        means, variances = zip(*(statistics[layer - 1] for statistics in of_tasks), strict=True)
-        torch.testing.assert_close(run.state.rule.get_buffer(f"mean{layer}"), 0.1 * (means[0] + means[1]) / 2)
-        expected = 0.9 + 0.1 * (variances[0] + variances[1]) / 2
-        torch.testing.assert_close(run.state.rule.get_buffer(f"var{layer}"), expected)
+        mean, var = (sum(statistics[f"{kind}{layer}"] for statistics in of_tasks) / 2 for kind in ("mean", "var"))
+        torch.testing.assert_close(run.state.rule.get_buffer(f"mean{layer}"), 0.1 * mean)
+        torch.testing.assert_close(run.state.rule.get_buffer(f"var{layer}"), 0.9 + 0.1 * var)
     assert not list(plain.state.rule.buffers())
-    use = rule_use(config, 1, network.sizes[0])
-    assert isinstance(use, Adaptation)
-    assert use.objective.batch_norm == "running"
+    assert use_of_config(run.config, 1).normalisation == "running"
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e30])
 def test_a_lost_task_does_not_reach_the_averages(tiny_config: Arguments, value: float) -> None:
-    path, *overrides = tiny_config("run", *RUNNING, "outer.tasks_per_step=2")[1:]
-    run = Trainer(load_config(path, overrides))
-    good, bad = drawn(run)
+    run = trainer_of(tiny_config("run", *RUNNING, "outer.tasks_per_step=2"))
+    rule, (good, bad) = run.state.rule, drawn(run)
     episode = bad.episodes[0]
     bad = replace(bad, episodes=(episode._replace(support_x=torch.full_like(episode.support_x, value)),))
-    alone, beside, lost = (met_by(run.state.rule, pieces) for pieces in ([good], [bad, good], [bad]))
-    for name, average in run.state.rule.named_buffers():
+    alone, beside = met_by(rule, [good], [0]), met_by(rule, [bad, good], [0, 1])
+    unkept, lost = met_by(rule, [bad, good], [1]), met_by(rule, [bad], [0])
+    none = met_by(rule, [good], [])
+    for name, average in rule.named_buffers():
         assert torch.equal(beside[name], alone[name])
+        assert torch.equal(unkept[name], alone[name])
         assert torch.equal(lost[name], average)
+        assert torch.equal(none[name], average)
         assert not torch.equal(alone[name], average)
 
 
@@ -129,15 +131,19 @@ def test_a_run_keeps_its_averages(tiny_config: Arguments, tmp_path: Path) -> Non
     assert meta_train.main(tiny_config("run", *RUNNING)) == 0
     path = tmp_path / "run" / "rule.safetensors"
     rule = load_rule(path)
-    assert read_header(path).provenance["batch_norm"] == "running"
+    assert read_header(path).use["normalisation"] == "running"
     for layer in range(1, 5):
         assert (rule.get_buffer(f"mean{layer}") != 0).all()
         assert (rule.get_buffer(f"var{layer}") != 1).all()
-    argv = ["--rule", str(path), "--data", "digits", "--size", "4", "--ways", "3", "--tasks", "2", "--steps", "0"]
-    stored = tmp_path / "out.json"
+    argv = ["--rule", str(path), "--data", "digits", "--size", "4", "--ways", "3", "--tasks", "9", "--steps", "0"]
+    argv += ["--baselines", "none", "--readout", "own", "prototype"]
+    found = []
     for policy in ("running", "batch"):
-        assert evaluate_few_shot.main([*argv, "--batch-norm", policy, "--json", str(stored)]) == 0
-        assert json.loads(stored.read_text())["meta"]["batch_norm"] == policy
+        stored = tmp_path / f"{policy}.json"
+        assert evaluate.main([*argv, "--normalisation", policy, "--json", str(stored)]) == 0
+        found.append(json.loads(stored.read_text()))
+        assert found[-1]["meta"]["normalisation"] == policy
+    assert found[0]["rows"] != found[1]["rows"]
 
 
 def test_queries_are_read_out_by_the_averages() -> None:
@@ -145,35 +151,45 @@ def test_queries_are_read_out_by_the_averages() -> None:
     rule, seen = followed(network, 3)
     y = torch.arange(3).repeat(4)
     support, query = seen[0], seen[1]
-    running = Objective("prototypes", batch_norm="running")
-    theta = dict(rule.named_parameters()) | dict(rule.named_buffers())
+    learned = Learned(rule, theta_of(rule), Problem.of(network), START)
+    running = Objective(Prototypes(), Normalisation("running"))
     with torch.no_grad():
-        whole = running.scores(rule, theta, network, {}, (support, y, query), 3)
-        alone = running.scores(rule, theta, network, {}, (support, y, query[:1]), 3)
+        whole = running.scores(learned, (support, y, query), 3)
+        alone = running.scores(learned, (support, y, query[:1]), 3)
+        features = rule.features(learned.problem, START, query, rule.running())
     torch.testing.assert_close(alone[0], whole[0])
-    assert running.without_averages("batch") == Objective("prototypes", batch_norm="batch")
-    assert Objective(batch_norm="support").without_averages("batch").batch_norm == "support"
+    torch.testing.assert_close(whole, Prototypes().scores(learned.features(support, rule.running()), y, features, 3))
+    assert running.normalisation.in_training() == Normalisation("batch")
+    for name in ("batch", "support", "unlabelled"):
+        assert Normalisation(name).in_training() == Normalisation(name)
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["rule.options={running: true}"], "rule.options.running: got True, expected no such option"),
-        (["outer.average=0.5"], "outer.average: got 0.5, expected 0 with network.batch_norm=running"),
-        (["rule.name=maml", "outer.objective=head"], "network.batch_norm: got 'running', expected batch or support"),
-        (["network={kind: mlp, batch_norm: running}", "rule.name=hebbian"], "expected batch or support: every task"),
+        (["rule.options={running: false}"], "holds no running averages; train it with network.normalisation=running"),
+        (["outer.average=0.5"], "outer.average: got 0.5, expected 0 with network.normalisation=running"),
+        (["rule.name=maml", "outer.readout=head"], "network.normalisation: got 'running', expected one of batch, supp"),
+        (
+            ["network={name: mlp, normalisation: running}", "rule.name=hebbian", "outer.readout=ridge"],
+            "network.normalisation: got 'running', expected one of batch, support, unlabelled for rule hebbian",
+        ),
     ],
 )
-def test_settings_without_averages_are_named(tiny_config: Arguments, overrides: list[str], message: str) -> None:
-    path, *settings = tiny_config("run", *RUNNING)[1:]
-    with pytest.raises(ValueError, match=message):
-        load_config(path, [*settings, *overrides])
+def test_settings_without_averages_are_named_before_anything_is_written(
+    tiny_config: Arguments, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        meta_train.main(tiny_config("run", *RUNNING, *overrides))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_start_without_averages_is_refused(tiny_config: Arguments, tmp_path: Path) -> None:
-    assert meta_train.main(tiny_config("run", *RUNNING, "network.batch_norm=batch")) == 0
+    assert meta_train.main(tiny_config("run", *RUNNING, "network.normalisation=batch")) == 0
     start = tmp_path / "run" / "rule.safetensors"
-    with pytest.raises(ValueError, match=r"expected protonet {'running': True}"):
-        meta_train.main(tiny_config("other", *RUNNING, f"rule.start={start}"))
-    with pytest.raises(ValueError, match="trained with batch_norm=batch, holds no running averages"):
-        evaluate_few_shot.main(["--rule", str(start), "--data", "digits", "--size", "4", "--batch-norm", "running"])
+    with pytest.raises(ValueError, match="this protonet holds no running averages"):
+        meta_train.main(tiny_config("other", *RUNNING, f"rule.pretrained={start}"))
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(ValueError, match="this protonet holds no running averages"):
+        evaluate.main(["--rule", str(start), "--data", "digits", "--size", "4", "--normalisation", "running"])

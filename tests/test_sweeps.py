@@ -2,12 +2,22 @@
 
 import pytest
 
-from evaluation.evaluation import InnerTraining
+from evaluation.protocol import Use
 from evaluation.results import summarise
 from evaluation.sweeps import SWEEPS, vary
 from experiment.report.sweep_plot import line_figure, sweep_curves, sweep_lines
+from inner_loop.networks.conv4 import Conv4s
+from inner_loop.networks.mlp import MLPs
 
-INNER = InnerTraining(hidden=(10, 7), outputs=4, steps=20, batch=8)
+USE = Use(MLPs(((10, 7),), outputs=4), steps=20, batch=8)
+
+
+def network(name: str, value: str) -> MLPs:
+    """The base networks at the only ``value`` of the sweep ``name``."""
+    (one,) = vary(name, [value], USE, 14, True)
+    assert isinstance(one.inner.network, MLPs)
+    assert (one.inner.steps, one.inner.batch, one.size, one.permute) == (20, 8, 14, True)
+    return one.inner.network
 
 
 def record(method: str, accuracies: list[float], setting: dict[str, object], shots: int = 5) -> dict[str, object]:
@@ -31,19 +41,19 @@ def record(method: str, accuracies: list[float], setting: dict[str, object], sho
 
 @pytest.mark.parametrize("name", list(SWEEPS))
 def test_the_usual_range_of_every_sweep_can_be_read(name: str) -> None:
-    found = vary(name, [], INNER, 14, True)
+    found = vary(name, [], USE, 14, True)
     assert len(found) == (1 if name == "steps" else len(SWEEPS[name][2].split()))
     assert all(one.setting == {} if name == "steps" else list(one.setting) == [name] for one in found)
 
 
 def test_each_sweep_varies_what_it_says() -> None:
-    assert [one.inner.hidden for one in vary("width", ["0.5", "2"], INNER, 14, True)] == [(5, 4), (20, 14)]
-    assert [one.inner.hidden for one in vary("depth", ["1", "3"], INNER, 14, True)] == [(), (10, 10)]
-    assert vary("activation", ["step"], INNER, 14, True)[0].inner.activation == "step"
-    assert [one.permute for one in vary("permute", ["on", "off"], INNER, 14, True)] == [True, False]
-    assert vary("steps", ["0.5", "5"], INNER, 14, True)[0].points == (0, 10, 100)
-    assert vary("batch", ["16"], INNER, 14, True)[0].inner.batch == 16
-    assert vary("size", ["8"], INNER, 14, True)[0].size == 8
+    assert [network("width", value).hidden for value in ("0.5", "2")] == [((5, 4),), ((20, 14),)]
+    assert [network("depth", value).hidden for value in ("1", "3")] == [((),), ((10, 10),)]
+    assert network("activation", "step") == MLPs(((10, 7),), 4, ("step",))
+    assert [one.permute for one in vary("permute", ["on", "off"], USE, 14, True)] == [True, False]
+    assert vary("steps", ["0.5", "5"], USE, 14, True)[0].points == (0, 10, 100)
+    assert vary("batch", ["16"], USE, 14, True)[0].inner.batch == 16
+    assert vary("size", ["8"], USE, 14, True)[0].size == 8
 
 
 @pytest.mark.parametrize(
@@ -52,9 +62,15 @@ def test_each_sweep_varies_what_it_says() -> None:
 )
 def test_wrong_values_are_one_clear_line(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"got values {value} for a sweep of {name}, expected"):
-        vary(name, [value], INNER, 14, True)
+        vary(name, [value], USE, 14, True)
     with pytest.raises(ValueError, match="got no hidden units for a sweep of depth"):
-        vary("depth", ["2"], InnerTraining(hidden=()), 14, True)
+        vary("depth", ["2"], Use(MLPs(((),))), 14, True)
+
+
+@pytest.mark.parametrize("name", ["width", "depth", "activation"])
+def test_other_networks_than_dense_ones_are_not_varied(name: str) -> None:
+    with pytest.raises(ValueError, match=f"got a network of convolutional layers for a sweep of {name}, exp"):
+        vary(name, [], Use(Conv4s()), 14, True)
 
 
 def test_lines_hold_the_means_at_every_setting_and_constants_are_dashed() -> None:

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from tasks.dataset import Dataset
-from tasks.partitions import cluster_groups, grouped, hyperplane_groups, partitions, scaled_at_random
-from tasks.task import TaskSource
+from tasks.labellers.clusters import Clusters, cluster_groups, scaled_at_random
+from tasks.labellers.contract import labelled
+from tasks.labellers.hyperplanes import Hyperplanes, hyperplane_groups
+from tasks.labellers.partitions import Partitions, grouped
+from tasks.source import TaskSource
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -43,12 +46,13 @@ def test_groups_are_drawn_evenly_whatever_their_size() -> None:
     assert torch.bincount(drawn).tolist() == pytest.approx([300] * 4, abs=50)
 
 
-@pytest.mark.parametrize("kind", ["clusters", "hyperplanes"])
-def test_the_true_labels_change_nothing(kind: str) -> None:
+@pytest.mark.parametrize("kind", [Clusters, Hyperplanes])
+def test_the_true_labels_change_nothing(kind: type[Partitions]) -> None:
     data, _ = blobs()
     other = replace(data, y=data.y[torch.randperm(len(data), generator=seeded(3))])
     assert not torch.equal(other.y, data.y)
-    first, second = (list(partitions(d, data.x, 3, 4, 2, kind, seeded(5))) for d in (data, other))
+    first, second = (labelled(one, kind(partitions=3, groups=4), 2, seeded(5)) for one in (data, other))
+    assert len(first) == 3
     assert [one.fingerprint for one in first] == [one.fingerprint for one in second]
     assert first[0].name == "blobs, partition 1"
 
@@ -74,7 +78,7 @@ def test_scaling_leaves_each_axis_to_itself() -> None:
 
 def test_the_first_partition_is_of_the_embedding_as_it_is() -> None:
     data, which = blobs()
-    first = next(iter(partitions(data, data.x, 1, 4, 2, "clusters", seeded())))
+    (first,) = labelled(data, Clusters(partitions=1, groups=4), 2, seeded())
     assert torch.equal(first.x, data.x)
     assert len({(int(a), int(b)) for a, b in zip(which, first.y, strict=True)}) == 4
 
@@ -91,8 +95,28 @@ def test_what_cannot_be_partitioned_is_one_line() -> None:
         hyperplane_groups(data.x, 4, seeded(), 60)
     with pytest.raises(ValueError, match="mine: 0 of 4 groups have 31 examples or more"):
         grouped(data, which, 31, "mine")
-    with pytest.raises(ValueError, match="got partitions by 'planes'"):
-        list(partitions(data, data.x, 1, 4, 2, "planes", seeded()))
+    for options, message in (
+        ({"partitions": 0}, "got partitions=0, expected 1 or more"),
+        ({"groups": 1}, "got groups=1, expected 2 or more"),
+        ({"encoder": ""}, "got encoder='', expected inputs, an encoder file, a rule file or a rule's name"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Clusters(**options)
     for bad in (data.x[:-1], data.x * float("nan"), data.x[:, 0]):
         with pytest.raises(ValueError, match=r"blobs: got an embedding .*, expected finite numbers \[120, axes\]"):
-            list(partitions(data, bad, 1, 4, 2, "clusters", seeded()))
+            labelled(data, Clusters(partitions=1, groups=4), 2, seeded(), lambda dataset, encoder, bad=bad: bad)
+
+
+def test_the_embedding_is_that_of_the_encoder_and_asked_for_once_without_labels() -> None:
+    data, _ = blobs()
+    asked = []
+
+    def features(dataset: Dataset, encoder: str) -> torch.Tensor:
+        asked.append((encoder, dataset.labelled, dataset.classes))
+        return dataset.x[:, :2]
+
+    made = labelled(data, Clusters(partitions=2, groups=3, encoder="mine"), 2, seeded(), features)
+    assert asked == [("mine", False, 1)]
+    assert not any(one.labelled for one in made)
+    plain = labelled(data, Clusters(partitions=2, groups=3), 2, seeded())
+    assert made[0].fingerprint != plain[0].fingerprint

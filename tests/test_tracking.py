@@ -181,7 +181,7 @@ def test_an_offline_run_holds_what_was_logged(tmp_path, capfd):
     rule.write_bytes(b"theta")
     trackers = open_trackers(config, "run1234", None, said.append)
     for step in range(1, 8):
-        trackers.log(step, {"meta_loss": 1 / step, "heldout/digits/accuracy@4": 0.5})
+        trackers.log(step, {"meta_loss": 1 / step, "valid/digits/accuracy@4": 0.5})
         trackers.log_timing(step, {"timing/outer_step_s": 0.25})
     trackers.log_images(7, "receptive_fields", [np.eye(8, dtype=np.uint8) * 255, np.zeros((8, 8, 3), np.uint8)])
     trackers.log_artifact(rule, "rule")

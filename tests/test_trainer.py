@@ -1,91 +1,71 @@
-import json
-import os
+"""The Trainer and its run: what it leaves behind, that it resumes to the bit, and how it stops."""
+
+import math
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from runs import Arguments, assert_same_run, command, kill_after, last_state, lines, theta, trainer_of, wait_for_lines
 
+from experiment.build import build_trainer
 from experiment.run_report import report_sources
+from inner_loop.networks.mlp import MLPs
 from outer_loop.config.file import load_config, made_by
 from outer_loop.config.schema import Config
+from outer_loop.estimators.contract import Estimate, Memory, TruncatedUnroll
+from outer_loop.estimators.truncated_backprop import TruncatedBackprop
 from outer_loop.run.checkpoint import load_checkpoint, save_checkpoint
 from outer_loop.run.interruption import Interruption
 from outer_loop.run.lock import run_lock
+from outer_loop.run.processes import ALONE
 from outer_loop.schedules import outer_learning_rate
-from outer_loop.trainer import Trainer
+from outer_loop.trainer import DivergedError, Parts, Trainer, Validation
+from outer_loop.trajectories import Trajectories
+from outer_loop.truncation import TruncationSchedule
+from tasks.dataset import Dataset
+from tasks.source import TaskSource
 from unsupervised_update_rules.commands import meta_train
+from update_rules.contract import Rule, Theta
+from update_rules.local.hebbian import Hebbian
 from update_rules.local.neuron_local import NeuronLocal
 from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule, read_header
 
-ROOT = Path(__file__).parent.parent
-Arguments = Callable[..., list[str]]
 
-
-def lines(run_dir: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-
-
-def theta(run_dir: Path) -> dict[str, torch.Tensor]:
-    return load_checkpoint(run_dir / "checkpoints" / "last.pt")["state"]["theta"]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
-    first, second = theta(one), theta(other)
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-    best, other_best = (load_rule(run / "rule.safetensors").state_dict() for run in (one, other))
-    for name in best:
-        assert torch.equal(best[name], other_best[name]), name
-
-
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "scripts/meta_train.py", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def wait_for_lines(run_dir: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        metrics = run_dir / "metrics.jsonl"
-        if metrics.exists() and len(metrics.read_bytes().splitlines()) >= count:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    raise AssertionError(f"no {count} lines in a minute")
-
-
-def test_a_run_leaves_its_files_and_learns_something(tiny_config: Arguments, tmp_path: Path) -> None:
+def test_a_run_leaves_its_files_and_a_theta_that_moved(tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("run")) == 0
     run = tmp_path / "run"
     logged = lines(run)
     assert [line["outer_step"] for line in logged] == [1, 2, 3, 4, 5, 6]
+    rates = [5e-4, 1e-3, *(1e-4 + 9e-4 * (1 + math.cos(math.pi * step / 4)) / 2 for step in (1, 2, 3, 4))]
+    assert [line["learning_rate"] for line in logged] == pytest.approx(rates)
+    assert {line["inner_steps"] for line in logged} == {2, 3}
     for line in logged:
-        assert line["meta_loss"] > 0
-        assert 0 <= line["accuracy"] <= 1
+        readouts = 4 * 3 * 3 * (line["inner_steps"] - 1)  # tasks, ways and queries; after 2 steps, and after 3
+        assert line["accuracy"] * readouts == pytest.approx(round(line["accuracy"] * readouts), abs=1e-4)
+        assert 0 < line["meta_loss"] < 4  # the squared distance of two vectors of norm 1, and a small penalty
         assert line["gradient_norm"] > 0
-        assert line["dropped_tasks"] == 0
-        assert 2 <= line["inner_steps"] <= 3
-    assert "heldout/digits/accuracy@4" in logged[2]
-    assert "heldout/digits/accuracy@4" not in logged[3]
+        assert line["dropped_tasks"] == line["dropped_tasks_total"] == 0
+    clipped = [line["gradient_norm"] > 0.1 for line in logged]
+    assert [line["clipped_share"] for line in logged] == [sum(clipped[:n]) / n for n in range(1, 7)]
+    judged = [line["valid/digits/accuracy@4"] for line in logged if "valid/digits/accuracy@4" in line]
+    assert [("valid/digits/accuracy@4" in line) for line in logged] == [False, False, True, False, False, True]
+    assert logged[-1]["best_valid_accuracy"] == max(judged)
     assert "rule/rate" in logged[0]
     header = read_header(run / "rule.safetensors")
     assert header.rule == "neuron_local"
-    assert header.use["steps"] == 4
-    assert header.use.keys() == {"hidden", "outputs", "activation", "steps", "batch"}
+    assert header.use == {
+        "network": {"name": "mlp", "options": {"hidden": [[6]], "outputs": 4, "activations": ["relu"]}},
+        "steps": 4,
+        "batch": 16,
+        "normalisation": "unlabelled",
+        "readout": {"name": "ridge", "options": {}},
+    }
+    assert float(header.provenance["valid_accuracy"]) == max(judged)
+    assert header.provenance["sources"] == '["digits"]'
     best = load_rule(run / "rule.safetensors")
     start_of_it = NeuronLocal(**best.config)
     assert any(not torch.equal(a, b) for a, b in zip(best.parameters(), start_of_it.parameters(), strict=True))
@@ -106,24 +86,16 @@ def test_equal_seeds_give_equal_runs_and_others_do_not(tiny_config: Arguments, t
 def test_killed_and_resumed_equals_never_stopped(stop: int, tiny_config: Arguments, tmp_path: Path) -> None:
     """SIGKILL after ``stop`` outer steps (or a little later), before or after a checkpoint, then --resume."""
     steps = "outer_steps=8"
-    process = start(tiny_config("killed", steps))
-    wait_for_lines(tmp_path / "killed", stop, process)
-    process.kill()
-    process.communicate()
-    assert len(lines_of_whole(tmp_path / "killed")) < 8, "the run was over before it could be killed"
+    kill_after(tmp_path / "killed", stop, command("meta_train", tiny_config("killed", steps)), 8)
     assert meta_train.main([*tiny_config("killed", steps), "--resume"]) == 0
     assert meta_train.main(tiny_config("whole", steps)) == 0
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
-def lines_of_whole(run_dir: Path) -> list[bytes]:
-    return [line for line in (run_dir / "metrics.jsonl").read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-
-
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_signals_save_first(name: str, code: int, tiny_config: Arguments, tmp_path: Path) -> None:
     settings = ("outer_steps=2000", "checkpoint_every=5000", "evaluation.every=5000")
-    process = start(tiny_config("run", *settings))
+    process = command("meta_train", tiny_config("run", *settings))
     wait_for_lines(tmp_path / "run", 2, process)
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=60)
@@ -194,33 +166,32 @@ def test_turns_and_averages_resume_exactly(tiny_config: Arguments, tmp_path: Pat
     assert meta_train.main([*tiny_config("parts", *settings, "evaluation.every=6"), "--resume"]) == 0
     assert meta_train.main(tiny_config("whole", *settings, "evaluation.every=6")) == 0
     assert lines(tmp_path / "parts")[2:5] == lines(tmp_path / "whole")[2:5]
-    first, second = (load_checkpoint(tmp_path / run / "checkpoints" / "last.pt")["state"] for run in ("parts", "whole"))
+    first, second = (last_state(tmp_path / run) for run in ("parts", "whole"))
     for name, value in first["average"].items():
         assert torch.equal(value, second["average"][name]), name
 
 
 def test_turns_take_their_own_tasks_in_turn(tiny_config: Arguments) -> None:
-    path, *overrides = tiny_config("run", "outer.turns=3", "inner.length=[50,60]")[1:]
-    run = Trainer(load_config(path, overrides))
-    orders = {tuple(slot.task.permutation.tolist()) for turn in run.state.slots for slot in turn}
-    streams = {bytes(slot.generator.get_state().tolist()) for turn in run.state.slots for slot in turn}
-    assert len(orders) == len(streams) == 12
+    run = trainer_of(tiny_config("run", "outer.turns=3", "inner.length=[50,60]"))
+    every = [one for turn in run.state.trajectories for one in turn]
+    orders = {tuple(one.task.permutation.tolist()) for one in every}
+    streams = {bytes(one.generator.get_state().tolist()) for one in every}
+    assert len(orders) == len(streams) == len(every) == 12
     for step in range(6):
-        before = [[slot.position for slot in turn] for turn in run.state.slots]
-        run._outer_step()
-        moved = [turn for turn in range(3) if [slot.position for slot in run.state.slots[turn]] != before[turn]]
-        assert moved == [step % 3]
+        before = [[one.position for one in turn] for turn in run.state.trajectories]
+        run.step()
+        now = [[one.position for one in turn] for turn in run.state.trajectories]
+        assert [turn for turn in range(3) if now[turn] != before[turn]] == [step % 3]
 
 
 def test_the_kept_rule_is_the_moving_average_of_theta(tiny_config: Arguments, tmp_path: Path) -> None:
     """By its definition, from the θ of every outer step; it begins at that of the first."""
     settings = ("outer_steps=3", "outer.average=0.75")
     assert meta_train.main(tiny_config("whole", *settings)) == 0
-    path, *overrides = tiny_config("steps", *settings)[1:]
     expected: dict[str, torch.Tensor] = {}
-    run = Trainer(load_config(path, overrides))
+    run = trainer_of(tiny_config("steps", *settings))
     for _ in range(3):
-        run._outer_step()
+        run.step()
         now = {name: value.detach().clone() for name, value in run.state.rule.state_dict().items()}
         expected = {name: 0.75 * expected[name] + 0.25 * now[name] for name in now} if expected else now
     kept = load_rule(tmp_path / "whole" / "rule.safetensors").state_dict()
@@ -231,8 +202,11 @@ def test_the_kept_rule_is_the_moving_average_of_theta(tiny_config: Arguments, tm
 
 def test_a_run_can_start_from_a_rule_file(tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("run")) == 0
-    path, *overrides = tiny_config("next", f"rule.start={tmp_path}/run/rule.safetensors")[1:]
-    begun, best = Trainer(load_config(path, overrides)).state.rule, load_rule(tmp_path / "run" / "rule.safetensors")
+    path, *overrides = tiny_config("next", f"rule.pretrained={tmp_path}/run/rule.safetensors")[1:]
+    begun, best = (
+        build_trainer(load_config(path, overrides)).state.rule,
+        load_rule(tmp_path / "run" / "rule.safetensors"),
+    )
     assert begun.config == best.config
     assert all(torch.equal(value, best.state_dict()[name]) for name, value in begun.state_dict().items())
     assert meta_train.main(["--config", path, *overrides]) == 0
@@ -242,7 +216,7 @@ def test_a_run_can_start_from_a_rule_file(tiny_config: Arguments, tmp_path: Path
     assert meta_train.main(["--config", path, *overrides, "outer_steps=7", "--resume"]) == 0
     (tmp_path / "moved.safetensors").rename(files[0])
     with pytest.raises(ValueError, match=r"with rule neuron_local .*, expected hebbian"):
-        Trainer(load_config(path, [*overrides, "rule.name=hebbian", "rule.options={}"]))
+        build_trainer(load_config(path, [*overrides, "rule.name=hebbian", "rule.options={}"]))
 
 
 def test_only_the_parameters_that_are_named_are_learned(tiny_config: Arguments, tmp_path: Path) -> None:
@@ -260,7 +234,7 @@ def test_a_checkpoint_without_its_parts_is_one_line(tiny_config: Arguments, tmp_
     assert meta_train.main(tiny_config("run")) == 0
     path = tmp_path / "run" / "checkpoints" / "last.pt"
     saved = load_checkpoint(path)
-    for broken in ({}, {**saved, "state": 3}, {**saved, "state": {**saved["state"], "slots": [[{}]]}}):
+    for broken in ({}, {**saved, "state": 3}, {**saved, "state": {**saved["state"], "trajectories": [[{}]]}}):
         save_checkpoint(path, broken)
         with pytest.raises(ValueError, match="holds no whole run state"):
             meta_train.main([*tiny_config("run"), "--resume"])
@@ -281,17 +255,17 @@ def test_another_experiment_cannot_take_over_a_run(tiny_config: Arguments, tmp_p
     assert meta_train.main(tiny_config("run")) == 0
     with pytest.raises(ValueError, match="already holds a run"):
         meta_train.main(tiny_config("run"))
-    with pytest.raises(ValueError, match=r"outer.penalty was 0.1, got 0.2"):
-        meta_train.main([*tiny_config("run", "outer.penalty=0.2"), "--resume"])
+    with pytest.raises(ValueError, match=r"outer.readout.options.penalty was None, got 0.2"):
+        meta_train.main([*tiny_config("run", "outer.readout.options.penalty=0.2"), "--resume"])
 
 
-def poisoned(run_dir: Path, slots: int) -> None:
+def poisoned(run_dir: Path, tasks: int) -> None:
     """Puts a NaN into the state of some tasks in flight of a checkpoint."""
     path = run_dir / "checkpoints" / "last.pt"
     saved = load_checkpoint(path)
-    for slot in saved["state"]["slots"][0][:slots]:
-        slot["state"]["w1"][0, 0] = torch.nan
-        slot["length"] = 10**6
+    for one in saved["state"]["trajectories"][0][:tasks]:
+        one["carried"]["w1"][0, 0] = torch.nan
+        one["length"] = 10**6
     save_checkpoint(path, saved)
 
 
@@ -352,7 +326,7 @@ def test_bad_settings_are_named_before_anything_is_written(
 
 
 def test_a_bad_setting_is_one_line_and_exit_code_2(tiny_config: Arguments) -> None:
-    process = start(tiny_config("run", "outer.clip=none"))
+    process = command("meta_train", tiny_config("run", "outer.clip=none"))
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert err.startswith("error: ")
@@ -360,9 +334,129 @@ def test_a_bad_setting_is_one_line_and_exit_code_2(tiny_config: Arguments) -> No
 
 
 def test_a_rule_is_judged_by_true_labels_whatever_it_was_trained_with(tiny_config: Arguments) -> None:
-    path, *overrides = tiny_config("run", "tasks.labeller=shuffled")[1:]
-    config = load_config(path, overrides)
-    trainer = Trainer(config)
-    assert trainer.source.labeller == "shuffled"
-    judging = [*trainer.held_out.sources.values(), *report_sources(config).values()]
-    assert {source.labeller for source in judging} == {"true"}
+    trainer = trainer_of(tiny_config("run", "tasks.labeller=shuffled"))
+    assert trainer.parts.trajectories.source.labeller.settings == "shuffled"
+    judging = [*trainer.parts.validator.sources.values(), *report_sources(trainer.config).values()]
+    assert len(judging) == 3  # the training's own, the validation's and the report's
+    assert {source.labeller.settings for source in judging} == {"true"}
+
+
+class Counting(TruncatedBackprop):
+    """Remembers the loss of every outer step, and loses the tasks whose places are in ``lose``."""
+
+    lose: tuple[int, ...] = ()
+
+    def estimate(self, rule: Rule, theta: Theta, unrolls: Sequence[TruncatedUnroll], memory: Memory) -> Estimate:
+        for place in self.lose:
+            unrolls[place].carried["w1"][0, 0] = torch.nan
+        found = super().estimate(rule, theta, unrolls, memory)
+        self.seen = list(unrolls), dict(theta), found
+        before = memory.get("losses", torch.zeros(0))
+        found.memory = {"losses": torch.cat([before, torch.tensor([found.meta_loss])])}
+        return found
+
+
+class Ones:
+    """A validation that finds nothing out."""
+
+    def validate(self, rule: Rule) -> Validation:
+        return Validation({}, 1.0, [])
+
+
+def by_hand(tasks: int = 3) -> tuple[Trainer, Counting]:
+    """A Trainer of parts of one's own, on random numbers, with no file anywhere."""
+    x = torch.rand(60, 6, generator=torch.Generator().manual_seed(1))
+    data = Dataset("numbers", x, torch.arange(60) % 4, None, tuple("abcd"))
+    source = TaskSource((data,), ways=3, shots=2, queries=2, permute=True)
+    rule, estimator = Hebbian(), Counting()
+    trajectories = Trajectories(
+        source,
+        networks=MLPs(((5,),), 4, ("tanh",)),
+        logits=False,
+        batch=(8, 8),
+        schedule=TruncationSchedule((2, 2), (6, 6)),
+        team=1,
+        device=torch.device("cpu"),
+        estimator=estimator,
+    )
+    outer = {"tasks_per_step": tasks, "learning_rate": 0.5, "final_learning_rate": 0.5, "warmup": 0, "clip": 0.01}
+    config = Config.model_validate(
+        {"seed": 5, "inner": {"read_every": 1, "unroll": [2, 2], "length": [6, 6]}, "outer": outer}
+    )
+    optimiser = torch.optim.SGD(rule.parameters(), lr=1.0)
+    return Trainer(config, Parts(rule, estimator, trajectories, optimiser, Ones(), {})), estimator
+
+
+def snapshot(run: Trainer) -> list[torch.Tensor]:
+    """All tensors of a run's state, copied."""
+    found: list[torch.Tensor] = []
+
+    def collect(value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            found.append(value.clone())
+        elif isinstance(value, dict | list | tuple):
+            for one in value.values() if isinstance(value, dict) else value:
+                collect(one)
+
+    collect(run.state.state_dict(ALONE))
+    return found
+
+
+def test_a_step_descends_along_the_clipped_direction_and_carries_its_trajectories_on() -> None:
+    run, estimator = by_hand()
+    before = {name: value.detach().clone() for name, value in run.state.rule.named_parameters()}
+    measured = run.step()
+    unrolls, theta, found = estimator.seen
+    assert all(theta[name] is value for name, value in run.state.rule.named_parameters())
+    assert [one.read_points for one in unrolls] == [(1, 2)] * 3
+    norm = float(torch.cat([value.flatten() for value in found.direction.values()]).norm())
+    assert norm > 0.01, "clipping is under test"
+    assert measured["gradient_norm"] == pytest.approx(norm, rel=1e-5)
+    for name, value in run.state.rule.named_parameters():
+        torch.testing.assert_close(value.detach(), before[name] - 0.5 * 0.01 / norm * found.direction[name])
+    assert (measured["learning_rate"], measured["inner_steps"], measured["clipped_share"]) == (0.5, 2, 1)
+    assert (measured["meta_loss"], measured["accuracy"]) == (found.meta_loss, found.accuracy)
+    assert {f"rule/{name}" for name in run.state.rule.describe()} < measured.keys()
+    (turn,) = run.state.trajectories
+    assert [one.position for one in turn] == [2] * 3
+    for one, carried in zip(turn, found.carried, strict=True):
+        assert one.carried is carried
+    assert run.state.outer_step == 1
+
+
+def test_steps_hand_the_memory_on_and_restart_what_is_finished() -> None:
+    run, _ = by_hand()
+    losses, lengths = [], [one.length for one in run.state.trajectories[0]]
+    assert lengths == [2, 4, 6]  # staggered
+    for step in range(4):
+        tasks = [one.task for one in run.state.trajectories[0]]
+        finished = [one.finished for one in run.state.trajectories[0]]
+        losses.append(run.step()["meta_loss"])
+        assert [one.task is task for one, task in zip(run.state.trajectories[0], tasks, strict=True)] == [
+            not over for over in finished
+        ], step
+    assert run.state.memory["losses"].tolist() == pytest.approx(losses)
+
+
+def test_a_step_that_loses_a_task_goes_on_without_it_and_one_that_loses_most_changes_nothing() -> None:
+    run, estimator = by_hand()
+    estimator.lose = (1,)
+    assert run.step()["dropped_tasks"] == 1
+    _, _, found = estimator.seen
+    assert [carried is None for carried in found.carried] == [False, True, False]
+    assert run.state.trajectories[0][1].position == 0, "a fresh task"
+    assert run.state.dropped_total == 1
+    healthy = snapshot(run)
+    starts = [{k: v.clone() for k, v in one.carried.items()} for one in run.state.trajectories[0]]
+    estimator.lose = (0, 1)
+    with pytest.raises(DivergedError, match="outer step 2: 2 of 3 tasks became non-finite"):
+        run.step()
+    for one, start in zip(run.state.trajectories[0], starts, strict=True):
+        one.carried.update(start)  # the test itself spoiled them
+    assert all(map(torch.equal, snapshot(run), healthy))
+    estimator.lose = ()
+    again, other = by_hand()
+    other.lose = (1,)
+    again.step()
+    other.lose = ()
+    assert run.step() == again.step(), "what was drawn for the lost step is drawn again"

@@ -7,15 +7,17 @@ import pytest
 import torch
 
 from experiment.task_sources import load_datasets, training_tasks
+from inner_loop.networks.mlp import MLPs
 from outer_loop.config.schema import Config
-from outer_loop.trajectories import NetworkChoice, Slot, Trajectories
+from outer_loop.estimators.truncated_backprop import TruncatedBackprop
+from outer_loop.trajectories import Trajectories, Trajectory
 from outer_loop.truncation import TruncationSchedule
 from tasks.dataset import Dataset
-from tasks.task import TaskSource
+from tasks.source import TaskSource
 from update_rules.local.hebbian import Hebbian
 
 RULE = Hebbian()
-SLOTS = 7
+COUNT = 7
 
 
 def data(name: str, classes: int, inputs: int) -> Dataset:
@@ -39,9 +41,9 @@ def mixture() -> TaskSource:
 
 
 def trajectories(team: int = 3) -> Trajectories:
-    networks = NetworkChoice(((4,), (6, 5), ()), 3, ("relu", "tanh"))
+    networks = MLPs(((4,), (6, 5), ()), 3, ("relu", "tanh"))
     schedule = TruncationSchedule((2, 4), (5, 40))
-    return Trajectories(mixture(), networks, (8, 12), schedule, team, torch.device("cpu"))
+    return Trajectories(mixture(), networks, False, (8, 12), schedule, team, torch.device("cpu"), TruncatedBackprop())
 
 
 def training_source(settings: dict[str, object]) -> TaskSource:
@@ -53,65 +55,65 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def lived(at: Trajectories, slots: list[Slot], pieces: int, lose: tuple[int, ...] = ()) -> list[Slot]:
-    """The slots after ``pieces`` pieces of 3 steps; in the second one those of ``lose`` become non-finite."""
-    for piece in range(pieces):
-        slots = [at.restart(RULE, slot, piece) if slot.finished else slot for slot in slots]
-        slots = [
-            at.replace(RULE, slot, 3) if piece == 1 and index in lose else slot.advanced(slot.state, 3)
-            for index, slot in enumerate(slots)
+def lived(at: Trajectories, every: list[Trajectory], unrolls: int, lose: tuple[int, ...] = ()) -> list[Trajectory]:
+    """Trajectories after ``unrolls`` unrolls of 3 steps; in the second one those of ``lose`` become non-finite."""
+    for unroll in range(unrolls):
+        every = [at.restart(RULE, one, unroll) if one.finished else one for one in every]
+        every = [
+            at.replace(RULE, one, 3) if unroll == 1 and index in lose else one.advanced(one.carried, 3)
+            for index, one in enumerate(every)
         ]
-    return slots
+    return every
 
 
 @pytest.mark.parametrize("lose", [(), (1,), (0, 2, 5)])
 def test_a_team_keeps_one_shape_and_restarts_together_whatever_is_lost(lose: tuple[int, ...]) -> None:
     at = trajectories()
-    (slots,) = at.start(RULE, SLOTS, seed=1, which=range(SLOTS))
+    (every,) = at.start(RULE, COUNT, seed=1, which=range(COUNT))
     seen = set()
     for _ in range(40):
-        slots = lived(at, slots, 2, lose)
-        for first in range(0, SLOTS, 3):
-            team = slots[first : first + 3]
-            assert len({slot.shape for slot in team}) == 1
-            assert len({slot.finished for slot in team}) == 1
-            assert len({slot.piece([2], at.device).shape for slot in team}) == 1
+        every = lived(at, every, 2, lose)
+        for first in range(0, COUNT, 3):
+            team = every[first : first + 3]
+            assert len({one.shape for one in team}) == 1
+            assert len({one.finished for one in team}) == 1
+            assert len({one.unroll([2], at.device).shape for one in team}) == 1
             seen.add(team[0].shape)
     assert len(seen) > 20
-    members = slots[:3]
-    assert not torch.equal(members[0].state["w1"], members[1].state["w1"])
+    members = every[:3]
+    assert not torch.equal(members[0].carried["w1"], members[1].carried["w1"])
     assert not torch.equal(members[0].task.permutation, members[1].task.permutation)
 
 
-def test_a_slot_depends_on_the_seed_and_its_place_alone() -> None:
+def test_a_trajectory_depends_on_the_seed_and_its_place_alone() -> None:
     at = trajectories()
-    (every,) = at.start(RULE, SLOTS, seed=1, which=range(SLOTS))
-    (share,) = at.start(RULE, SLOTS, seed=1, which=range(4, SLOTS))
+    (every,) = at.start(RULE, COUNT, seed=1, which=range(COUNT))
+    (share,) = at.start(RULE, COUNT, seed=1, which=range(4, COUNT))
     for one, other in zip(lived(at, every, 9)[4:], lived(at, share, 9), strict=True):
-        assert torch.equal(one.state["w1"], other.state["w1"])
+        assert torch.equal(one.carried["w1"], other.carried["w1"])
         assert (one.position, one.length, one.shape) == (other.position, other.length, other.shape)
 
 
 def test_every_turn_has_tasks_and_lengths_of_its_own_whatever_the_rank() -> None:
     at = trajectories()
-    every = at.start(RULE, SLOTS, seed=1, which=range(SLOTS), turns=3)
-    share = at.start(RULE, SLOTS, seed=1, which=range(4, SLOTS), turns=3)
-    orders = {tuple(slot.task.permutation.tolist()) for turn in every for slot in turn}
-    assert len(orders) == 3 * SLOTS
+    every = at.start(RULE, COUNT, seed=1, which=range(COUNT), turns=3)
+    share = at.start(RULE, COUNT, seed=1, which=range(4, COUNT), turns=3)
+    orders = {tuple(one.task.permutation.tolist()) for turn in every for one in turn}
+    assert len(orders) == 3 * COUNT
     for whole, part in zip(every, share, strict=True):
         for one, other in zip(whole[4:], part, strict=True):
-            assert torch.equal(one.state["w1"], other.state["w1"])
+            assert torch.equal(one.carried["w1"], other.carried["w1"])
             assert one.length == other.length
 
 
-def test_a_restored_slot_lives_on_as_if_nothing_had_been() -> None:
+def test_a_restored_trajectory_lives_on_as_if_nothing_had_been() -> None:
     at = trajectories()
-    slots = lived(at, at.start(RULE, SLOTS, seed=2, which=range(SLOTS))[0], 5)
-    again = [at.restore(slot.state_dict()) for slot in slots]
-    for one, other in zip(lived(at, slots, 12), lived(at, again, 12), strict=True):
-        assert torch.equal(one.state["w1"], other.state["w1"])
+    every = lived(at, at.start(RULE, COUNT, seed=2, which=range(COUNT))[0], 5)
+    again = [at.restore(one.state_dict()) for one in every]
+    for one, other in zip(lived(at, every, 12), lived(at, again, 12), strict=True):
+        assert torch.equal(one.carried["w1"], other.carried["w1"])
         assert one.shape == other.shape
-        assert torch.equal(*(slot.piece([2], at.device).views["unlabelled"] for slot in (one, other)))
+        assert torch.equal(*(each.unroll([2], at.device).views["unlabelled"] for each in (one, other)))
 
 
 def test_shapes_stay_in_their_ranges_and_reach_their_ends() -> None:

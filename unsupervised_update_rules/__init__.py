@@ -1,0 +1,133 @@
+"""What a user of the library needs, under one name: ``from unsupervised_update_rules import RuleFeatures``.
+
+Names are imported when they are first asked for. ``python -m unsupervised_update_rules COMMAND`` runs the commands.
+"""
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evaluation.comparison import compare
+    from evaluation.protocol import Use
+    from evaluation.rules import RuleMethod
+    from experiment.build import build_trainer
+    from inner_loop.network_file import load_network, save_network
+    from inner_loop.networks.conv4 import Conv4
+    from inner_loop.networks.mlp import MLP
+    from inner_loop.transformer import RuleFeatures
+    from inner_loop.unroll import theta_of, unroll
+    from outer_loop.config.file import load_config
+    from outer_loop.estimators.batching import Group, by_groups, losses_of, over_reads
+    from outer_loop.estimators.contract import Estimate, Estimator, TruncatedUnroll
+    from outer_loop.readouts.contract import Learned, Reading, Readout
+    from outer_loop.readouts.metz_objective import metz_objective
+    from outer_loop.readouts.normalisation import Normalisation
+    from outer_loop.readouts.objective import Objective
+    from tasks.data.sources import load_source
+    from tasks.dataset import Dataset
+    from tasks.labellers.contract import Labeller
+    from tasks.source import TaskSource
+    from tasks.task import Episode
+    from update_rules.contract import Problem, Rule, State, StepViews
+    from update_rules.registry import make_rule
+    from update_rules.rule_file import load_rule, save_rule
+
+PACKAGES = ("common", "tasks", "update_rules", "inner_loop", "outer_loop", "evaluation", "experiment", "pretrained")
+"""What is installed beside this package."""
+
+_NAMES = {
+    "evaluation.comparison": ("compare",),
+    "evaluation.protocol": ("Use",),
+    "evaluation.rules": ("RuleMethod",),
+    "experiment.build": ("build_trainer",),
+    "inner_loop.network_file": ("load_network", "save_network"),
+    "inner_loop.networks.conv4": ("Conv4",),
+    "inner_loop.networks.mlp": ("MLP",),
+    "inner_loop.transformer": ("RuleFeatures",),
+    "inner_loop.unroll": ("theta_of", "unroll"),
+    "outer_loop.config.file": ("load_config",),
+    "outer_loop.estimators.batching": ("Group", "by_groups", "losses_of", "over_reads"),
+    "outer_loop.estimators.contract": ("Estimate", "Estimator", "TruncatedUnroll"),
+    "outer_loop.readouts.contract": ("Learned", "Reading", "Readout"),
+    "outer_loop.readouts.metz_objective": ("metz_objective",),
+    "outer_loop.readouts.normalisation": ("Normalisation",),
+    "outer_loop.readouts.objective": ("Objective",),
+    "tasks.data.sources": ("load_source",),
+    "tasks.dataset": ("Dataset",),
+    "tasks.labellers.contract": ("Labeller",),
+    "tasks.source": ("TaskSource",),
+    "tasks.task": ("Episode",),
+    "update_rules.contract": ("Problem", "Rule", "State", "StepViews"),
+    "update_rules.registry": ("make_rule",),
+    "update_rules.rule_file": ("load_rule", "save_rule"),
+}
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = [
+    "MLP",
+    "Conv4",
+    "Dataset",
+    "Episode",
+    "Estimate",
+    "Estimator",
+    "Group",
+    "Labeller",
+    "Learned",
+    "Normalisation",
+    "Objective",
+    "Problem",
+    "Reading",
+    "Readout",
+    "Rule",
+    "RuleFeatures",
+    "RuleMethod",
+    "State",
+    "StepViews",
+    "TaskSource",
+    "TruncatedUnroll",
+    "Use",
+    "build_trainer",
+    "by_groups",
+    "compare",
+    "load_config",
+    "load_network",
+    "load_rule",
+    "load_source",
+    "losses_of",
+    "make_rule",
+    "metz_objective",
+    "over_reads",
+    "save_network",
+    "save_rule",
+    "theta_of",
+    "unroll",
+]
+
+
+def check_nothing_hides_us() -> None:
+    """Raise ImportError, in one line, where a file of the user's has the name of one of PACKAGES and comes first."""
+    root = Path(__file__).resolve().parent.parent
+    for name in PACKAGES:
+        loaded = sys.modules.get(name)
+        spec = find_spec(name) if loaded is None else loaded.__spec__
+        origin = None if spec is None or spec.origin is None else Path(spec.origin).resolve()
+        if origin != root / name / "__init__.py":
+            raise ImportError(
+                f"{origin or 'something'} hides the package {name} of unsupervised-update-rules; rename it, or start "
+                "in another folder"
+            )
+
+
+def __getattr__(name: str) -> Any:
+    """The public ``name``, imported now. Raises AttributeError for another one."""
+    if name not in _PLACES:
+        raise AttributeError(f"unsupervised_update_rules has no {name!r}, expected one of {', '.join(__all__)}")
+    check_nothing_hides_us()
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

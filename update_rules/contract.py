@@ -1,11 +1,13 @@
-"""The contract that every update rule keeps, and the few types it speaks in.
+"""Contract 2: what every update rule promises, and the few types it speaks in.
 
-Shapes: T tasks, B examples, N units, D inputs, L layers. A rule is written for one task; the batch over tasks
-comes from ``torch.func.vmap``, unless the rule has a faster ``batched_step`` of its own.
+Shapes: T tasks, B examples, N units, D inputs, L layers, K inner steps. A rule is written for one task; the batch over
+tasks comes from ``torch.func.vmap``, unless the rule has a faster ``batched_step`` of its own.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,11 @@ from torch.func import vmap
 State = dict[str, Tensor]
 """What the inner loop changes: a flat dict of tensors that can be stacked over tasks, detached and saved."""
 
-Views = Mapping[str, Tensor]
-"""What a rule may look at in one inner step, by name: the views named in its ``consumes`` and nothing else."""
+Theta = Mapping[str, Tensor]
+"""Parameters and buffers of a rule by name, as ``torch.func.functional_call`` takes them."""
+
+StepViews = Mapping[str, Tensor]
+"""What a rule may look at in one inner step, by name: the views of its phase and nothing else."""
 
 UNLABELLED = "unlabelled"
 """The view [B, D] of a batch of examples without labels, another one at every inner step."""
@@ -23,8 +28,8 @@ UNLABELLED = "unlabelled"
 SUPPORT = ("support_x", "support_y")
 """The views [S, D] and int64 [S] of a task's labelled examples, the same at every inner step."""
 
-Statistics = Sequence[tuple[Tensor, Tensor]]
-"""Mean and variance [N_l] of each normalised layer's linear part."""
+Statistics = Mapping[str, Tensor]
+"""What normalises examples one by one: of a base network ``mean{l}`` and ``var{l}`` [N_l] of layer l's linear part."""
 
 
 class Activations(NamedTuple):
@@ -80,61 +85,173 @@ class Network(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What a rule knows of a task besides its views: shapes, a base network if any, and how examples are normalised.
+
+    Equal problems run as one batch and share a compiled step.
+    """
+
+    inputs: int
+    """D, the width of an example."""
+    network: Any = None
+    """The base ``Network`` to be trained, or None."""
+    ways: int = 0
+    """Classes to be told apart; 0 where nobody has said."""
+    image_shape: tuple[int, ...] | None = None
+    """(H, W) or (H, W, 3) where inputs are the pixels of an image in their order."""
+    views: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Name and shape of each view at one inner step."""
+    normalisation: str = "batch"
+    """By which examples features are normalised when they are read out: see ``outer_loop.readouts.normalisation``."""
+
+    @classmethod
+    def of(cls, network: Network, **more: Any) -> Self:
+        """The problem of training ``network``."""
+        return cls(network.sizes[0], network, **more)
+
+
+class Phase(NamedTuple):
+    """A stretch of inner steps that look at the same views."""
+
+    name: str
+    views: tuple[str, ...]
+    steps: int
+
+
 class Rule(nn.Module):
     """A learned update rule. Its parameters and buffers are the θ that the outer loop improves.
 
-    A subclass sets ``consumes`` and ``config`` and defines ``init_state`` and ``step``. Both are pure: the same
-    arguments and θ give the same bits. ``step`` must work under ``torch.func.vmap`` and be differentiable in θ and in
-    the state. No labels reach an unsupervised rule, since ``views`` holds only what ``consumes`` names.
+    A subclass defines ``init_state`` and ``step``; ``name`` is that of its class where it sets none. Both are pure: the
+    same arguments and θ give the same bits; randomness is drawn in ``init_state`` and kept in the State. ``step`` must
+    work under ``torch.func.vmap`` (or say ``batching = "loop"``), be differentiable in θ and in the state, and keep
+    shapes without reading values. No labels reach an unsupervised rule, since views hold only what its phase names.
+    Nobody else touches a State: what came of it is read through ``statistics``, ``features`` and ``pictures``.
     """
 
     name: ClassVar[str]
     consumes: ClassVar[tuple[str, ...]] = (UNLABELLED,)
-    networks: ClassVar[tuple[str, ...]] = ("mlp",)
-    """The kinds of base network that the rule can train."""
+    """The views that the rule looks at, of those in ``tasks.views``."""
+    gives: ClassVar[str] = "features"
+    """What ``features`` are: "features", or the "logits" of a task's classes. A readout reads one of them."""
+    layers: ClassVar[frozenset[str]] = frozenset({"dense"})
+    """The kinds of layers of a base network that the rule can train."""
+    normalisations: ClassVar[frozenset[str]] = frozenset({"batch", "support", "unlabelled"})
+    """By which examples its features can be normalised."""
     equivariant: ClassVar[frozenset[str]] = frozenset()
     """Which permutations the rule claims to commute with: any of "units", "inputs", "examples"."""
+    one_network: ClassVar[bool] = False
+    """Whether θ fits a single base network: no choices of sizes and activations."""
+    whole_trajectories: ClassVar[bool] = False
+    """Whether a trajectory may not be cut into truncated unrolls."""
+    compiles: ClassVar[bool] = True
+    """Whether the inner step can go through ``torch.compile``."""
+    batching: ClassVar[Literal["vmap", "loop"]] = "vmap"
+    """How T tasks run at once by default; "loop" for steps that leave torch."""
 
-    config: dict[str, int | float | bool | str]
-    """The keyword arguments that rebuild the rule: ``type(rule)(**rule.config)``."""
+    config: dict[str, Any]
+    """The keyword arguments that rebuild the rule, ``type(rule)(**rule.config)``: those that it was built with."""
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """The rule, which knows what it is built with."""
+        rule = super().__new__(cls)
+        bound = inspect.signature(cls).bind_partial(*arguments, **options)
+        bound.apply_defaults()
+        extra = {
+            one.name for one in bound.signature.parameters.values() if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        }
+        vars(rule)["config"] = {name: value for name, value in bound.arguments.items() if name not in extra}
+        return rule
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """A subclass with a ``step`` of its own does not inherit a ``batched_step`` that computes another one."""
         super().__init_subclass__(**kwargs)
+        if not hasattr(cls, "name"):
+            cls.name = cls.__name__.lower()
         if "step" in vars(cls) and "batched_step" not in vars(cls):
             cls.batched_step = Rule.batched_step  # type: ignore[method-assign]
 
-    def init_state(self, network: Network, generator: torch.Generator) -> State:
-        """A fresh State for ``network``, float32 on the CPU, drawn from ``generator``."""
+    @classmethod
+    def options_for(cls, problem: Problem, seed: int) -> dict[str, Any]:
+        """The options of a rule for runs of ``seed`` on problems like ``problem``, where a config does not say."""
+        return {"seed": seed} if "seed" in inspect.signature(cls).parameters else {}
+
+    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
+        """A fresh State for ``problem``, float32 on the CPU, drawn from ``generator``."""
         raise NotImplementedError
 
-    def step(self, network: Network, state: State, views: Views) -> State:
-        """The State after one inner step on ``views``, those that ``consumes`` names."""
+    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
+        """The State after one inner step on ``views``, those of the ``phase``."""
         raise NotImplementedError
 
-    def batched_step(self, network: Network, state: State, views: Views) -> State:
+    def phases(self, steps: int) -> list[Phase]:
+        """What the ``steps`` inner steps of a trajectory look at, one stretch after the other."""
+        return [Phase("train", self.consumes, steps)]
+
+    def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step of T tasks: ``step`` for every task of ``state`` [T, ...] and ``views`` [T, ...].
 
         A rule whose time matters may compute the same faster. It need not work under vmap then, and its gradient may be
         taken once only.
         """
-        return self.vmapped_step(network, state, views)
+        if self.batching == "loop":
+            count = next(iter(state.values())).shape[0]
+            each = []
+            for task in range(count):
+                own, seen = ({name: value[task] for name, value in one.items()} for one in (state, views))
+                each.append(self.step(problem, own, seen, phase))
+            return {name: torch.stack([one[name] for one in each]) for name in state}
+        return self.vmapped_step(problem, state, views, phase)
 
-    def vmapped_step(self, network: Network, state: State, views: Views) -> State:
+    def vmapped_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """What ``batched_step`` computes, by vmap of ``step``: slower, but ``torch.compile`` can take it."""
 
-        def step(state: State, views: Views) -> State:
-            return self.step(network, state, views)
+        def step(state: State, views: StepViews) -> State:
+            return self.step(problem, state, views, phase)
 
         return vmap(step)(state, dict(views))
 
-    def features(self, network: Network, state: State, x: Tensor, frozen_on: Tensor | None = None) -> Tensor:
-        """The representation [B, N_L] of ``x`` [B, D], normalised by the statistics of this batch.
+    def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:
+        """What ``x`` [B, D] gives to normalise other examples by."""
+        found: Statistics = problem.network.statistics(state, x)
+        return found
 
-        With ``frozen_on`` [B', D], by the statistics of those examples instead.
+    def features(self, problem: Problem, state: State, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        """The representation [B, N_L] of ``x`` [B, D], normalised by this batch, or by ``statistics`` if given."""
+        found: Tensor = problem.network.forward(state, x, statistics).x[-1]
+        return found
+
+    def features_by(self, problem: Problem, state: State, on: Tensor, x: Tensor) -> Tensor:
+        """The features of ``x`` [B, D] by the statistics of ``on`` [B', D], which a rule may compute faster at once."""
+        return self.features(problem, state, x, self.statistics(problem, state, on))
+
+    def running(self) -> Statistics:
+        """The statistics of meta-training in θ, of rules whose ``normalisations`` have "running" alone."""
+        raise NotImplementedError
+
+    def observed(self, problem: Problem, state: State, x: Tensor) -> State:
+        """What the buffers that follow training meet in the examples ``x`` [B, D] of a task, by name of the buffer."""
+        return {}
+
+    def theta_at(self, outer_step: int) -> dict[str, Tensor]:
+        """θ as the 0-based ``outer_step`` takes it: the rule's own tensors, not copies."""
+        return dict(self.named_parameters()) | dict(self.named_buffers())
+
+    def parts(self) -> Iterator[tuple[str, "Rule"]]:
+        """The name of each part that an ablation may switch off, with a copy of the rule that lacks it."""
+        return iter(())
+
+    def embedder(self, problem: Problem) -> tuple[Problem, State] | None:
+        """A problem and State whose features stand for examples of any data without an inner step on them.
+
+        None for a rule that has to train first. ``problem`` has the base network that the rule is used with.
         """
-        statistics = None if frozen_on is None else network.statistics(state, frozen_on)
-        return network.forward(state, x, statistics).x[-1]
+        return None
+
+    def pictures(self, problem: Problem, state: State) -> Tensor | None:
+        """What some units have learned to look for, as weights [N, D] of the inputs; None for nothing to show."""
+        w = state.get("w1")
+        return w.T if w is not None and w.shape[0] == problem.inputs else None
 
     def forward(self, method: str, *arguments: Any) -> Any:
         """A method such as ``step`` by name: ``torch.func.functional_call`` calls a module only."""
@@ -143,3 +260,7 @@ class Rule(nn.Module):
     def describe(self) -> dict[str, float]:
         """Named scalars of θ worth following in a run, such as learned rates and mixing weights."""
         return {}
+
+    def equation(self) -> str:
+        """θ written out for people to read, where it is short enough for that; otherwise an empty string."""
+        return ""

@@ -1,8 +1,8 @@
 """Rule files: θ in safetensors with a versioned header. Reading one runs no code that is in it."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from common.components import Option
 from common.names import did_you_mean
 from common.tensor_file import check_finite, check_tensors, read_tensors, write_tensors
 from update_rules.contract import Rule
-from update_rules.registry import make_rule
+from update_rules.registry import RULES, make_rule
 
 FORMAT = "unsupervised-update-rule"
-VERSION = "1"
+VERSION = "2"
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 """Where rule files that can be named without a path are."""
 
@@ -28,7 +28,7 @@ class RuleHeader:
 
     version: str
     rule: str
-    """The rule's name in the registry."""
+    """The rule's name in the registry, or the path ``module:Class`` of a rule that is not ours."""
     config: dict[str, Option]
     """The keyword arguments that rebuild the rule."""
     provenance: dict[str, str]
@@ -36,7 +36,9 @@ class RuleHeader:
     where: str = "rule file"
     """What errors call the file."""
     use: dict[str, Any] = field(default_factory=dict)
-    """The base network and inner training that suit the rule, for ``inner_loop.inner_settings``; may be empty."""
+    """What suits it: network, steps, batch, normalisation, readout, size, permute: see ``evaluation.protocol``."""
+    trust: tuple[str, ...] = ()
+    """Modules that the reader of the file trusts."""
 
 
 def save_rule(
@@ -55,26 +57,33 @@ def save_rule(
     taken = [key for key in provenance if key in HEADER_KEYS]
     if taken:
         raise ValueError(f"got provenance {', '.join(taken)}, expected other keys than {', '.join(HEADER_KEYS)}")
-    metadata = {"format": FORMAT, "version": VERSION, "rule": rule.name, "config": json.dumps(rule.config)}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "rule": RULES.name_of(type(rule)),
+        "config": json.dumps(rule.config),
+    }
     metadata |= {"use": json.dumps(use)} if use else {}
     metadata |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in provenance.items()}
     write_tensors(path, theta, metadata)
 
 
-def load_rule(path_or_name: str | Path) -> Rule:
+def load_rule(path_or_name: str | Path, trust: Collection[str] = ()) -> Rule:
     """The rule in a file, or of that name in ``pretrained/``, on the CPU. Raises as ``read_rule`` does."""
-    return read_rule(path_or_name)[0]
+    return read_rule(path_or_name, trust)[0]
 
 
-def read_rule(path_or_name: str | Path) -> tuple[Rule, RuleHeader]:
+def read_rule(path_or_name: str | Path, trust: Collection[str] = ()) -> tuple[Rule, RuleHeader]:
     """The rule in a file, or of that name in ``pretrained/``, on the CPU, and what the file says about itself.
 
-    Raises FileNotFoundError or OSError if it cannot be read, and ValueError if it is not a rule file, is damaged, or
+    A rule of a module that is not ours is imported, and its code run, only where ``trust`` names the module. Raises
+    FileNotFoundError or OSError if it cannot be read, and ValueError if it is not a rule file, is damaged, or
     holds other tensors than its rule has.
     """
     path = find_rule_file(path_or_name)
     header, theta = _read(path)
-    where = header.where
+    header, where = replace(header, trust=tuple(trust)), header.where
+    RULES.check_trust(header.rule, trust, where)
     try:
         rule = make_rule(header.rule, **header.config)
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:

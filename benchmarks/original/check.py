@@ -25,6 +25,7 @@ from benchmarks.original.names import (
     state_names,
 )
 from outer_loop.readouts.metz_objective import MetaObjective, metz_objective
+from update_rules.contract import Problem
 from update_rules.metz.change import unit_columns
 
 
@@ -119,6 +120,7 @@ def update_steps(stored: ArrayFile, inputs: ArrayFile, dtype: torch.dtype) -> di
     """Every quantity of the first inner step, and the States after as many steps as ``stored`` goes to."""
     rule = rule_from_arrays(inputs, inputs.number("cfg/learning_rate"), dtype)
     network, start = network_from_arrays(inputs, dtype)
+    problem = Problem.of(network)
     batches = [shuffled_images(images, inputs, dtype) for images in inputs["batches/images"]]
     computed: dict[str, Tensor] = {}
     with torch.no_grad():
@@ -150,10 +152,10 @@ def update_steps(stored: ArrayFile, inputs: ArrayFile, dtype: torch.dtype) -> di
         state = start
         counts = {int(match[1]) for name in stored if (match := re.match(r"(?:base|fwd/embedding_after)(\d+)", name))}
         for step in range(1, max(counts, default=0) + 1):
-            state = rule.step(network, state, {"unlabelled": batches[(step - 1) % len(batches)]})
+            state = rule.step(problem, state, {"unlabelled": batches[(step - 1) % len(batches)]}, "train")
             if step in counts:
                 computed |= {f"base{step}/{name}": state[key] for key, name in state_names(network.depth).items()}
-                computed[f"fwd/embedding_after{step}"] = rule.features(network, state, batches[0])
+                computed[f"fwd/embedding_after{step}"] = rule.features(problem, state, batches[0])
     return computed
 
 
@@ -178,14 +180,15 @@ def meta_gradient(stored: ArrayFile, inputs: ArrayFile, dtype: torch.dtype) -> d
     """The meta-objective after the stored number of inner steps, and its gradient in θ and the first State."""
     rule = rule_from_arrays(inputs, stored.number("cfg/learning_rate"), dtype)
     network, start = network_from_arrays(inputs, dtype)
+    problem = Problem.of(network)
     start = {key: value.requires_grad_() for key, value in start.items()}
     batches = inputs["batches/images"]
     state = start
     for step in range(stored.count("cfg/steps")):
         batch = shuffled_images(batches[step % len(batches)], inputs, dtype)
-        state = rule.step(network, state, {"unlabelled": batch})
+        state = rule.step(problem, state, {"unlabelled": batch}, "train")
     images = np.concatenate([stored["meta/images_train"], stored["meta/images_test"]])
-    features = rule.features(network, state, shuffled_images(images, inputs, dtype))
+    features = rule.features(problem, state, shuffled_images(images, inputs, dtype))
     support, query = features.split([len(stored["meta/images_train"]), len(stored["meta/images_test"])])
     objective = objective_of(stored, "meta/", support, query)
 

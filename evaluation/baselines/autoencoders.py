@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evaluation.baselines.networks import dense_network
 from evaluation.baselines.settings import AutoencoderSettings, VaeSettings
 from evaluation.baselines.stacked_training import (
     Draws,
@@ -18,9 +19,9 @@ from evaluation.baselines.stacked_training import (
     part,
     unlabelled_batches,
 )
-from evaluation.evaluation import InnerTraining, base_network
-from evaluation.method import Embed, Method
+from evaluation.method import Fitted, Method
 from evaluation.paired_tasks import PairedTask
+from evaluation.protocol import Use
 from inner_loop.networks.mlp import MLP
 from tasks.task import Episode
 
@@ -29,12 +30,16 @@ from tasks.task import Episode
 class Autoencoder(Method):
     """The code of an autoencoder whose decoder mirrors the encoder (Vincent et al., 2008, for inputs dropped)."""
 
-    inner: InnerTraining
+    inner: Use
     settings: AutoencoderSettings
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
         """One read of the encoders trained on unlabelled examples."""
-        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
+        settings, draws, network = (
+            self.settings,
+            Draws.of(tasks, self.inner.device),
+            dense_network(tasks[0], self.inner),
+        )
         linear, decoder = settings.code == "linear", Decoder.mirror(network)
         start = network_parameters("encoder", network.sizes, draws) | decoder.parameters(draws)
         batches = unlabelled_batches(tasks, self.inner.batch, draws)
@@ -57,12 +62,16 @@ class Vae(Method):
     The mean is the encoder's last pre-activation, and a second map from the layer below gives the log variance.
     """
 
-    inner: InnerTraining
+    inner: Use
     settings: VaeSettings
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
         """One read of the encoders trained on unlabelled examples."""
-        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
+        settings, draws, network = (
+            self.settings,
+            Draws.of(tasks, self.inner.device),
+            dense_network(tasks[0], self.inner),
+        )
         decoder = Decoder.mirror(network)
         start = network_parameters("encoder", network.sizes, draws) | decoder.parameters(draws)
         spread = network_parameters("spread", network.sizes[-2:], draws)

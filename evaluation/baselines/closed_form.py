@@ -1,6 +1,6 @@
 """Hand-written company for a rule without gradients: inputs, components, centroids, random weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,16 +8,16 @@ import torch
 from scipy.linalg import eigh
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from torch import Generator, Tensor
+from torch import Tensor
 
+from evaluation.baselines.networks import dense_network, frozen_embedding
 from evaluation.baselines.settings import DiscriminantSettings, KMeansSettings, LandmarkSettings, WhiteningSettings
-from evaluation.evaluation import InnerTraining, base_network, frozen_embedding
-from evaluation.method import Embed, Method
+from evaluation.method import Embed, Fitted, Method, embeddings
 from evaluation.paired_tasks import BASELINE, NETWORK, PairedTask
+from evaluation.protocol import Use
 from inner_loop.networks.activations import winners
-from inner_loop.networks.mlp import MLP
 from tasks.task import Episode
-from update_rules.contract import State
+from update_rules.local.local_terms import unit_rms_state
 
 EPS = 1e-6
 
@@ -28,9 +28,9 @@ EXACT_PCA_INPUTS = 1000
 class TaskByTask(Method):
     """A method without steps that looks at one task after the other, and at no labels."""
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
         """One read of each task's ``embedding``."""
-        return [[self.embedding(task) for task in tasks]]
+        return [embeddings([self.embedding(task) for task in tasks])]
 
     def embedding(self, task: PairedTask) -> Embed:
         """Features by what ``task`` shows without labels."""
@@ -95,7 +95,7 @@ class Centroids(TaskByTask):
 def _clustered(task: PairedTask, centroids: int, examples: int) -> tuple[KMeans, np.ndarray]:
     """At most ``centroids`` k-means clusters of at most ``examples`` from the task's unlabelled pool, and these."""
     generator = task.generator(BASELINE)
-    seen = task.task.unlabelled(generator, 1, min(len(task.task.pool), examples))[0].numpy()
+    seen = task.task.unlabelled(generator, 1, min(len(task.task.seen), examples))[0].numpy()
     first = int(torch.randint(2**31, (), generator=generator))
     return KMeans(min(centroids, len(np.unique(seen, axis=0))), n_init=1, random_state=first).fit(seen), seen
 
@@ -155,12 +155,11 @@ class Discriminants(TaskByTask):
 
 @dataclass(frozen=True)
 class RandomNetwork(TaskByTask):
-    """The base network before its first inner step, which ``init_state`` draws."""
+    """A base network of unit-rms columns that nothing has trained."""
 
-    inner: InnerTraining
-    init_state: Callable[[MLP, Generator], State]
+    inner: Use
 
     def embedding(self, task: PairedTask) -> Embed:
         """The network's outputs."""
-        network = base_network(task, self.inner)
-        return frozen_embedding(network, self.init_state(network, task.generator(NETWORK)), task)
+        network = dense_network(task, self.inner)
+        return frozen_embedding(network, unit_rms_state(network, task.generator(NETWORK)), task)

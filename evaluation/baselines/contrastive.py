@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evaluation.baselines.networks import dense_network
 from evaluation.baselines.settings import ContrastiveSettings
 from evaluation.baselines.stacked_training import (
     Draws,
@@ -18,9 +19,9 @@ from evaluation.baselines.stacked_training import (
     part,
     unlabelled_batches,
 )
-from evaluation.evaluation import InnerTraining, base_network
-from evaluation.method import Embed, Method
+from evaluation.method import Fitted, Method
 from evaluation.paired_tasks import PairedTask
+from evaluation.protocol import Use
 from tasks.task import Episode
 
 
@@ -32,13 +33,17 @@ class Contrastive(Method):
     marginals. A head of one hidden layer, which the features do without, stands between the encoder and InfoNCE.
     """
 
-    inner: InnerTraining
+    inner: Use
     settings: ContrastiveSettings
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
         """One read of the encoders trained on unlabelled examples."""
-        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
-        linear, width = settings.code == "linear", (self.inner.outputs, self.inner.outputs)
+        settings, draws, network = (
+            self.settings,
+            Draws.of(tasks, self.inner.device),
+            dense_network(tasks[0], self.inner),
+        )
+        linear, width = settings.code == "linear", (network.sizes[-1], network.sizes[-1])
         start = network_parameters("encoder", network.sizes, draws)
         start |= network_parameters("hidden", width, draws) | network_parameters("head", width, draws)
         batches = unlabelled_batches(tasks, self.inner.batch, draws)

@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from common.names import did_you_mean
 from common.yaml_dialect import parse_yaml, yaml_value
-from inner_loop.networks.activations import units_compete
 
 SETTINGS_FILE = Path(__file__).resolve().with_name("settings.yaml")
 """What ``scripts/tune_baselines.py`` found for base networks of 64-64-32 and relu."""
@@ -16,9 +15,9 @@ COMPETING_FILE = SETTINGS_FILE.with_name("settings_winners.yaml")
 """What it found for networks whose units compete; of ``contrastive``, not tuned for them, what suits the others."""
 
 
-def settings_file(activation: str) -> Path:
-    """The file of settings for base networks of this ``activation``, a name in ``NETWORK_ACTIVATIONS``."""
-    return COMPETING_FILE if units_compete(activation) else SETTINGS_FILE
+def settings_file(competes: bool) -> Path:
+    """The file of settings for base networks whose units compete, or do not."""
+    return COMPETING_FILE if competes else SETTINGS_FILE
 
 
 @dataclass(frozen=True)

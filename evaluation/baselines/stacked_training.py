@@ -11,8 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
-from evaluation.evaluation import frozen_embedding
-from evaluation.method import Embed
+from evaluation.baselines.networks import frozen_embedding
+from evaluation.method import Embedding, Fitted
 from evaluation.paired_tasks import BASELINE, PairedTask
 from inner_loop.networks.mlp import MLP
 from inner_loop.state import unstack_state
@@ -57,7 +57,7 @@ class Draws:
 def unlabelled_batches(tasks: Sequence[PairedTask], batch: int, draws: Draws) -> Iterator[Tensor]:
     """Random batches [T, B, D] without end from EXAMPLES different unlabelled examples of each task, or all it has."""
     seen = [
-        task.task.unlabelled(generator, 1, min(EXAMPLES, len(task.task.pool)))[0]
+        task.task.unlabelled(generator, 1, min(EXAMPLES, len(task.task.seen)))[0]
         for task, generator in zip(tasks, draws.generators, strict=True)
     ]
     while True:
@@ -104,7 +104,10 @@ def minimise(
     return {name: value.detach() for name, value in trained.items()}
 
 
-def encoder_embeddings(network: MLP, encoder: Parameters, tasks: Sequence[PairedTask], *, linear: bool) -> list[Embed]:
+def encoder_embeddings(network: MLP, encoder: Parameters, tasks: Sequence[PairedTask], *, linear: bool) -> list[Fitted]:
     """For each task what its encoder puts out, with frozen batch-norm statistics; ``linear`` without activation."""
     states = unstack_state({name: value.cpu() for name, value in encoder.items()})
-    return [frozen_embedding(network, state, task, linear=linear) for state, task in zip(states, tasks, strict=True)]
+    return [
+        Embedding(frozen_embedding(network, state, task, linear=linear))
+        for state, task in zip(states, tasks, strict=True)
+    ]

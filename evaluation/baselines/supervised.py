@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from evaluation.baselines.networks import dense_network
 from evaluation.baselines.settings import SupervisedSettings
 from evaluation.baselines.stacked_training import (
     Draws,
@@ -17,9 +18,9 @@ from evaluation.baselines.stacked_training import (
     network_parameters,
     part,
 )
-from evaluation.evaluation import InnerTraining, base_network
-from evaluation.method import Embed, Method
+from evaluation.method import Fitted, Method
 from evaluation.paired_tasks import PairedTask
+from evaluation.protocol import Use
 from tasks.task import Episode
 
 
@@ -27,16 +28,20 @@ from tasks.task import Episode
 class Supervised(Method):
     """The last layer of the base network under a linear head, trained on the whole support set at every step."""
 
-    inner: InnerTraining
+    inner: Use
     settings: SupervisedSettings
-    uses_labels: ClassVar[bool] = True
+    uses_episodes: ClassVar[bool] = True
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Embed]]:
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
         """One read of the networks trained on the support sets; queries are not looked at."""
-        settings, draws, network = self.settings, Draws.of(tasks, self.inner.device), base_network(tasks[0], self.inner)
+        settings, draws, network = (
+            self.settings,
+            Draws.of(tasks, self.inner.device),
+            dense_network(tasks[0], self.inner),
+        )
         linear, ways = settings.code == "linear", tasks[0].task.ways
         start = network_parameters("encoder", network.sizes, draws)
-        start |= network_parameters("head", (self.inner.outputs, ways), draws)
+        start |= network_parameters("head", (network.sizes[-1], ways), draws)
         x = draws.stacked(episode.support_x for episode in episodes)
         y = draws.stacked(episode.support_y for episode in episodes)
 

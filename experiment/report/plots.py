@@ -13,11 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from common.atomic_file import atomic_write
-from evaluation.receptive_fields import montage
 from evaluation.results import Results
 from evaluation.results_table import methods_of, pooled, sources_of, views_of
 from evaluation.statistics import Mean, mean_over_tasks
-from outer_loop.run.metric_names import held_out_names
+from experiment.report.montage import montage
+from outer_loop.run.metric_names import validation_names
 
 INK = "#777777"
 """Text and axes: a grey that can be read on white and on black."""
@@ -36,11 +36,9 @@ COLOURS = {
     "vae": "#8c564b",
     "contrastive": "#17becf",
     "supervised": "#333333",
-    "scratch": "#e69f00",
-    "untrained_prototypes": "#999999",
     "raw_nearest": "#009e73",
-    "raw_linear": "#cc79a7",
-    "raw_prototypes": "#b8a100",
+    "raw_logistic": "#cc79a7",
+    "raw_prototype": "#b8a100",
 }
 """The colour of each method, everywhere; they differ for colour-blind eyes too."""
 
@@ -50,8 +48,8 @@ OTHER_COLOURS = ("#2f86c8", "#56b4e9", "#004c99", "#7aa6c2")
 LABEL_LENGTH = 22
 """Characters of a source's name that a figure has room for."""
 
-LEGEND_LENGTH = 14
-"""Characters of a method's name of which six stand side by side."""
+LETTER, HANDLE = 0.063, 0.5
+"""Inches that a letter of a legend takes, and what stands beside a name in it."""
 
 Metrics = Sequence[Mapping[str, Any]]
 """The lines of a run's metrics file, each with its ``outer_step``."""
@@ -60,7 +58,8 @@ Metrics = Sequence[Mapping[str, Any]]
 def accuracy_bars(results: Results) -> Figure:
     """Accuracy of every method by source, with 95 % intervals, in the first view of ``results``."""
     sources, methods, found = sources_of(results), methods_of(results), pooled(results, views_of(results)[0])
-    figure, axes = figure_in_style(1, max(5.0, 1.5 + 0.36 * len(methods) * len(sources)), 3.2)
+    breadth = max(5.0, 1.5 + 0.36 * len(methods) * len(sources))
+    figure, axes = figure_in_style(1, breadth, 3.2)
     width = 0.8 / len(methods)
     for place, method in enumerate(methods):
         there = [number for number, source in enumerate(sources) if (method, source) in found]
@@ -77,9 +76,17 @@ def accuracy_bars(results: Results) -> Figure:
     axes[0].set_xticks(range(len(sources)), [short_label(source) for source in sources])
     axes[0].set_ylabel("accuracy, %")
     axes[0].set_ylim(0, 100)
-    columns = 6 if max(map(len, methods)) <= LEGEND_LENGTH else 3
-    legend(axes[0], ncols=min(len(methods), columns), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    legend(axes[0], ncols=legend_columns(methods, breadth), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
+
+
+def legend_columns(names: Sequence[str], inches: float) -> int:
+    """The most columns, up to 6, in which ``names`` fit beside each other, filled one after the other; at least 1."""
+    for columns in range(min(6, len(names)), 1, -1):
+        widest = [max(map(len, column)) for column in np.array_split(np.array(names, dtype=object), columns)]
+        if sum(LETTER * length + HANDLE for length in widest) <= inches:
+            return columns
+    return 1
 
 
 def inner_step_curves(curves: Mapping[str, Mapping[str, Mapping[int, Mean]]]) -> Figure:
@@ -115,9 +122,9 @@ def meta_loss_curve(metrics: Metrics) -> Figure:
     return figure
 
 
-def held_out_curves(metrics: Metrics) -> Figure | None:
-    """Accuracy on held-out sources over outer steps, after all inner steps and before the first, or None."""
-    names = {name for line in metrics for name in held_out_names(line)}
+def validation_curves(metrics: Metrics) -> Figure | None:
+    """Accuracy on validation sources over outer steps, after all inner steps and before the first, or None."""
+    names = {name for line in metrics for name in validation_names(line)}
     if not names:
         return None
     figure, axes = figure_in_style(1, 5.2, 3.0)

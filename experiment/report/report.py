@@ -7,16 +7,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from common.atomic_file import atomic_write
-from evaluation.learners import learner_meaning
-from evaluation.methods import MEANING
-from evaluation.receptive_fields import Fields
-from evaluation.results import Results, write_results
+from evaluation.methods import meaning
+from evaluation.results import Results, leader, write_results
 from evaluation.results_table import caption, cells, methods_of, sources_of
 from evaluation.statistics import Mean
 from experiment.report import plots
+from outer_loop.config.file import by_dotted_key
 
 INTRODUCTION = (
     "An update rule changes the weights of a base network from unlabelled examples alone. This rule was learned: an "
@@ -60,7 +61,7 @@ def write_report(
     metrics: plots.Metrics,
     results: Results,
     inner_curves: Mapping[str, Mapping[str, Mapping[int, Mean]]],
-    receptive_fields: Mapping[str, Fields],
+    receptive_fields: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
     config: str,
 ) -> Path:
     """Write ``index.html`` and ``results.json`` to ``folder``, which is made if needed; returns the page's path.
@@ -83,11 +84,11 @@ def _page(
     metrics: plots.Metrics,
     results: Results,
     inner_curves: Mapping[str, Mapping[str, Mapping[int, Mean]]],
-    receptive_fields: Mapping[str, Fields],
+    receptive_fields: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
     config: str,
 ) -> str:
     """The whole page."""
-    held_out = plots.held_out_curves(metrics) if metrics else None
+    validated = plots.validation_curves(metrics) if metrics else None
     parts = [
         f"<p>{escape(INTRODUCTION)}</p>",
         "<h2>Few-shot accuracy</h2>",
@@ -97,10 +98,10 @@ def _page(
     if metrics:
         parts += ["<h2>Learning to learn</h2>", '<div class="pair">']
         parts.append(_figure(plots.meta_loss_curve(metrics), "What the outer loop minimises, by outer step."))
-        if held_out is not None:
+        if validated is not None:
             parts.append(
                 _figure(
-                    held_out, "Accuracy on held-out data: after the last inner step, and before the first (dotted)."
+                    validated, "Accuracy on validation data: after the last inner step, and before the first (dotted)."
                 )
             )
         parts.append("</div>")
@@ -132,7 +133,7 @@ def _page(
 
 def _table(results: Results) -> str:
     """The results, rows = methods and columns = sources."""
-    text = cells(results)
+    text, first = cells(results), leader(results)
     sources = sources_of(results)
     head = "".join(f"<th>{escape(source)}</th>" for source in sources)
     body = []
@@ -141,11 +142,12 @@ def _table(results: Results) -> str:
         for source in sources:
             accuracy, lead = text[method, source]
             columns.append(
-                f"<td>{accuracy}" + (f'<span class="lead">rule leads {lead}</span>' if lead else "") + "</td>"
+                f"<td>{accuracy}"
+                + (f'<span class="lead">{escape(str(first))} leads {lead}</span>' if lead else "")
+                + "</td>"
             )
-        meaning = MEANING.get(method) or learner_meaning(method)
-        name = f'{method}<span class="meaning lead">{escape(meaning)}</span>'
-        body.append(f'<tr class="{method}"><td>{name}</td>{"".join(columns)}</tr>')
+        name = f'{escape(method)}<span class="meaning lead">{escape(meaning(method))}</span>'
+        body.append(f'<tr class="{escape(method)}"><td>{name}</td>{"".join(columns)}</tr>')
     return (
         f'<div class="wide"><table><tr><th>method</th>{head}</tr>{"".join(body)}</table></div>'
         f'<p class="note">{escape(caption(results))}.</p>'
@@ -153,10 +155,10 @@ def _table(results: Results) -> str:
 
 
 def _meta(results: Results) -> str:
-    """The environment and settings of the evaluation."""
+    """The environment and settings of the evaluation, by dotted name."""
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(value if isinstance(value, str) else json.dumps(value))}</td></tr>"
-        for name, value in results["meta"].items()
+        for name, value in by_dotted_key(results["meta"]).items()
     )
     return f'<div class="wide"><table>{rows}</table></div>'
 

@@ -4,13 +4,17 @@ State keys for block l = 1..4: ``w{l}`` [9 · C_{l-1}, C_l], the 3 × 3 kernel w
 channel), ``g{l}`` and ``b{l}`` [C_l], scale and shift after normalisation. The head, if any, has ``w5`` and ``b5``.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from math import isqrt
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
 
+from common.checked import Count, one_of
+from inner_loop.networks.contract import NetworkFamily
 from update_rules.contract import Activations, State, Statistics
 
 BLOCKS = 4
@@ -32,6 +36,7 @@ class Conv4:
     below 1, a side too small to be halved four times, and another pooling.
     """
 
+    kind: ClassVar[str] = "conv4"
     side: int
     channels: int = 1
     filters: int = 32
@@ -114,9 +119,9 @@ class Conv4:
         for block in range(1, BLOCKS + 1):
             kernel = state[f"w{block}"].reshape(3, 3, image.shape[1], self.filters).permute(3, 2, 0, 1)
             linear = F.conv2d(image, kernel, padding=1, stride=2 if self.pooling == "stride" else 1)
-            mean = linear.mean((0, 2, 3)) if statistics is None else statistics[block - 1][0]
+            mean = linear.mean((0, 2, 3)) if statistics is None else statistics[f"mean{block}"]
             centred = linear - mean[:, None, None]
-            var = (centred * centred).mean((0, 2, 3)) if statistics is None else statistics[block - 1][1]
+            var = (centred * centred).mean((0, 2, 3)) if statistics is None else statistics[f"var{block}"]
             scale = state[f"g{block}"] * torch.rsqrt(var + VARIANCE_EPS)
             z = centred * scale[:, None, None] + state[f"b{block}"][:, None, None]
             if self.pooling == "max":
@@ -138,4 +143,42 @@ class Conv4:
     def statistics(self, state: State, x: Tensor) -> Statistics:
         """Mean and variance [C_l] of every block's convolution on ``x`` [B, D]."""
         activations = self.forward(state, x)
-        return list(zip(activations.mean[1 : BLOCKS + 1], activations.var[1 : BLOCKS + 1], strict=True))
+        found: dict[str, Tensor] = {}
+        for block in range(1, BLOCKS + 1):
+            found |= {f"mean{block}": activations.mean[block], f"var{block}": activations.var[block]}
+        return found
+
+
+@dataclass(frozen=True)
+class Conv4s(NetworkFamily):
+    """The ``Conv4`` of so many ``filters`` for square images of so many ``channels``, halved by ``pooling``."""
+
+    layers: ClassVar[str] = "convolutional"
+    member: ClassVar[type[Any]] = Conv4
+
+    filters: Count = 32
+    channels: Count = 1
+    pooling: Annotated[str, one_of(*POOLINGS)] = "stride"
+
+    @property
+    def single(self) -> bool:
+        """True: nothing is drawn."""
+        return True
+
+    def first_options(self) -> dict[str, Any]:
+        """All of them."""
+        return asdict(self)
+
+    def draw(self, inputs: int, logits: int, generator: torch.Generator) -> Conv4:
+        """The network for ``inputs`` inputs. Raises ValueError where they are no square image of the channels."""
+        return self.first(inputs, logits)
+
+    def first(self, inputs: int, logits: int) -> Conv4:
+        """The same."""
+        side = isqrt(inputs // self.channels)
+        if side * side * self.channels != inputs:
+            raise ValueError(
+                f"got tasks of {inputs} inputs for a conv4 network, expected square images of "
+                f"channels={self.channels}, one of network.options"
+            )
+        return Conv4(side, self.channels, self.filters, self.pooling, logits)

@@ -5,11 +5,15 @@ State keys for layer l = 1..L: ``w{l}`` forward weights [N_{l-1}, N_l], ``v{l}``
 """
 
 from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from common.checked import Count, one_of
 from inner_loop.networks.activations import ACTIVATIONS, LINEAR_OUTPUTS, NETWORK_ACTIVATIONS, units_compete
+from inner_loop.networks.contract import NetworkFamily
 from update_rules.contract import Activations, State, Statistics
 
 VARIANCE_EPS = 1e-6
@@ -25,6 +29,7 @@ class MLP:
     section 3.1. Raises ValueError for fewer than one layer, an empty layer or an unknown activation.
     """
 
+    kind: ClassVar[str] = "mlp"
     sizes: tuple[int, ...]
     activation: str = "relu"
 
@@ -86,7 +91,7 @@ class MLP:
                 centred = linear - mean[..., None, :]
                 var = (centred * centred).mean(-2)
             else:
-                mean, var = statistics[layer - 1]
+                mean, var = statistics[f"mean{layer}"], statistics[f"var{layer}"]
                 centred = linear - mean[..., None, :]
             z = centred * torch.rsqrt(var + VARIANCE_EPS)[..., None, :] + state[f"b{layer}"][..., None, :]
             zs.append(z)
@@ -95,7 +100,51 @@ class MLP:
             variances.append(var)
         return Activations(xs, zs, means, variances)
 
-    def statistics(self, state: State, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def statistics(self, state: State, x: Tensor) -> dict[str, Tensor]:
         """Mean and variance [N_l] of every layer's linear part on ``x`` [B, D], to embed later examples one by one."""
         activations = self.forward(state, x)
-        return list(zip(activations.mean[1:], activations.var[1:], strict=True))
+        found: dict[str, Tensor] = {}
+        for layer in range(1, self.depth + 1):
+            found |= {f"mean{layer}": activations.mean[layer], f"var{layer}": activations.var[layer]}
+        return found
+
+
+@dataclass(frozen=True)
+class MLPs(NetworkFamily):
+    """MLPs of ``outputs`` features: choices of ``hidden`` widths, bottom first ([]: one layer), and ``activations``."""
+
+    layers: ClassVar[str] = "dense"
+    member: ClassVar[type[Any]] = MLP
+
+    hidden: Annotated[tuple[tuple[Count, ...], ...], Field(min_length=1)] = ((64, 64), (48,))
+    outputs: Count = 32
+    activations: Annotated[tuple[Annotated[str, one_of(*NETWORK_ACTIVATIONS)], ...], Field(min_length=1)] = ("relu",)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one choice of widths and of activation."""
+        return len(self.hidden) == len(self.activations) == 1
+
+    @property
+    def competes(self) -> bool:
+        """Whether they do under the first activation."""
+        return units_compete(self.activations[0])
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether no choice is a step."""
+        return "step" not in self.activations
+
+    def first_options(self) -> dict[str, Any]:
+        """The first widths and activation, and ``outputs``."""
+        return {"hidden": [list(self.hidden[0])], "outputs": self.outputs, "activations": [self.activations[0]]}
+
+    def draw(self, inputs: int, logits: int, generator: torch.Generator) -> MLP:
+        """A network of widths and activation drawn uniformly."""
+        hidden = self.hidden[int(torch.randint(len(self.hidden), (), generator=generator))]
+        activation = self.activations[int(torch.randint(len(self.activations), (), generator=generator))]
+        return MLP((inputs, *hidden, logits or self.outputs), activation)
+
+    def first(self, inputs: int, logits: int) -> MLP:
+        """The network of the first widths and activation."""
+        return MLP((inputs, *self.hidden[0], logits or self.outputs), self.activations[0])

@@ -6,7 +6,8 @@ from pydantic_core import ErrorDetails
 
 from common.names import did_you_mean
 from common.yaml_dialect import yaml_value
-from outer_loop.config.values import Section
+from outer_loop.config.moved import moved
+from outer_loop.config.values import Component, Section
 
 
 def fields(section: Section, prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -86,6 +87,9 @@ def _explain(error: ErrorDetails, root: Section) -> str:
     kind, context = error["type"], error.get("ctx", {})
     section = _section_at(error["loc"], root)
     if kind == "extra_forbidden":
+        instead = moved(dotted, error["input"])
+        if instead is not None:
+            return f"config key {dotted}: got {given}, which has moved: leave it out, or write {instead}"
         valid = list((_section_at(parents, root) or type(root)).model_fields)
         expected = siblings(str(key), valid, "".join(f"{part}." for part in parents), root)
         return f"unknown config key {dotted}: got {given}, expected {expected}"
@@ -96,7 +100,8 @@ def _explain(error: ErrorDetails, root: Section) -> str:
     if kind == "missing":  # every key has a default: what is missing is an item of a pair
         dotted = dotted.rpartition(".")[0]
     if section is not None:
-        expected = f"a section with the keys {', '.join(section.model_fields)}"
+        name_alone = "a name, or " if issubclass(section, Component) else ""
+        expected = f"{name_alone}a section with the keys {', '.join(section.model_fields)}"
     elif kind in _EXPECTED:
         expected = _EXPECTED[kind].format(**context)
     else:

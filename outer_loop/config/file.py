@@ -11,6 +11,7 @@ from common.atomic_file import atomic_write
 from common.yaml_dialect import parse_yaml, yaml_lines, yaml_value
 from outer_loop.config.errors import explain_all, fields
 from outer_loop.config.schema import Config
+from outer_loop.config.values import yaml_true
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -65,8 +66,14 @@ def by_dotted_key(settings: Mapping[str, Any], prefix: str = "") -> dict[str, An
 
 
 def changed_settings(path: str | Path, other: str | Path) -> list[str]:
-    """The overrides that make the experiment of the config at ``other`` that of ``path``. Raises as ``load_config``."""
-    after, before = (by_dotted_key(load_config(one).model_dump(mode="json")) for one in (path, other))
+    """The overrides that make the experiment of the config at ``other`` that of ``path``, both from ``save_config``.
+
+    Nothing that they name is imported. Raises OSError, and ValueError for files of another kind.
+    """
+    found = [parse_yaml(Path(one).read_text(encoding="utf-8"), str(one)) for one in (path, other)]
+    if not all(isinstance(one, dict) for one in found):
+        raise ValueError(f"got {path} and {other}, expected configs of runs")
+    after, before = map(by_dotted_key, found)
     return [f"{key}={yaml_value(after[key])}" for key in after if key != "run_dir" and after[key] != before.get(key)]
 
 
@@ -85,8 +92,9 @@ def _apply(settings: dict[Any, Any], override: str) -> None:
         raise ValueError(f"got override {override!r}, expected key=value such as outer.learning_rate=3e-4")
     value = parse_yaml(text, f"override {override!r}")
     for place, section in enumerate(sections):
-        if isinstance(settings.get(section), str):
-            settings[section] = {"name": settings[section]}  # a component by its name alone
+        alone = yaml_true(settings.get(section))
+        if isinstance(alone, str):
+            settings[section] = {"name": alone}  # a component by its name alone
         settings = settings.setdefault(section, {})
         if not isinstance(settings, dict):
             dotted = ".".join(sections[: place + 1])

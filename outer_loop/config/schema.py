@@ -2,55 +2,33 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+import torch
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from torch import nn
 
+from common.checked import Count, Rate, Share, one_of
 from common.components import Registry
-from inner_loop.networks.activations import NETWORK_ACTIVATIONS
-from inner_loop.networks.conv4 import POOLINGS
-from inner_loop.networks.description import KINDS
-from outer_loop.config.rule_problems import rule_problems
+from inner_loop.networks.registry import NETWORKS
+from outer_loop.config.misfits import misfits
+from outer_loop.config.tasks import TasksConfig
 from outer_loop.config.values import (
-    Beta,
     Component,
-    Count,
-    CountOrRange,
-    Counts,
     Lax,
     NotNegative,
     Options,
-    Problem,
     Range,
-    Rate,
     Section,
     Sources,
     Text,
-    as_list,
     component_name,
     invalid,
-    one_of,
-    yaml_true,
+    problem,
 )
-from outer_loop.readouts.objective import BATCH_NORMS, OBJECTIVES
-from tasks.augmentations import parse_augmentation
-from tasks.labellers import LABELLERS
-from tasks.partitions import PARTITIONS
+from outer_loop.estimators.registry import ESTIMATORS
+from outer_loop.optimisers import OPTIMISERS, RESERVED, make_optimiser
+from outer_loop.readouts.normalisation import NORMALISATIONS
+from outer_loop.readouts.registry import READOUTS
 from update_rules.registry import RULES
-
-PSEUDO_LABELLERS = ("instances", *PARTITIONS)
-"""Labellers that never look at labels: UMTRA's and AAL's, and the two of CACTUs."""
-
-
-DIFFERENTIABLE = tuple(name for name in NETWORK_ACTIVATIONS if name != "step")
-"""Activations that a rule can be meta-trained with: a step lets no meta-gradient through. It can be applied to one."""
-
-
-def _augmentation(value: str) -> str:
-    """``value`` without blanks around it, if it is what ``parse_augmentation`` reads."""
-    try:
-        parse_augmentation(value)
-    except ValueError as error:
-        raise Problem(str(error).partition("expected ")[2]) from None
-    return value.strip()
 
 
 class RuleConfig(Component):
@@ -60,91 +38,31 @@ class RuleConfig(Component):
 
     name: Text = component_name("neuron_local", RULES)
     options: Options = Field(default={}, description="keyword arguments of the rule's class")
-    start: str = Field(default="", description="rule file, or name of a pretrained rule, to start from; '' is none")
+    pretrained: str = Field(
+        default="", description="rule file, or name of a pretrained rule, to start from; '' is the rule as it is made"
+    )
     learn: Annotated[tuple[Text, ...], Lax] = Field(
         default=(), description="names of the rule's parameters that are learned, the others stay; [] is all of them"
     )
 
 
-class NetworkConfig(Section):
+class NetworkConfig(Component):
     """The base networks that the rule trains; each task draws one."""
 
-    hidden: Annotated[tuple[Annotated[tuple[Count, ...], Lax], ...], Field(strict=False, min_length=1)] = Field(
-        default=((64, 64), (48,)),
-        description="choices of hidden layer widths, bottom first; [] is a network of one layer",
+    registry: ClassVar[Registry[Any]] = NETWORKS
+
+    name: Text = component_name("mlp", NETWORKS)
+    options: Options = Field(
+        default={},
+        description="mlp: hidden (choices of widths, bottom first), outputs (features), activations (choices); "
+        "conv4: filters, channels, pooling (stride or max)",
     )
-    outputs: Count = Field(
-        default=32, description="units of the last layer, the features; with outer.objective=head as many as ways"
-    )
-    activations: Annotated[tuple[Annotated[str, one_of(*DIFFERENTIABLE)], ...], Field(strict=False, min_length=1)] = (
-        Field(default=("relu",), description=f"choices of activation, of {', '.join(DIFFERENTIABLE)}")
-    )
-    kind: Annotated[str, one_of(*KINDS)] = Field(
-        default="mlp", description="mlp, as the keys above say; or conv4, four blocks of convolution, as those below"
-    )
-    filters: Count = Field(default=32, description="channels of every block of a conv4")
-    channels: Count = Field(default=1, description="colours of the images that a conv4 sees")
-    pooling: Annotated[str, one_of(*POOLINGS)] = Field(
-        default="stride", description="conv4: stride, with means over places as features; or max, with all places"
-    )
-    batch_norm: Annotated[str, one_of(*BATCH_NORMS)] = Field(
+    normalisation: Annotated[str, one_of(*NORMALISATIONS)] = Field(
         default="batch",
-        description="what normalises queries: batch, all that is read out at once; support, the support set alone; or, "
-        "for protonet, running averages over meta-training, which itself goes by batch",
+        description="what normalises the examples that a readout sees: batch, all of them at once; support, the "
+        "support set alone; unlabelled, examples of the task; or running averages over meta-training, where a rule "
+        "keeps some, which itself goes by batch",
     )
-
-
-class TasksConfig(Section):
-    """What the rule learns to learn from."""
-
-    sources: Sources = Field(
-        default=("glyphs@train",),
-        description="data SOURCEs that tasks are drawn from, equally often; one may come twice",
-    )
-    leave_out: Annotated[tuple[Text, ...], Lax] = Field(
-        default=(), description="tables of a collection never to train on, by name"
-    )
-    size: Counts = Field(default=(14,), description="images are resized to size × size pixels; a list of choices")
-    detail: Annotated[tuple[Count, ...], Lax, BeforeValidator(as_list)] = Field(
-        default=(), description="also as images of so many pixels a side, enlarged again: smoother; a list of choices"
-    )
-    inputs: CountOrRange | None = Field(
-        default=None, description="[fewest, most] inputs a task keeps, chosen at random; null keeps all"
-    )
-    ways: CountOrRange = Field(
-        default=(10, 10), description="classes in a task; a number, or [fewest, most] of what the data has"
-    )
-    shots: CountOrRange = Field(
-        default=(10, 10), description="labelled examples of each class for the readout; a number or [fewest, most]"
-    )
-    queries: Count = Field(default=10, description="examples of each class that the readout is judged on")
-    batch: CountOrRange = Field(
-        default=(64, 64), description="unlabelled examples in an inner step; a number or [fewest, most]"
-    )
-    permute: bool = Field(default=True, description="whether each task has a random order of the inputs")
-    labeller: Annotated[str, one_of(*LABELLERS, *PSEUDO_LABELLERS), BeforeValidator(yaml_true)] = Field(
-        default="true", description=f"where labels come from: {', '.join([*LABELLERS, *PSEUDO_LABELLERS])}"
-    )
-    augmentation: Annotated[Text, AfterValidator(_augmentation)] = Field(
-        default="zero_pixels=0.5,shift=0.21", description="of the queries of labeller=instances, or identity"
-    )
-    redraw: Annotated[Text, AfterValidator(_augmentation)] = Field(
-        default="identity", description="what changes an image of the training each time that it is drawn, or identity"
-    )
-    partitions: Count = Field(default=10, description="partitions of each data set by labeller=clusters or hyperplanes")
-    groups: Annotated[int, Field(ge=2)] = Field(
-        default=100, description="clusters in a partition; of hyperplanes, about as many cells"
-    )
-    encoder: Text = Field(
-        default="inputs", description="what is partitioned: inputs, or the features of an encoder file or a rule"
-    )
-
-    @model_validator(mode="after")
-    def _at_least_two(self) -> Self:
-        for key in ("ways", "batch"):
-            if min(getattr(self, key)) < 2:
-                raise invalid(key, getattr(self, key), "2 or more")
-        return self
 
 
 class InnerConfig(Section):
@@ -173,6 +91,50 @@ class InnerConfig(Section):
         return self
 
 
+class ReadoutConfig(Component):
+    """What reads a trained network out: the meta-objective."""
+
+    registry: ClassVar[Registry[Any]] = READOUTS
+
+    name: Text = component_name("ridge", READOUTS)
+    options: Options = Field(default={}, description="ridge: penalty")
+
+
+class EstimatorConfig(Component):
+    """What estimates a direction for θ."""
+
+    registry: ClassVar[Registry[Any]] = ESTIMATORS
+
+    name: Text = component_name("truncated_backprop", ESTIMATORS)
+    options: Options = Field(default={}, description="evolution_strategies: deviation, pairs")
+
+
+class OptimiserConfig(Component):
+    """What descends along that direction."""
+
+    registry: ClassVar[Registry[Any]] = OPTIMISERS
+
+    name: Text = component_name("Adam", OPTIMISERS)
+    options: Options = Field(default={}, description="keyword arguments of the class in torch.optim, but for lr")
+
+    @field_validator("options")
+    @classmethod
+    def _nothing_reserved(cls, options: Options) -> Options:
+        for option in RESERVED:
+            if option in options:
+                found = problem((option,), options[option], "no such option: see outer.learning_rate")
+                raise ValidationError.from_exception_data("optimiser", [found])
+        return options
+
+    @model_validator(mode="after")
+    def _accepts_its_options(self) -> Self:
+        try:
+            make_optimiser(self.name, [nn.Parameter(torch.zeros(1, 1))], 1.0, self.options)
+        except ValueError as error:
+            raise invalid("options", self.options, f"what optimiser {self.name} takes: {error}") from None
+        return self
+
+
 class OuterConfig(Section):
     """The outer loop: how θ is improved."""
 
@@ -182,26 +144,21 @@ class OuterConfig(Section):
         default=1,
         description="sets of tasks_per_step tasks in flight, advanced in turn: more tasks behind θ in the same time",
     )
-    average: Beta = Field(
+    average: Share = Field(
         default=0.0, description="decay at each outer step of the moving average of θ that is kept; 0: θ itself"
     )
-    learning_rate: Rate = Field(default=1e-3, description="Adam's rate after the warm-up")
+    learning_rate: Rate = Field(default=1e-3, description="the optimiser's rate after the warm-up")
     warmup: Annotated[int, Field(ge=0)] = Field(default=20, description="outer steps over which the rate rises from 0")
     final_learning_rate: NotNegative = Field(
         default=1e-4, description="the rate at the last outer step, reached on a cosine"
     )
-    clip: Rate = Field(default=0.1, description="largest norm of the meta-gradient")
-    objective: Annotated[str, one_of(*OBJECTIVES)] = Field(
-        default="ridge", description="what reads networks out: ridge, the network's own head, or class prototypes"
-    )
-    penalty: Rate = Field(default=0.1, description="ridge penalty of the readout")
-    first_order: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="outer steps at first in which rule maml leaves out second derivatives"
-    )
+    clip: Rate = Field(default=0.1, description="largest norm of the direction that the optimiser descends along")
+    readout: ReadoutConfig = ReadoutConfig()
+    estimator: EstimatorConfig = EstimatorConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
     anneal_reads: Annotated[int, Field(ge=0)] = Field(
         default=0, description="outer steps over which the last readout of an unroll comes to count alone; 0: all alike"
     )
-    betas: Annotated[tuple[Beta, Beta], Lax] = Field(default=(0.9, 0.999), description="Adam's decay rates")
 
     @model_validator(mode="after")
     def _rate_falls(self) -> Self:
@@ -268,8 +225,8 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
-    def _rule_fits(self) -> Self:
-        problems = list(rule_problems(self))
+    def _parts_fit(self) -> Self:
+        problems = list(misfits(self))
         if problems:
             raise ValidationError.from_exception_data("config", problems)
         return self

@@ -12,35 +12,16 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
+from common.checked import Count, Expected
 from common.components import Registry, Wrong
-from common.names import did_you_mean
-
-
-class Problem(PydanticCustomError):
-    """What a checked value should have been: ``expected`` completes the sentence "got ..., expected ..."."""
-
-    def __new__(cls, expected: str) -> Self:
-        """The error that says what was ``expected``."""
-        return super().__new__(cls, "expected", "{expected}", {"expected": expected})
-
-
-def one_of(*names: str) -> AfterValidator:
-    """A check that a string is one of ``names``."""
-
-    def check(value: str) -> str:
-        if value not in names:
-            raise Problem(f"one of {', '.join(names)}{did_you_mean(value, names)}")
-        return value
-
-    return AfterValidator(check)
 
 
 def rising(value: tuple[int, int]) -> tuple[int, int]:
     """``value``, if it is a range."""
     if value[0] > value[1]:
-        raise Problem("[shortest, longest] with shortest <= longest")
+        raise Expected("[shortest, longest] with shortest <= longest")
     return value
 
 
@@ -60,10 +41,7 @@ def yaml_true(value: object) -> object:
 
 
 Lax = Field(strict=False)  # a YAML list may stand for a tuple; its items stay strict
-Count = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
 Range = Annotated[tuple[Count, Count], Lax, AfterValidator(rising)]
 CountOrRange = Annotated[Range, BeforeValidator(as_range)]
 Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), BeforeValidator(as_list)]
@@ -102,14 +80,28 @@ class Component(Section):
             expected = str(error).partition("expected ")[2] or str(error)
             raise ValidationError.from_exception_data("name", [problem(("name",), self.name, expected)]) from None
         if wrong:
-            problems = [problem(("options", one.option), one.given, _expected(one)) for one in wrong]
+            problems = [detail for one in wrong for detail in _details(one)]
             raise ValidationError.from_exception_data("options", problems)
         return self
 
 
-def _expected(one: Wrong) -> str:
-    colon = ":" in one.option and one.given is None
-    return one.expected + (" (in braces a blank goes after each colon)" if colon else "")
+def _details(one: Wrong) -> list[InitErrorDetails]:
+    """The errors of an option, with what is wrong inside it."""
+    if one.errors:
+        return [
+            problem(("options", one.option, *error["loc"]), error["input"], error["ctx"]["expected"])
+            if error["type"] == "expected"
+            else InitErrorDetails(
+                type=error["type"],
+                loc=("options", one.option, *error["loc"]),
+                input=error["input"],
+                ctx=error.get("ctx", {}),
+            )
+            for error in one.errors
+            if error["type"] != "needs_python_object"  # a union's class, which no YAML file holds
+        ]
+    colon = " (in braces a blank goes after each colon)" if ":" in one.option and one.given is None else ""
+    return [problem(("options", one.option), one.given, one.expected + colon)]
 
 
 def component_name(default: str, registry: Registry[Any]) -> Any:
@@ -117,9 +109,9 @@ def component_name(default: str, registry: Registry[Any]) -> Any:
     return Field(default=default, description=f"one of {', '.join(registry.names)}, or my_module:MyClass")
 
 
-def problem(loc: tuple[str, ...], given: object, expected: str) -> InitErrorDetails:
+def problem(loc: tuple[str | int, ...], given: object, expected: str) -> InitErrorDetails:
     """The error of a value at ``loc``, which should have been what ``expected`` says."""
-    return InitErrorDetails(type=Problem(expected), loc=loc, input=given)
+    return InitErrorDetails(type=Expected(expected), loc=loc, input=given)
 
 
 def invalid(key: str, given: object, expected: str) -> ValidationError:

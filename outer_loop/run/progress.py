@@ -15,7 +15,7 @@ LINE_EVERY_S = 10.0
 """Seconds between two plain lines."""
 
 
-class Progress:
+class OuterProgress:
     """Progress over outer steps ``initial``..``total``, on ``stream`` (stderr): a context manager.
 
     Shows the outer step, meta-loss, accuracy, outer steps per second and the time left: as a live bar on a terminal,

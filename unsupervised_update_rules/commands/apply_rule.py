@@ -5,6 +5,7 @@ With --network-in nothing is trained: new data is embedded with a network that w
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from common.atomic_file import atomic_write
-from inner_loop.inner_settings import SETTINGS
+from inner_loop.inner_settings import settings_of
 from inner_loop.network_file import load_network, save_network
 from inner_loop.trained_network import TrainedNetwork
 from inner_loop.transformer import RuleFeatures
@@ -21,16 +22,19 @@ from unsupervised_update_rules.commands.arguments import (
     Parser,
     at_least,
     different,
-    fill_in_base_network,
+    given_settings,
     threads,
     writable,
 )
 from unsupervised_update_rules.commands.terminal import progress
-from update_rules.rule_file import read_rule
+from update_rules.rule_file import read_header
+
+NETWORK = ("hidden", "outputs", "activation", "steps", "batch")
+"""What may be said of the base network and its training."""
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
+def make_parser() -> Parser:
+    """What the command takes."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     network = parser.add_mutually_exclusive_group(required=True)
     network.add_argument("--rule", metavar="FILE", help="rule file, or the name of a pretrained rule")
@@ -40,13 +44,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--network-out", type=Path, metavar="FILE", help="write the trained base network here")
     parser.add_argument("--size", type=at_least(1), metavar="S", help="resize images to S x S pixels")
     parser.add_base_network()
+    parser.add_trust()
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the starting network and the batches")
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    parser = make_parser()
     arguments = parser.parse_args(argv)
     different(**{"out": arguments.out, "network-out": arguments.network_out, "network-in": arguments.network_in})
     if arguments.network_in is not None and arguments.network_out is not None:
         parser.error("got --network-in and --network-out, expected one of them: nothing is trained")
-    given = [f"--{name}" for name in SETTINGS if getattr(arguments, name) is not None]
+    given = [f"--{name}" for name in NETWORK if getattr(arguments, name) is not None]
     if arguments.network_in is not None and given:
         parser.error(f"got --network-in and {given[0]}, expected one of them: the network in the file stays as it is")
     return arguments
@@ -54,25 +65,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train(arguments: argparse.Namespace, x: Tensor) -> TrainedNetwork:
     """A base network trained on ``x`` [n, D] as the arguments say."""
-    rule, header = read_rule(arguments.rule)
-    fill_in_base_network(arguments, header)
+    header = read_header(arguments.rule)
+    steps = settings_of(replace(header, trust=tuple(arguments.trust)), given_settings(arguments)).steps
     features = RuleFeatures(
-        rule,
+        arguments.rule,
         hidden=arguments.hidden,
         outputs=arguments.outputs,
         activation=arguments.activation,
         steps=arguments.steps,
         batch_size=arguments.batch,
         random_state=arguments.seed,
+        trust=arguments.trust,
     )
-    with progress("inner step", arguments.steps) as advance:
+    with progress("inner step", steps) as advance:
         return features.fit(x.numpy(), progress=lambda step: advance(1)).network_
 
 
 def load_trained(arguments: argparse.Namespace, x: Tensor) -> TrainedNetwork:
     """The network in a file, which must fit ``x`` [n, D]."""
-    trained = load_network(arguments.network_in)
-    inputs = trained.network.sizes[0]
+    trained = load_network(arguments.network_in, arguments.trust)
+    inputs = trained.problem.inputs
     if x.shape[1] != inputs:
         raise ValueError(
             f"{arguments.data} has {x.shape[1]} inputs, expected {inputs} as {arguments.network_in} was trained on; "
@@ -104,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arrays["y"] = y.numpy()
     if arguments.network_out is not None:
         save_network(arguments.network_out, trained)
-        print(f"wrote {arguments.network_out}: base network {trained.network.sizes}, {trained.network.activation}")
+        print(f"wrote {arguments.network_out}: {trained.problem.network}, trained by rule {trained.rule.name}")
     with atomic_write(arguments.out) as file:
         np.savez(file, allow_pickle=False, **arrays)
     print(f"wrote {arguments.out}: " + ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()))

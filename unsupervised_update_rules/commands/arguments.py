@@ -5,15 +5,17 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 
-from inner_loop.inner_settings import LEAST, SETTINGS, InnerSettings, settings_of
+from inner_loop.inner_settings import LEAST, InnerSettings
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
-from update_rules.rule_file import RuleHeader
+from inner_loop.networks.mlp import MLPs
+
+USUAL = MLPs(((64, 64),), 32, ("relu",))
+"""The base network where nobody says which."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,8 +27,8 @@ class Parser(argparse.ArgumentParser):
 
     def add_hidden_layers(self, where: str = "") -> None:
         """Add --hidden and --activation, what base networks are; ``where`` ends their help."""
-        self._add_hidden(f"hidden units{where}", list(InnerSettings().hidden))
-        self._add_activation(f"of the base network{where}", InnerSettings().activation)
+        self._add_hidden(f"hidden units{where}", list(USUAL.hidden[0]))
+        self._add_activation(f"of the base network{where}", USUAL.activations[0])
 
     def _add_hidden(self, meaning: str, default: list[int] | None = None) -> None:
         self.add_argument(
@@ -37,17 +39,27 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--activation", choices=list(NETWORK_ACTIVATIONS), default=default, help=meaning)
 
     def add_base_network(self) -> None:
-        """Add --hidden, --outputs, --activation, --steps and --batch, which ``fill_in_base_network`` fills in."""
+        """Add --hidden, --outputs, --activation, --steps and --batch, None where not given."""
         usual, said = InnerSettings(), "as the rule's file says, else"
-        self._add_hidden(f"hidden units (default {said} {' '.join(map(str, usual.hidden))})")
-        self._add_activation(f"of the base network (default {said} {usual.activation})")
+        self._add_hidden(f"hidden units (default {said} {' '.join(map(str, USUAL.hidden[0]))})")
+        self._add_activation(f"of the base network (default {said} {USUAL.activations[0]})")
         for name, metavar, meaning in (
             ("outputs", "N", "features"),
             ("steps", "K", "inner steps"),
             ("batch", "B", "examples a step"),
         ):
-            kind, default = at_least(LEAST[name]), getattr(usual, name)
+            kind, default = at_least(LEAST[name]), USUAL.outputs if name == "outputs" else getattr(usual, name)
             self.add_argument(f"--{name}", type=kind, metavar=metavar, help=f"{meaning} (default {said} {default})")
+
+    def add_trust(self) -> None:
+        """Add --trust."""
+        self.add_argument(
+            "--trust",
+            nargs="+",
+            default=[],
+            metavar="MODULE",
+            help="Python modules of your own whose code a file that is read may ask for",
+        )
 
     def add_device(self) -> None:
         """Add --device."""
@@ -56,18 +68,21 @@ class Parser(argparse.ArgumentParser):
         )
 
     def expect_different(self, arguments: argparse.Namespace, *options: str) -> None:
-        """Raise ValueError where one of ``options``, each a list, has a value more than once."""
+        """Raise ValueError where one of ``options``, each a list or None, has a value more than once."""
         for option in options:
-            given = getattr(arguments, option)
+            given = getattr(arguments, option) or []
             twice = {str(one) for one in given if given.count(one) > 1}
             if twice:
                 self.error(f"got --{option} {' '.join(sorted(twice))} more than once, expected different ones")
 
 
-def fill_in_base_network(arguments: argparse.Namespace, header: RuleHeader | None) -> None:
-    """Fill in what ``add_base_network`` added and was not given, from a rule file with ``header`` if there is one."""
-    given = {name: getattr(arguments, name) for name in SETTINGS}
-    vars(arguments).update(asdict(settings_of(header, given)))
+GIVEN = ("hidden", "outputs", "activation", "steps", "batch", "normalisation", "size", "device")
+"""What ``evaluation.protocol.use_of`` takes of arguments."""
+
+
+def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given of how rules are used: None where nothing was."""
+    return {name: getattr(arguments, name, None) for name in GIVEN}
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -1,15 +1,48 @@
-"""The one place where a script's errors become a line on stderr and an exit code."""
+"""Where every command begins: what may be imported, and how errors become a line on stderr and an exit code."""
 
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from importlib import import_module
+from typing import NoReturn, cast
+
+from unsupervised_update_rules import check_nothing_hides_us
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 NO_MEMORY = ("not enough memory", "can't allocate", "out of memory")
 """How PyTorch says so, on CPUs and on GPUs."""
+
+COMMANDS = {
+    "meta_train": "meta-train an update rule as a config says",
+    "apply_rule": "train a base network on data of your own without labels, and write its features",
+    "evaluate": "compare rules and other ways to features by few-shot accuracy",
+    "one_shot_runs": "the error on Omniglot's official one-shot runs",
+    "train_encoder": "train a convolutional autoencoder, whose codes make pseudo-classes",
+    "tune_baselines": "choose the settings of hand-written methods on meta-training data",
+    "pages": "recompute the claims of a checkout of the repository and write its pages of results and of reference",
+}
+"""The commands, and what each does."""
+
+
+def run_command(name: str) -> NoReturn:
+    """Run the command called ``name``, one of COMMANDS, as ``run`` does.
+
+    Modules in the folder that it is started in can be named by configs: a config, and a run of one's own, is trusted.
+    """
+    folder = os.getcwd()  # noqa: PTH109 (as Python itself writes it to sys.path)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    run(lambda: _main_of(name)())
+
+
+def _main_of(name: str) -> Callable[[], int]:
+    try:
+        check_nothing_hides_us()
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+    return cast(Callable[[], int], import_module(f"unsupervised_update_rules.commands.{name}").main)
 
 
 def run(main: Callable[[], int]) -> NoReturn:

@@ -1,12 +1,14 @@
-"""Compare an update rule with other ways to features by few-shot accuracy, or these ways alone.
+"""Compare update rules with each other and with other ways to features by few-shot accuracy, or these ways alone.
 
-Every method sees the same tasks, and a table of means with 95 % intervals is printed. Parts of data such as @test are
-those that the rule's own training seed gives, so that what it was trained on stays out.
+Every method sees the same tasks, and a table of means with 95 % intervals is printed. A rule that tells classes itself
+(maml, protonet) is judged by that, beside classifiers on fixed features; others by probes. Several rules are each used
+as its file says. Parts of data such as @test are those that the rules' training seed gives, so that what they were
+trained on stays out.
 """
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,61 +16,94 @@ from typing import Any
 import torch
 
 from evaluation.baselines.settings import BaselineSettings, read_settings, settings_file
-from evaluation.comparison import Progress, compare
-from evaluation.evaluation import InnerTraining
-from evaluation.methods import BASELINES, MEANING, METHODS, make_methods
-from evaluation.probes import READOUT, READOUTS
+from evaluation.comparison import TasksDone, compare
+from evaluation.lineup import (
+    Evaluated,
+    about,
+    agreed,
+    check_readouts,
+    chosen_baselines,
+    methods_at,
+    read_rules,
+    split_seeds,
+)
+from evaluation.method import Method
+from evaluation.methods import BASELINES, CHEAP, CLASSIFIED, load_embedding
+from evaluation.probes import OWN, PROBES, READOUT
+from evaluation.protocol import Use, use_of
 from evaluation.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
 from evaluation.results_table import results_table
 from evaluation.sweeps import SWEEPS, Variation, vary
 from experiment.report.plots import accuracy_bars, save_png
 from experiment.report.sweep_plot import sweep_curves
+from outer_loop.readouts.normalisation import NORMALISATIONS
 from tasks.data.sources import load_source
-from tasks.task import TaskSource
+from tasks.source import TaskSource
 from unsupervised_update_rules.commands.arguments import (
     Parser,
     at_least,
     command,
     different,
-    fill_in_base_network,
+    given_settings,
     threads,
     writable,
 )
 from unsupervised_update_rules.commands.terminal import print_table, progress
-from update_rules.contract import Rule
-from update_rules.rule_file import RuleHeader, read_rule
+
+USUAL_SIZE = 14
+"""Pixels of a side where neither a user nor a rule says."""
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
+def make_parser() -> Parser:
+    """What the command takes."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rule", metavar="FILE", help="rule file, or the name of a pretrained rule")
+    parser.add_argument(
+        "--rule", nargs="+", default=[], metavar="FILE", help="rule files, or names of pretrained rules"
+    )
+    parser.add_trust()
     parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="such as digits mnist5k npz:FILE")
     parser.add_argument(
         "--baselines",
         nargs="+",
-        default=list(METHODS[1:]),
         metavar="NAME",
-        help=f"of {', '.join(BASELINES)}; or all, or none (default {' '.join(METHODS[1:])}; "
-        "without --rule, untrained_rule is left out)",
+        help=f"of {', '.join(BASELINES)}, or with _PROBE behind it one that a probe reads; or all, or none (default "
+        f"{' '.join(CHEAP)}, for a rule with a readout of its own {' '.join(CLASSIFIED)}; without --rule, "
+        "untrained_rule is left out)",
     )
     parser.add_argument(
-        "--baseline-settings",
-        type=Path,
-        metavar="FILE",
-        help="YAML file (default: the settings that were tuned for networks like that of --activation)",
+        "--baseline-settings", type=Path, metavar="FILE", help="YAML file (default: as they were tuned)"
     )
-    parser.add_argument("--readout", nargs="+", choices=list(READOUTS), default=[READOUT], help=f"default {READOUT}")
+    parser.add_argument(
+        "--encoder",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of train_encoder.py or base networks of apply_rule.py, whose features are compared too",
+    )
+    parser.add_argument("--ablate", action="store_true", help="compare the rule with copies that lack one part each")
+    parser.add_argument(
+        "--readout",
+        nargs="+",
+        choices=[OWN, *PROBES],
+        help=f"{OWN}: the one that a method brings, or probes (default {READOUT}; {OWN} for a rule that has one)",
+    )
     parser.add_argument("--ways", type=at_least(2), default=10, help="classes in a task (default 10)")
     parser.add_argument(
         "--shots", type=at_least(1), nargs="+", default=[10], help="labelled examples of each class (default 10)"
     )
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
     parser.add_argument("--tasks", type=at_least(2), default=100, help="tasks from each source and seed (default 100)")
-    parser.add_argument("--size", type=at_least(1), default=14, metavar="S", help="images as S x S pixels (default 14)")
+    parser.add_argument(
+        "--size", type=at_least(1), metavar="S", help=f"images as S x S pixels (default: the rule's, else {USUAL_SIZE})"
+    )
     parser.add_base_network()
     parser.add_argument(
-        "--permute", action=argparse.BooleanOptionalAction, default=True, help="inputs in another order in each task"
+        "--normalisation", choices=NORMALISATIONS, help="what normalises the features of rules (default: the rule's)"
+    )
+    parser.add_argument(
+        "--permute",
+        action=argparse.BooleanOptionalAction,
+        help="inputs in another order in each task (default: as the rule was trained, else on)",
     )
     parser.add_argument(
         "--redraw",
@@ -87,80 +122,52 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    parser = make_parser()
     arguments = parser.parse_args(argv)
-    parser.expect_different(arguments, "data", "readout", "shots", "seeds", "values")
+    parser.expect_different(arguments, "rule", "data", "readout", "shots", "seeds", "values", "encoder")
     if arguments.values and arguments.sweep is None:
         parser.error("got --values without --sweep, expected a sweep whose values they are")
-    arguments.methods = chosen_methods(parser, arguments)
+    if arguments.ablate and len(arguments.rule) != 1:
+        parser.error(f"got --ablate with {len(arguments.rule)} rules, expected the one whose parts are switched off")
+    names = [Path(path).stem for path in arguments.encoder]
+    if len({*names, *BASELINES}) < len(names) + len(BASELINES):
+        parser.error(f"got --encoder files called {' '.join(names)}, expected different names and none of a baseline")
     return arguments
 
 
-def chosen_methods(parser: Parser, arguments: argparse.Namespace) -> list[str]:
-    """The rule, if any, and the baselines, in the order of MEANING."""
-    names, has_rule = arguments.baselines, arguments.rule is not None
-    if names in (["all"], ["none"]):
-        chosen = set(BASELINES if names == ["all"] else ())
-    else:
-        unknown = [name for name in names if name not in BASELINES]
-        if unknown:
-            parser.error(f"unknown baseline {unknown[0]!r}, expected all, none or names from {', '.join(BASELINES)}")
-        chosen = set(names)
-    if not has_rule and names in (["all"], list(METHODS[1:])):
-        chosen.discard("untrained_rule")
-    if not has_rule and not chosen:
-        parser.error("got no --rule and no --baselines, expected something to evaluate")
-    if not has_rule and "untrained_rule" in chosen:
-        parser.error("got untrained_rule without --rule, expected the rule whose untrained self it is")
-    return [name for name in MEANING if name in chosen or (name == "rule" and has_rule)]
+def task_source(arguments: argparse.Namespace, name: str, one: Variation, seeds: Sequence[int]) -> TaskSource:
+    """The source of tasks ``name``, whose data are split by ``seeds``, the rules' own.
 
-
-def split_seed(header: RuleHeader | None) -> int:
-    """The seed that told training data from test data where the rule was trained; 0 if its file does not say."""
-    seed = "0" if header is None else header.provenance.get("seed", "0")
-    return int(seed) if seed.isdecimal() else 0
-
-
-def settings(arguments: argparse.Namespace, header: RuleHeader | None, baselines: BaselineSettings) -> dict[str, Any]:
-    """What else a reader of the results may ask for, beside the environment."""
-    network = ("hidden", "outputs", "activation", "steps", "batch")
-    names = ("queries", "size", *network, "permute", "redraw", "sweep", "seeds")
-    about_rule: dict[str, Any] = {}
-    if header is not None:
-        about_rule = {"rule_file": arguments.rule, "rule": header.rule, "rule_provenance": header.provenance}
-    return {
-        **about_rule,
-        **{name: getattr(arguments, name) for name in names},
-        "split_seed": split_seed(header),
-        "baseline_settings": {name: kept for name, kept in asdict(baselines).items() if name in arguments.methods},
-    }
-
-
-def task_sources(arguments: argparse.Namespace, one: Variation, seed: int) -> dict[str, TaskSource]:
-    """The sources of tasks by name; ``seed`` splits the data. Raises ValueError for data that cannot be redrawn."""
-    found = {}
-    for name in arguments.data:
-        data = tuple(load_source(name, size=one.size, seed=seed))
-        found[name] = TaskSource(
-            data, arguments.ways, max(arguments.shots), arguments.queries, one.permute, redraw=arguments.redraw
+    Raises ValueError for data of which these give different parts, and for data that cannot be redrawn.
+    """
+    data, *others = (tuple(load_source(name, size=one.size, seed=seed)) for seed in seeds)
+    if any([part.fingerprint for part in other] != [part.fingerprint for part in data] for other in others):
+        raise ValueError(
+            f"{name}: rules of training seeds {', '.join(map(str, seeds))} were trained on other parts of it, expected "
+            "data that bring their own split, or rules of one training seed"
         )
-        if arguments.redraw != "identity" and not any(dataset.image_shape for dataset in data):
-            raise ValueError(f"{name}: a table or text, expected images for --redraw {arguments.redraw}")
-    return found
+    if arguments.redraw != "identity" and not any(dataset.image_shape for dataset in data):
+        raise ValueError(f"{name}: a table or text, expected images for --redraw {arguments.redraw}")
+    shots = max(arguments.shots)
+    return TaskSource(data, arguments.ways, shots, arguments.queries, one.permute, redraw=arguments.redraw)
 
 
 def measure(
     arguments: argparse.Namespace,
-    variations: Sequence[Variation],
-    baselines: BaselineSettings,
-    rule: Rule | None,
-    seed: int,
-    advance: Progress,
+    variations: Sequence[tuple[Variation, Mapping[str, Method]]],
+    seeds: Sequence[int],
+    advance: TasksDone,
 ) -> list[TaskAccuracies]:
-    """All accuracies; ``seed`` splits the data."""
+    """All accuracies; ``seeds`` split the data."""
     found = []
-    for one in variations:
-        methods = make_methods(arguments.methods, one.inner, baselines, rule, one.points)
-        for name, source in task_sources(arguments, one, seed).items():
+    for one, methods in variations:
+        for name in arguments.data:
+            source = task_source(arguments, name, one, seeds)
             for task_seed in arguments.seeds:
                 measured = compare(
                     methods,
@@ -183,6 +190,23 @@ def measure(
     return found
 
 
+def described(
+    arguments: argparse.Namespace,
+    rules: Sequence[Evaluated],
+    use: Use,
+    settings: BaselineSettings,
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """What a reader of the results may ask for, beside the environment; ``use`` is that of baselines."""
+    kept = ("queries", "size", "permute", "redraw", "sweep", "seeds", "encoder")
+    tuned = {features for name in names for features in (name, name.rpartition("_")[0])}
+    return {
+        **about(rules, use),
+        **{name: getattr(arguments, name) for name in kept},
+        "baseline_settings": {name: one for name, one in asdict(settings).items() if name in tuned},
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate, print the table, and write what was asked for."""
     arguments = parse(argv)
@@ -190,31 +214,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     writable(arguments.plot)
     different(json=arguments.json, plot=arguments.plot)
     torch.set_num_threads(arguments.threads)
-    rule = header = None
-    if arguments.rule is not None:
-        rule, header = read_rule(arguments.rule)
-        rule = rule.to(arguments.device)
-    fill_in_base_network(arguments, header)
-    baselines = read_settings(arguments.baseline_settings or settings_file(arguments.activation))
-    inner = InnerTraining(
-        arguments.hidden,
-        arguments.outputs,
-        arguments.activation,
-        arguments.steps,
-        arguments.batch,
-        arguments.device,
-    )
-    variations = [Variation({}, inner, arguments.size, arguments.permute)]
+    given = given_settings(arguments)
+    rules = read_rules(arguments.rule, given, arguments.trust, arguments.device)
+    arguments.size = agreed("size", arguments.size, rules, USUAL_SIZE)
+    arguments.permute = agreed("permute", arguments.permute, rules, True)
+    use = rules[0].use if rules else use_of(None, given)
+    arguments.readout = arguments.readout or [OWN if any(one.use.own for one in rules) else READOUT]
+    encoders = {Path(path).stem: load_embedding(path, arguments.trust) for path in arguments.encoder}
+    names = chosen_baselines(arguments.baselines, arguments.readout, rules, list(encoders))
+    settings = read_settings(arguments.baseline_settings or settings_file(use.network.competes))
+    ranges = [Variation({}, use, arguments.size, arguments.permute)]
     if arguments.sweep is not None:
-        variations = vary(arguments.sweep, arguments.values, inner, arguments.size, arguments.permute)
+        if len(rules) > 1:
+            raise ValueError("got --sweep with several rules, expected one")
+        ranges = vary(arguments.sweep, arguments.values, use, arguments.size, arguments.permute)
+    variations = [(one, methods_at(one, rules, names, settings, encoders, arguments.ablate)) for one in ranges]
+    check_readouts(variations[0][1], arguments.readout)
     # Of the code that is about to run.
     made: dict[str, Any] = {"command": command("evaluate", argv), **environment(arguments.device)}
     started = time.perf_counter()
-    every = len(arguments.methods) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
+    every = len(variations[0][1]) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:
-        found = measure(arguments, variations, baselines, rule, split_seed(header), advance)
+        found = measure(arguments, variations, split_seeds(rules), advance)
     made["seconds"] = round(time.perf_counter() - started, 1)
-    results = summarise(found, {**settings(arguments, header, baselines), **made})
+    results = summarise(found, {**described(arguments, rules, use, settings, names), **made}, leads=bool(rules))
     print_table(results_table(results), width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
     if arguments.json is not None:
         write_results(arguments.json, results)

@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from evaluation.results_table import results_table
-from experiment.plan import plan_run
+from experiment.build import build_trainer
+from experiment.forecast import forecast_run
 from experiment.run_report import networks_in_report, report_on_run, report_sources
 from outer_loop.config.file import describe_config, load_config, made_by, save_config
 from outer_loop.config.schema import Config
@@ -18,16 +19,15 @@ from outer_loop.run.checkpoint import load_checkpoint
 from outer_loop.run.interruption import Interruption
 from outer_loop.run.lock import run_lock
 from outer_loop.run.processes import OtherRankFailedError, Ranks, open_ranks
-from outer_loop.run.progress import Progress
+from outer_loop.run.progress import OuterProgress
 from outer_loop.run.tracking import Tracker, open_trackers
-from outer_loop.trainer import Trainer
 from unsupervised_update_rules.commands.arguments import Parser, command
 from unsupervised_update_rules.commands.entry import USAGE_ERROR
 from unsupervised_update_rules.commands.terminal import progress as script_progress
 
 
-def parse(argv: Sequence[str] | None) -> tuple[Config, bool, str]:
-    """The checked config, whether to resume, and the command that would start the run anew."""
+def make_parser() -> Parser:
+    """What the command takes."""
     parser = Parser(
         description=__doc__,
         epilog="settings, each with its default:\n\n" + describe_config(),
@@ -36,7 +36,12 @@ def parse(argv: Sequence[str] | None) -> tuple[Config, bool, str]:
     parser.add_argument("--config", required=True, metavar="FILE", help="YAML file with settings")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint in run_dir, if any")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that differ from the file")
-    arguments = parser.parse_intermixed_args(argv)
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> tuple[Config, bool, str]:
+    """The checked config, whether to resume, and the command that would start the run anew."""
+    arguments = make_parser().parse_intermixed_args(argv)
     anew = command("meta_train", ["--config", arguments.config, *arguments.overrides])
     return load_config(arguments.config, arguments.overrides), arguments.resume, anew
 
@@ -58,19 +63,18 @@ def train(config: Config, resume: bool, ranks: Ranks, anew: str) -> int:
     """``main`` on every rank of the run that the command ``anew`` starts."""
     run_dir = Path(config.run_dir)
     found = last_write(run_dir)
-    trainer = Trainer(config, ranks.from_first(lambda: starting_point(run_dir, resume)), ranks)
+    trainer = build_trainer(config, ranks.from_first(lambda: starting_point(run_dir, resume)), ranks)
     judged_on = report_sources(config)
-    plan = plan_run(trainer)
-    trainer.estimator = trainer.make_estimator(plan.recompute, compiled=config.inner.compile)
+    forecast = forecast_run(trainer)
     start = trainer.state.outer_step
     with (
         run_lock(run_dir) if ranks.first else nullcontext(),
-        Progress(config.outer_steps, start, shown=ranks.first) as progress,
+        OuterProgress(config.outer_steps, start, shown=ranks.first) as progress,
         Interruption(ranks) as interruption,
     ):
         if ranks.first and last_write(run_dir) != found:
             raise ValueError(f"{run_dir}: another process trained there meanwhile; start again with --resume")
-        for line in plan.lines():
+        for line in forecast.lines():
             progress.message(line)
         if resume:
             progress.message(f"resuming {run_dir} after outer step {start}")

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from common.atomic_file import atomic_write
-from evaluation.adaptation import trained_use
-from evaluation.learners import load_embedding
+from evaluation.methods import load_embedding
 from evaluation.one_shot_runs import nearest_neighbour, one_shot_error
+from evaluation.protocol import use_of
 from evaluation.results import environment
+from evaluation.rules import classes_of
 from evaluation.statistics import Mean
-from inner_loop.networks.conv4 import Conv4
 from tasks.data.omniglot_runs import read_one_shot_runs
 from unsupervised_update_rules.commands.arguments import Parser, at_least, command, threads, writable
 from update_rules.rule_file import read_rule
@@ -35,8 +35,8 @@ PUBLISHED = {
 """Errors in percent that others report on these runs."""
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
+def make_parser() -> Parser:
+    """What the command takes."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", required=True, metavar="FILE", help="npz file with train, test and answer")
     parser.add_argument("--rule", nargs="+", default=[], metavar="FILE", help="rule files that meta_train.py wrote")
@@ -44,9 +44,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--encoder", nargs="+", default=[], metavar="FILE", help="files of train_encoder.py or base networks"
     )
     parser.add_argument("--steps", type=at_least(0), default=50, help="inner steps on a support set (default 50)")
+    parser.add_trust()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write errors and settings here")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    return make_parser().parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,15 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     whole = read_one_shot_runs(arguments.runs)
     errors: dict[str, Mean] = {"pixels, nearest": one_shot_error(whole, nearest_neighbour())}
     for path in arguments.encoder:
-        errors[f"{path}, nearest"] = one_shot_error(whole, nearest_neighbour(load_embedding(path)))
+        errors[f"{path}, nearest"] = one_shot_error(whole, nearest_neighbour(load_embedding(path, arguments.trust)))
     norms = {}
     for path in arguments.rule:
-        rule, header = read_rule(path)
-        use = trained_use(header, path, arguments.steps, None)
-        runs = read_one_shot_runs(arguments.runs, use.network.side) if isinstance(use.network, Conv4) else whole
-        errors[path] = one_shot_error(runs, partial(use.classify, rule))
-        norms[path] = use.objective.batch_norm
-    table = Table("method", "batch norm", "error in percent")
+        rule, header = read_rule(path, arguments.trust)
+        use = use_of(header, {"steps": arguments.steps})
+        runs = whole if use.size is None else read_one_shot_runs(arguments.runs, use.size)
+        errors[path] = one_shot_error(runs, partial(classes_of, rule, use))
+        norms[path] = use.normalisation
+    table = Table("method", "normalisation", "error in percent")
     for name, error in errors.items():
         table.add_row(name, norms.get(name, ""), f"{error.value:.1f} ± {error.ci95:.1f}")
     for name, value in PUBLISHED.items():
@@ -77,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             name: {"error": error.value, "ci95": error.ci95} for name, error in errors.items()
         }
         for name, norm in norms.items():
-            found[name]["batch_norm"] = norm
+            found[name]["normalisation"] = norm
         with atomic_write(arguments.json) as file:
             file.write((json.dumps({"meta": about, "errors": found, "published": PUBLISHED}, indent=1) + "\n").encode())
     return 0

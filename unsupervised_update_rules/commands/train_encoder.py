@@ -1,4 +1,4 @@
-"""Train a convolutional autoencoder on images without labels and write its encoder, for tasks.encoder=FILE.
+"""Train a convolutional autoencoder on images without labels and write an encoder for labellers.
 
 With --critic the autoencoder also learns interpolations that a critic cannot tell from images (ACAI). What is written
 says what it was trained on and how.
@@ -21,8 +21,8 @@ from unsupervised_update_rules.commands.terminal import progress
 DEFAULT = EncoderSettings()
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
+def make_parser() -> Parser:
+    """What the command takes."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, metavar="SOURCE", help="images, such as npz:FILE@train")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the encoder, as safetensors")
@@ -48,7 +48,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=float, default=default, metavar="X", help=f"{what} (default {default})")
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the first weights and the batches")
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    return make_parser().parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

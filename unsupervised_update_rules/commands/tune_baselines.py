@@ -19,11 +19,12 @@ from common.provenance import commit
 from common.yaml_dialect import parse_yaml, yaml_lines
 from evaluation.baselines.settings import TUNED, BaselineSettings, read_settings, settings_file
 from evaluation.comparison import compare
-from evaluation.evaluation import InnerTraining
-from evaluation.methods import make_methods
-from inner_loop.networks.activations import LINEAR_OUTPUTS
+from evaluation.methods import Company, make_baselines
+from evaluation.protocol import Use
+from inner_loop.networks.activations import LINEAR_OUTPUTS, units_compete
+from inner_loop.networks.mlp import MLPs
 from tasks.data.sources import load_source
-from tasks.task import TaskSource
+from tasks.source import TaskSource
 from unsupervised_update_rules.commands.arguments import Parser, at_least, command, threads, writable
 
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -62,11 +63,18 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
 """What is tried for each setting, in the order of search."""
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
+def make_parser() -> Parser:
+    """What the command takes."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="meta-training data")
-    parser.add_argument("--methods", nargs="+", choices=TUNED, default=list(TUNED), metavar="NAME")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=TUNED,
+        default=list(TUNED),
+        metavar="NAME",
+        help=f"of {', '.join(TUNED)} (default all)",
+    )
     parser.add_argument("--ways", type=at_least(2), default=10, help="classes in a task (default 10)")
     parser.add_argument("--shots", type=at_least(1), default=10, help="labelled examples of each class (default 10)")
     parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
@@ -79,8 +87,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="settings file to write (default: the one that evaluate.py reads)"
     )
-    arguments = parser.parse_args(argv)
-    arguments.out = arguments.out or settings_file(arguments.activation)
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    arguments = make_parser().parse_args(argv)
+    arguments.out = arguments.out or settings_file(units_compete(arguments.activation))
     return arguments
 
 
@@ -96,10 +109,14 @@ class Trials:
         for tried, by_source in self.found:
             if tried == settings:
                 return _mean(by_source)
-        inner = InnerTraining(
-            tuple(self.arguments.hidden), activation=self.arguments.activation, device=self.arguments.device
+        network = MLPs((tuple(self.arguments.hidden),), activations=(self.arguments.activation,))
+        company = Company(
+            Use(network, device=self.arguments.device),
+            replace(BaselineSettings(), **{self.method: settings}),
+            rule=None,
+            points=(0,),
         )
-        methods = make_methods([self.method], inner, replace(BaselineSettings(), **{self.method: settings}))
+        methods = make_baselines([self.method], company)
         by_source = {}
         for name, source in self.sources.items():
             shots, tasks, seed = self.arguments.shots, self.arguments.tasks, self.arguments.seed

@@ -6,11 +6,13 @@ meta-gradient reaches the start that way although the State at the beginning of 
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from update_rules.contract import Activations, Network, Rule, State
+from update_rules.contract import Activations, Network, Problem, Rule, State, Statistics
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of a network's weights by name, as ``Network.shapes`` gives them."""
@@ -48,7 +50,11 @@ class LearnedStart(Rule):
     of fewer ways than in training.
     """
 
-    networks = ("mlp", "conv4")
+    layers = frozenset({"dense", "convolutional"})
+    equivariant = frozenset({"examples"})
+    one_network = True
+    whole_trajectories = True
+    compiles = False
 
     def __init__(self, weights: str, seed: int) -> None:
         super().__init__()
@@ -58,11 +64,17 @@ class LearnedStart(Rule):
         for name, value in drawn.items():  # one by one, which keeps their order
             self.start[name] = nn.Parameter(value)
 
-    def init_state(self, network: Network, generator: torch.Generator) -> State:
+    @classmethod
+    def options_for(cls, problem: Problem, seed: int) -> dict[str, Any]:
+        """``seed``, and the shapes of the network of ``problem``."""
+        return super().options_for(problem, seed) | {"weights": layout(problem.network.shapes)}
+
+    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
         """No change yet, whatever the ``generator``: zeros of the network's shapes, and ``t`` = 0.
 
         Raises ValueError for a network of other shapes than the start, but for fewer units in its last layer.
         """
+        network = problem.network
         self.check_shapes(network)
         return {"t": torch.zeros(()), **{name: torch.zeros(shape) for name, shape in network.shapes.items()}}
 
@@ -95,8 +107,37 @@ class LearnedStart(Rule):
         """What of a forward pass is read out: the last layer's activations [B, N_L]."""
         return activations.x[-1]
 
-    def features(self, network: Network, state: State, x: Tensor, frozen_on: Tensor | None = None) -> Tensor:
+    def _read(self, state: State, activations: Activations) -> Tensor:
+        """The ``output`` of a network that is trained, or the activations of an ``embedder``, whose State has no t."""
+        return self.output(activations) if "t" in state else activations.x[-1]
+
+    def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:
+        """Means and variances of the network's layers on ``x`` [B, D]."""
+        found: Statistics = problem.network.statistics(self.weights(problem.network, state), x)
+        return found
+
+    def features(self, problem: Problem, state: State, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """The network's output [B, N_L] for ``x`` [B, D], normalised as ``Rule.features`` says."""
-        weights = self.weights(network, state)
-        statistics = None if frozen_on is None else network.statistics(weights, frozen_on)
-        return self.output(network.forward(weights, x, statistics))
+        return self._read(state, problem.network.forward(self.weights(problem.network, state), x, statistics))
+
+    def features_by(self, problem: Problem, state: State, on: Tensor, x: Tensor) -> Tensor:
+        """The same with the weights made once."""
+        weights = self.weights(problem.network, state)
+        return self._read(state, problem.network.forward(weights, x, problem.network.statistics(weights, on)))
+
+    def embedder(self, problem: Problem) -> tuple[Problem, State]:
+        """The start of the network below its head, if it has one. Raises ValueError for a network of other shapes."""
+        have = {name: tuple(value.shape) for name, value in self.start.items()}
+        network = problem.network
+        if self.gives == "logits":  # as many as were trained, since a network of one layer is its head
+            network = network.with_outputs(next(reversed(have.values()))[-1]).encoder()
+        if any(have.get(name) != shape for name, shape in network.shapes.items()):
+            raise ValueError(
+                f"rule {self.name} starts from weights {layout(have)}, got data for {layout(network.shapes)}; take "
+                "images of the size and colours that it was trained with"
+            )
+        return replace(problem, network=network), {n: torch.zeros(shape) for n, shape in network.shapes.items()}
+
+    def pictures(self, problem: Problem, state: State) -> Tensor | None:
+        """The first layer's weights [N_1, D] where there is one for each input."""
+        return super().pictures(problem, self.weights(problem.network, state))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad
 
-from update_rules.contract import SUPPORT, Activations, Network, State, Views
+from update_rules.contract import SUPPORT, Activations, Network, Problem, State, StepViews
 from update_rules.gradient.learned_start import LearnedStart
 
 
@@ -23,37 +23,48 @@ class Maml(LearnedStart):
     there is one for each layer and each of ``steps`` inner steps, which start there; further steps use the last ones.
     Normalisation in inner steps is by the support examples. The buffer ``second_order`` says by its length, 1 or 0,
     whether the meta-gradient goes through the gradients of inner steps (reading a value would wait for the device): it
-    is an argument like the rest of θ, and not written to files. Raises ValueError for shapes that cannot be read, a
-    rate that is not positive, or fewer steps than one.
+    is an argument like the rest of θ, and not written to files. It does not in the ``first_order`` outer steps at the
+    start of meta-training. Raises ValueError for shapes that cannot be read, a rate that is not positive, fewer steps
+    than one, or a negative ``first_order``.
     """
 
     name = "maml"
     consumes = SUPPORT
+    gives = "logits"
     rates: nn.Parameter
     second_order: Tensor
 
     def __init__(
-        self, weights: str, rate: float = 0.4, learned_rates: bool = False, steps: int = 5, seed: int = 0
+        self,
+        weights: str,
+        rate: float = 0.4,
+        learned_rates: bool = False,
+        steps: int = 5,
+        first_order: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__(weights, seed)
         for option, value in (("rate", rate), ("steps", steps)):
             if not 0 < value < float("inf"):
                 raise ValueError(f"got {option} {value} for the maml rule, expected a positive number")
-        self.config = {
-            "weights": weights,
-            "rate": rate,
-            "learned_rates": learned_rates,
-            "steps": steps,
-            "seed": seed,
-        }
-        self.rate, self.learned_rates = rate, learned_rates
+        if first_order < 0:
+            raise ValueError(f"got first_order {first_order} for the maml rule, expected 0 or more outer steps")
+        self.rate, self.learned_rates, self.first_order = rate, learned_rates, first_order
         if learned_rates:
             layers = max(int(name[1:]) for name in self.start)
             self.rates = nn.Parameter(torch.full((steps, layers), float(rate)))
         self.register_buffer("second_order", torch.zeros(1), persistent=False)
 
-    def step(self, network: Network, state: State, views: Views) -> State:
+    def theta_at(self, outer_step: int) -> dict[str, Tensor]:
+        """θ, without second derivatives in the first ``first_order`` outer steps."""
+        theta = super().theta_at(outer_step)
+        if outer_step < self.first_order:
+            theta["second_order"] = theta["second_order"][:0]
+        return theta
+
+    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``support_x`` [S, D] and ``support_y`` [S] in 0..ways-1."""
+        network = problem.network
         started = self.started(network)
         moved = {name: state[name] for name in started}
         gradients = self._gradients(network, started, moved, views)
@@ -64,7 +75,7 @@ class Maml(LearnedStart):
             new[name] = change - rate * gradients[name]
         return new
 
-    def _gradients(self, network: Network, started: State, moved: State, views: Views) -> State:
+    def _gradients(self, network: Network, started: State, moved: State, views: StepViews) -> State:
         x, y = (views[name] for name in SUPPORT)
 
         def loss(moved: State) -> Tensor:

@@ -1,9 +1,11 @@
 """A learned encoder that is never trained on a task: prototypical networks (Snell et al., 2017)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from update_rules.contract import Network, State, Statistics, Views
+from update_rules.contract import Network, Problem, State, Statistics, StepViews
 from update_rules.gradient.learned_start import LearnedStart
 
 
@@ -17,23 +19,27 @@ class ProtoNet(LearnedStart):
 
     name = "protonet"
     consumes = ()
+    normalisations = LearnedStart.normalisations | {"running"}
 
     def __init__(self, weights: str, seed: int = 0, running: bool = False) -> None:
         super().__init__(weights, seed)
-        self.config = {"weights": weights, "seed": seed, "running": running}
-        self.running = running
-        self.layers = sorted(int(name[1:]) for name in self.start if name.startswith("w"))
-        for layer in self.layers if running else []:
+        layers = sorted(int(name[1:]) for name in self.start if name.startswith("w"))
+        for layer in layers if running else []:
             units = self.start[f"w{layer}"].shape[-1]
             self.register_buffer(f"mean{layer}", torch.zeros(units))
             self.register_buffer(f"var{layer}", torch.ones(units))
 
-    def init_state(self, network: Network, generator: torch.Generator) -> State:
+    @classmethod
+    def options_for(cls, problem: Problem, seed: int) -> dict[str, Any]:
+        """``seed``, the shapes of the network, and averages where examples are normalised by them."""
+        return super().options_for(problem, seed) | {"running": problem.normalisation == "running"}
+
+    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
         """``t`` = 0. Raises ValueError for a network of other shapes than the encoder."""
-        self.check_shapes(network)
+        self.check_shapes(problem.network)
         return {"t": torch.zeros(())}
 
-    def step(self, network: Network, state: State, views: Views) -> State:
+    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The same with ``t`` one higher."""
         return {"t": state["t"] + 1}
 
@@ -41,17 +47,14 @@ class ProtoNet(LearnedStart):
         """The encoder's weights."""
         return self.started(network)
 
-    def averaged_features(self, network: Network, x: Tensor) -> Tensor:
-        """The network's output [B, N_L] for ``x`` [B, D], normalised by the running averages: each example's alone.
-
-        Raises KeyError for a rule that was made without them.
-        """
+    def running(self) -> Statistics:
+        """The running averages. Raises ValueError for a rule that was made without them."""
         averages = dict(self.named_buffers())
-        statistics = [(averages[f"mean{layer}"], averages[f"var{layer}"]) for layer in self.layers]
-        return self.output(network.forward(self.started(network), x, statistics))
+        if not averages:
+            raise ValueError("this protonet holds no running averages; train it with network.normalisation=running")
+        return averages
 
-    def batch_statistics(self, network: Network, x: Tensor) -> dict[str, Tensor]:
-        """What the running averages meet in a batch ``x`` [B, D], by name: mean and biased variance of every layer."""
-        found: Statistics = network.statistics(self.started(network), x)
-        means = {f"mean{layer}": mean for layer, (mean, _) in enumerate(found, start=1)}
-        return means | {f"var{layer}": var for layer, (_, var) in enumerate(found, start=1)}
+    def observed(self, problem: Problem, state: State, x: Tensor) -> State:
+        """What the running averages meet in ``x`` [B, D]: mean and biased variance of every layer."""
+        met = self.statistics(problem, state, x) if dict(self.named_buffers()) else {}
+        return dict(met)

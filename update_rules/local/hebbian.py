@@ -8,12 +8,14 @@ and standardised. A term t enters as N(t) = t / sqrt(1 + mean of t² over its co
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from update_rules.contract import Network, Rule, State, Views
+from update_rules.contract import Problem, Rule, State, StepViews
 from update_rules.local.local_terms import (
     EPS,
     POWER,
@@ -24,6 +26,7 @@ from update_rules.local.local_terms import (
     turn,
     unit_rms_columns,
     unit_rms_state,
+    without,
 )
 
 TERMS = {
@@ -104,7 +107,6 @@ class Hebbian(Rule):
 
     def __init__(self, rate: float = 0.1, straighten: float = START["straighten"], elementwise: bool = False) -> None:
         super().__init__()
-        self.config = {"rate": rate, "straighten": straighten, "elementwise": elementwise}
         if not 0 < rate < 1:
             raise ValueError(f"got rate {rate} for the hebbian rule, expected a number between 0 and 1")
         self.constant = nn.Parameter(torch.tensor([START.get(name, 0.0) for name in TERMS]))
@@ -124,12 +126,13 @@ class Hebbian(Rule):
         # Here, so that a study of what the rule needs can take them away.
         self.bounded, self.unit_columns = bounded_columns, unit_rms_columns
 
-    def init_state(self, network: Network, generator: torch.Generator) -> State:
+    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
         """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
-        return unit_rms_state(network, generator)
+        return unit_rms_state(problem.network, generator)
 
-    def step(self, network: Network, state: State, views: Views) -> State:
+    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
+        network = problem.network
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
         levels = [spread(x).levels for x in activations.x[:-1]]
@@ -201,6 +204,22 @@ class Hebbian(Rule):
         if self.config["elementwise"]:
             return {" where units compete": True, " where units do not": False}
         return {"": True}
+
+    def parts(self) -> Iterator[tuple[str, Rule]]:
+        """Every term of both changes, that the rate follows inner time, that terms are bounded and columns of unit rms.
+
+        What is off is 0 at every depth and time, and what normalised does nothing.
+        """
+        zeros: dict[str, list[tuple[str, Any]]] = {
+            f"term {term}": [("constant", i), ("slope", i)] for i, term in enumerate(TERMS)
+        }
+        zeros |= {f"bias term {term}": [(n, i) for n in self.all_bias_names()] for i, term in enumerate(BIAS_TERMS)}
+        zeros["inner time"] = [("power", ())]
+        yield from without(self, zeros)
+        for name, normalisation in (("bounds", "bounded"), ("unit columns", "unit_columns")):
+            less = deepcopy(self)
+            setattr(less, normalisation, torch.clone)
+            yield name, less
 
     def describe(self) -> dict[str, float]:
         """The learned rate and every coefficient."""

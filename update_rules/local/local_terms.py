@@ -1,12 +1,14 @@
 """Small pieces of maths that the local rules share."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from update_rules.contract import Network, State
+from update_rules.contract import Network, Rule, State
 
 EPS = 1e-6
 
@@ -98,3 +100,13 @@ def unit_rms_state(network: Network, generator: torch.Generator) -> State:
         state[f"v{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))
         state[f"b{layer}"] = 0.1 * torch.randn(up, generator=generator)
     return state
+
+
+def without(rule: Rule, zeros: Mapping[str, Sequence[tuple[str, Any]]]) -> Iterator[tuple[str, Rule]]:
+    """Copies of ``rule`` by name, each with 0 in the places of ``zeros``: names of parameters and indices in them."""
+    for name, places in zeros.items():
+        less = deepcopy(rule)
+        with torch.no_grad():
+            for parameter, index in places:
+                less.get_parameter(parameter)[index] = 0
+        yield name, less

@@ -12,11 +12,13 @@ one matrix product on memory as it lies.
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from update_rules.contract import Activations, Network, Rule, State, Views
+from update_rules.contract import Activations, Problem, Rule, State, StepViews
 from update_rules.local.local_terms import (
     CONTEXT,
     EPS,
@@ -30,6 +32,7 @@ from update_rules.local.local_terms import (
     spread,
     unit_rms_columns,
     unit_rms_state,
+    without,
 )
 from update_rules.local.neuron_block import SeenByNeurons
 from update_rules.local.neuron_change import TERMS, batched_change, weight_change
@@ -79,14 +82,6 @@ class NeuronLocal(Rule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.config = {
-            "hidden": hidden,
-            "error_channels": error_channels,
-            "readout_channels": readout_channels,
-            "rate": rate,
-            "straighten": straighten,
-            "seed": seed,
-        }
         # The error is scaled to unit rms over its channels: a single one would be left with nothing but its sign.
         for key, least in (("hidden", 1), ("error_channels", 2), ("readout_channels", 1)):
             if int(self.config[key]) < least:
@@ -132,12 +127,13 @@ class NeuronLocal(Rule):
         """The weights [..., 11] of TERMS in a layer, for its ``context`` [..., 3]."""
         return QUICK * (self.mixing + context @ self.mixing_slopes)
 
-    def init_state(self, network: Network, generator: torch.Generator) -> State:
+    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
         """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
-        return unit_rms_state(network, generator)
+        return unit_rms_state(problem.network, generator)
 
-    def step(self, network: Network, state: State, views: Views) -> State:
+    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
+        network = problem.network
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
         spreads = [spread(x) for x in activations.x]
@@ -174,8 +170,9 @@ class NeuronLocal(Rule):
                 upper = given
         return new
 
-    def batched_step(self, network: Network, state: State, views: Views) -> State:
+    def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The same for T tasks at once, faster, by ``NeuronBlock`` and ``batched_change``."""
+        network = problem.network
         depth = len(network.sizes) - 1
         activations = network.forward(state, views["unlabelled"])
         spreads = [spread(x) for x in activations.x]
@@ -258,6 +255,23 @@ class NeuronLocal(Rule):
         sizes = [self.rows_below, 1, self.error_channels, len(LOWER) * self.readout_channels]
         start, end = (sum(sizes[:3]) if first else 0), (sum(sizes[:3]) if last else sum(sizes))
         return slice(start, end), [0, 0, 0, sizes[3]] if first else [*sizes[:3], 0] if last else sizes
+
+    def parts(self) -> Iterator[tuple[str, Rule]]:
+        """Every term of the weight change, the error channels, the lateral inputs, what straightens, and inner time.
+
+        What is off is 0 at every depth and time.
+        """
+        every = slice(None)
+        zeros: dict[str, list[tuple[str, Any]]] = {
+            f"term {term}": [("mixing", place), ("mixing_slopes", (every, place))] for place, term in enumerate(TERMS)
+        }
+        errors = list(range(len(OWN), len(OWN) + self.error_channels))
+        lateral = [OWN.index("lead"), OWN.index("share")]
+        for name, inputs in (("error channels", errors), ("lateral inputs", lateral)):
+            zeros[name] = [("neuron.example", (every, inputs)), ("from_inputs", (every, inputs))]
+        time = CONTEXT.index("time")
+        zeros |= {"straighten": [("straighten", ())], "inner time": [("mixing_slopes", time), ("rate_slopes", time)]}
+        return without(self, zeros)
 
     @torch.no_grad()
     def describe(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from update_rules.contract import Activations, Network, Rule, State, Views
+from update_rules.contract import Activations, Network, Problem, Rule, State, StepViews
 from update_rules.metz.batched import batched_changes
 from update_rules.metz.change import TERMS, WeightChange, bias_change
 from update_rules.metz.layers import Linear, truncated_normal
@@ -48,18 +48,6 @@ class Metz(Rule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.config = {
-            "outputs": outputs,
-            "hidden": hidden,
-            "h_layers": h_layers,
-            "top_hidden": top_hidden,
-            "top_layers": top_layers,
-            "delta_channels": delta_channels,
-            "readout_channels": readout_channels,
-            "identical_updates": identical_updates,
-            "learning_rate": learning_rate,
-            "seed": seed,
-        }
         for key in ("outputs", "hidden", "top_hidden", "delta_channels", "readout_channels"):
             if int(self.config[key]) < 1:
                 raise ValueError(f"got {key} {self.config[key]} for the metz rule, expected 1 or more")
@@ -76,11 +64,12 @@ class Metz(Rule):
         self.backward_change = None if identical_updates else WeightChange(hidden, readout_channels, generator)
         self.bias_readout = Linear(hidden, 1, generator)
 
-    def init_state(self, network: Network, generator: torch.Generator) -> State:
+    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
         """Forward and backward weights of std 0.01 and biases of std 0.1, truncated normal, independent draws.
 
         Raises ValueError if the network's output size is not the rule's.
         """
+        network = problem.network
         self._check(network)
         state: State = {}
         for layer, shape in enumerate(zip(network.sizes, network.sizes[1:], strict=False), 1):
@@ -89,18 +78,20 @@ class Metz(Rule):
             state[f"b{layer}"] = truncated_normal(shape[1:], 0.1, generator)
         return state
 
-    def step(self, network: Network, state: State, views: Views) -> State:
+    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The State after one update on ``views["unlabelled"]`` [B, D].
 
         p ← p (1 − lr) − lr · change for every weight and bias. Raises ValueError if the network's output size is not
         the rule's.
         """
+        network = problem.network
         self._check(network)
         activations = network.forward(state, views["unlabelled"])
         return self._moved(state, self.changes(state, activations, self.neuron_states(state, activations)))
 
-    def batched_step(self, network: Network, state: State, views: Views) -> State:
+    def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The same for T tasks at once, faster: see ``metz_batched``."""
+        network = problem.network
         self._check(network)
         change = batched_changes(self, state, network.forward(state, views["unlabelled"]))
         return self._moved(state, change)

@@ -1,0 +1,134 @@
+"""The pages of results: one Markdown page a study, whose YAML file says what is asked of the store."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from common.yaml_dialect import parse_yaml
+from evaluation.results import short_commit
+from evaluation.statistics import Mean
+from experiment.report.claims import Claim, command_form, in_percent, number, told
+from experiment.report.effect import effect_figure
+from experiment.report.store import Answer, is_lead, read
+from experiment.report.sweep_plot import Lines, line_figure
+from update_rules.rule_file import load_rule
+
+Ask = Callable[[Mapping[str, Any]], Answer | None]
+Draw = Callable[[], Figure]
+
+NOTE = (
+    "Written by `make pages` from the files in `results/` that the last table names; do not edit. A command is as it "
+    "was at the commit beside it."
+)
+
+FEW = 3
+"""Commits that a row of the last table names."""
+
+
+def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, dict[str, Draw]]:
+    """The page of the study in ``file``, and what draws its figures, by name; results files lie under ``root``.
+
+    A study has ``title``, ``lead``, ``files``, ``of`` (what all its questions have in common) and ``sections``, each
+    with ``heading``, ``text`` and what it shows: ``rows`` and ``columns`` of questions, a ``figure``, ``claims`` by
+    id, a ``table`` as it is, the ``equation`` of a rule. In texts {id} is the value of a claim. Raises ValueError for a
+    row or a column without any answer, and as ``read`` and ``Store.ask`` do.
+    """
+    study = parse_yaml(file.read_text(encoding="utf-8"), str(file))
+    values = {name: claim["value"] + math.copysign(1e-9, claim["value"]) for name, claim in claims.items()}
+    parts = [f"# {study['title']}", NOTE, study["lead"].strip().format_map(values)]
+    figures: dict[str, Draw] = {}
+    made: dict[str, tuple[str, str]] = {}
+    for section in study["sections"]:
+        common = {**study.get("of", {}), **section.get("of", {})}
+        store = read(root, section.get("files", study.get("files", [])))
+
+        def ask(of: Mapping[str, Any], store: Any = store, common: Any = common) -> Answer | None:
+            answer: Answer | None = store.ask({**common, **of})
+            made.update({name: store.made[name] for name in answer.files} if answer else {})
+            return answer
+
+        parts += [f"## {section['heading']}", section.get("text", "").strip().format_map(values)]
+        if "figure" in section:
+            figure = section["figure"]
+            figures[figure["name"]] = partial(_draw, figure, _lines(figure, ask))
+            parts.append(f"![{section['heading']}]({figure['name']})")
+        if "columns" in section:
+            parts.append(_answers(section, common, ask))
+        if "table" in section:
+            parts.append(table(section["table"][0], section["table"][1:]))
+        for name in section.get("claims", []):
+            made.update(read(root, claims[name]["files"]).made)
+        parts.append("\n".join(f"- {told(claims[name])}" for name in section.get("claims", [])))
+        if "equation" in section:
+            parts.append(f"```\n{load_rule(section['equation']).equation()}\n```")
+    parts += ["## How it was made", _made(made)] if made else []
+    return "\n\n".join(part for part in parts if part) + "\n", figures
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: bars in cells are escaped, columns of numbers and blanks are aligned to the right."""
+    columns = zip(*rows, strict=True)
+    rules = ["---:" if all(not cell or cell[0] in "+-0123456789" for cell in column) else "---" for column in columns]
+    lines = [head, rules, *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _draw(figure: Mapping[str, Any], lines: Lines) -> Figure:
+    """``lines``, and beside the only panel the receptive fields of a rule where the ``figure`` asks for them."""
+    if "fields" not in figure:
+        return line_figure(figure["along"], lines)
+    ((panel, methods),) = lines.items()
+    return effect_figure(figure["along"], panel, methods, **figure["fields"])
+
+
+def _answers(section: Mapping[str, Any], common: Mapping[str, Any], ask: Ask) -> str:
+    """A row of questions against each column of them, and of how many tasks the answers are."""
+    rows, columns, tasks = [], section["columns"], set()
+    for label, row in section["rows"].items():
+        of = {section.get("each", "method"): row} if isinstance(row, str) else row
+        rows.append([label])
+        for column in columns.values():
+            answer = ask({**of, **column})
+            rows[-1].append(_cell(answer, "+" if is_lead({**common, **of, **column}) else "") if answer else "")
+            tasks |= {answer.tasks} - {0} if answer else set()
+    across = [[name, *cells] for name, *cells in zip(columns, *(row[1:] for row in rows), strict=True)]
+    if blank := [line[0] for line in [*rows, *across] if not any(line[1:])]:
+        raise ValueError(f"section {section['heading']}: nothing is stored for {', '.join(blank)}")
+    count = " or ".join(str(number) for number in sorted(tasks))
+    return table([section.get("corner", ""), *columns], rows) + (f"\n\nOver {count} tasks." if count else "")
+
+
+def _cell(answer: Answer, sign: str) -> str:
+    value, ci95 = map(in_percent, answer.mean)
+    return number(value, sign) + ("" if math.isnan(ci95) else f" ± {number(ci95)}")
+
+
+def _lines(figure: Mapping[str, Any], ask: Ask) -> Lines:
+    """By panel and row the answers ``along`` the ``values`` of a number of shots or of a sweep."""
+    along: str = figure["along"]
+    lines: dict[str, dict[str, dict[Any, Mean]]] = {}
+    for panel, at in figure["panels"].items():
+        for label, method in figure["rows"].items():
+            for value in figure["values"]:
+                where = {"shots": value} if along == "shots" else {"setting": {along: value}}
+                if answer := ask({**at, "method": method, **where}):
+                    lines.setdefault(panel, {}).setdefault(label, {})[value] = answer.mean
+    return lines
+
+
+def _made(made: Mapping[str, tuple[str, str]]) -> str:
+    """A row for commands that differ in runs, data and seeds alone; the files themselves have them in full."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for file in sorted(made):
+        groups.setdefault((command_form(made[file][0]), file.rpartition("/")[0]), []).append(file)
+    rows = []
+    for (command, folder), files in groups.items():
+        commits = list(dict.fromkeys(short_commit({"commit": made[file][1]}) for file in files))
+        more = f" and {len(commits) - FEW} more" if len(commits) > FEW else ""
+        name = files[0] if len(files) == 1 else f"{folder}/ ({len(files)} files)"
+        rows.append([name, f"`{command}`", ", ".join(commits[:FEW]) + more])
+    return table(["file", "command", "commit"], rows)

@@ -1,0 +1,282 @@
+"""The store of measured results: what the JSON files of evaluations say, paired by the identity of their tasks."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evaluation.lineup import rule_label
+from evaluation.results_table import short_source
+from evaluation.statistics import Mean, mean_over_tasks, paired_difference, share_of_lead
+
+ROUNDING = 0.005
+"""Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
+
+ON_NETWORK = ("random_network", "autoencoder", "vae", "contrastive", "supervised")
+"""Baselines of a base network, which are others on another network."""
+
+OWN = ("scratch", "untrained_prototypes")
+"""Learners that share a rule's network, and so are others for another rule."""
+
+PART = "without "
+"""What the name of a rule without one of its parts begins with."""
+
+COMPUTED: tuple[Callable[..., Mean], ...] = (mean_over_tasks, paired_difference, share_of_lead)
+"""What is computed of the accuracies of one, two or three methods."""
+
+LESS = " less "
+"""Between the names of two methods of which a file states the difference alone."""
+
+
+class Place(NamedTuple):
+    """Where accuracies of several methods compare: all that is the same for them but the seeds; None: not told."""
+
+    source: str
+    ways: int | None = None
+    shots: int | None = None
+    queries: int | None = None
+    size: int | None = None
+    permute: bool | None = None
+    redraw: str | None = None
+    readout: str | None = None
+    sweep: str = ""
+    """The name of what is varied, or an empty string."""
+    value: Any = None
+    """What it is here; None outside sweeps and for methods that a sweep leaves as they are."""
+
+
+class Found(NamedTuple):
+    """What ``file`` says of a method on the tasks of one seed: the accuracy of each, or their mean alone."""
+
+    file: str
+    tasks: int
+    values: list[float] | Mean
+
+
+class Answer(NamedTuple):
+    """A mean over so many tasks, as a share, with its 95 % interval (NaN: not stored), and the files it came from."""
+
+    mean: Mean
+    tasks: int
+    files: list[str]
+
+
+@dataclass
+class Store:
+    """What some results files say together."""
+
+    made: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The command and the commit behind each file."""
+    found: dict[tuple[str, Place], dict[int, Found]] = field(default_factory=dict)
+    """By method and place, and then by seed."""
+    _drawn: dict[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
+    _used: dict[tuple[str, Place, str], tuple[Any, str]] = field(default_factory=dict)
+
+    def ask(self, of: Mapping[str, Any]) -> Answer | None:
+        """What is stored of a question, over all its seeds; None where nothing is.
+
+        ``of`` says ``method``, maybe ``minus`` (its lead over that one, task by task), maybe ``share_of`` as well (how
+        much of the lead of that one over ``minus`` it keeps), and where: ``source``, in short, one or a list,
+        ``setting`` of a sweep, ``seed`` and fields of a Place. Raises ValueError where several places are meant.
+        """
+        if "method" not in of:
+            raise ValueError(f"got {dict(of)}, expected a method")
+        about = ("method", "minus", "share_of") if "minus" in of else ("method",)
+        names = [of[key] for key in about if key in of]
+        where = {key: value for key, value in of.items() if key not in about}
+        stated = self._find(LESS.join(names), where) if len(names) == 2 else {}
+        parts = [stated] if stated else [self._find(name, where) for name in names]
+        keys = [
+            key for key in parts[0] if all(key in part and part[key].tasks == parts[0][key].tasks for part in parts)
+        ]
+        means = [one for part in parts for key in keys if isinstance(one := part[key].values, Mean)]
+        if not keys or (means and len(parts) > 1):  # the difference of two means is not that of their tasks
+            return None
+        if means:
+            mean = means[0] if len(means) == 1 else Mean(sum(one.value for one in means) / len(means), math.nan)
+        else:
+            mean = COMPUTED[len(parts) - 1](*([value for key in keys for value in part[key].values] for part in parts))
+        files = list(dict.fromkeys(part[key].file for part in parts for key in keys))
+        return Answer(mean, sum(parts[0][key].tasks for key in keys), files)
+
+    def _find(self, method: str, where: Mapping[str, Any]) -> dict[Any, Found]:
+        """By place and seed what is stored of ``method``; empty unless there is some of every source in ``where``."""
+        sweep, value = next(iter(where.get("setting", {}).items()), ("", None))
+        wanted = where.get("source", [])
+        sources = [wanted] if isinstance(wanted, str) else wanted
+        fields = {key: value for key, value in where.items() if key not in ("source", "setting", "seed")}
+        if unknown := fields.keys() - set(Place._fields):
+            raise ValueError(f"got {', '.join(sorted(unknown))} in {dict(where)}, expected fields of a place")
+        there = [
+            place
+            for name, place in self.found
+            if name == method and place.sweep == sweep and (not sources or place.source in sources)
+            if all(getattr(place, key) in (expected, None) for key, expected in fields.items())
+        ]
+        places = [one for one in there if one.value == value] or [one for one in there if one.value is None]
+        if len(places) > max(1, len(sources)):
+            columns = zip(Place._fields, zip(*places, strict=True), strict=True)
+            several = ", ".join(name for name, values in columns if len({*values}) > 1)
+            raise ValueError(f"{method} was measured for several of {several}; say which beside {dict(where)}")
+        if len({place.source for place in places}) < len(sources):
+            return {}
+        return {
+            (place._replace(value=None), seed): one
+            for place in places
+            for seed, one in self.found[method, place].items()
+            if where.get("seed", seed) == seed
+        }
+
+    def add(self, name: str, content: Mapping[str, Any], label: str = "") -> None:
+        """What the file ``name`` holds, its rule called ``label``. Raises ValueError where it contradicts another."""
+        first = {"commit": "", **(content.get("ablations") or [{}])[0]}
+        about = content.get("meta") or content.get("training") or first | first.get("made", {})
+        self.made[name] = (about["command"], about["commit"])
+        for one in content.get("per_task", []):
+            self._add_tasks(name, about, one, label)
+        for method, place, seed, tasks, mean in _stated(content):
+            self._keep(method, place, seed, Found(name, tasks, mean))
+
+    def _add_tasks(self, name: str, meta: Mapping[str, Any], one: Mapping[str, Any], label: str) -> None:
+        method, seed, count = method_name(one["method"], meta, label), one["seed"], len(one["accuracies"])
+        place = Place(
+            short_source(one["source"]),
+            **{key: one[key] for key in ("ways", "shots", "queries", "size", "permute", "readout")},
+            redraw=meta.get("redraw", "identity"),
+            sweep=meta.get("sweep") or "",
+            value=next(iter(one["setting"].values()), None),
+        )
+        # What was drawn is told of all tasks together, so that a sweep of fewer tasks is judged by itself.
+        tasks = (*place[: Place._fields.index("readout")], seed, count)
+        drawn, file = self._drawn.setdefault(tasks, (one["drawn"], name))
+        if drawn != one["drawn"]:
+            raise ValueError(
+                f"{name} and {file}: other tasks of {place.source}, {place.ways} ways, {place.shots} shots, seed "
+                f"{seed}, so they cannot be paired; evaluate both on the same data with the same code"
+            )
+        for key, value in _settings(one["method"], meta, seed):
+            before, file = self._used.setdefault((method, place, key), (value, name))
+            if before != value:
+                raise ValueError(
+                    f"{name} and {file}: {method} on {place.source} with {key} {str(value)[:60]} and "
+                    f"{str(before)[:60]}, so their tasks are not of one method; keep the files that count"
+                )
+        self._keep(method, place, seed, Found(name, count, one["accuracies"]))
+
+    def _keep(self, method: str, place: Place, seed: int, found: Found) -> None:
+        before = self.found.setdefault((method, place), {}).setdefault(seed, found)
+        one, other = (v.value if isinstance(v, Mean) else sum(v) / len(v) for v in (before.values, found.values))
+        if before.tasks != found.tasks or abs(one - other) > ROUNDING:
+            raise ValueError(
+                f"{found.file} and {before.file}: other accuracies of {method} on {place.source}, seed {seed}; keep "
+                "the file that counts"
+            )
+
+
+def read(root: Path, files: Iterable[str]) -> Store:
+    """What the ``files`` under ``root`` say: paths or patterns, or ``NAME=PATH``, whose rule goes by that name.
+
+    Raises ValueError for a pattern without files, files of another kind, and files that contradict each other.
+    """
+    store = Store()
+    for pattern in files:
+        label, _, pattern_path = pattern.rpartition("=")
+        paths = sorted(root.glob(pattern_path))
+        if not paths:
+            raise ValueError(f"{pattern_path}: no such file under {root}, expected results of an evaluation")
+        for path in paths:
+            name = str(path.relative_to(root))
+            try:
+                store.add(name, json.loads(path.read_text(encoding="utf-8")), label)
+            except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
+                raise ValueError(f"{name}: no results of this project ({type(error).__name__}: {error})") from None
+    return store
+
+
+def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, Mean]]:
+    """Method, place, seed, tasks and mean where a file tells of no single tasks: ablations, curves, one-shot runs."""
+    for one in content.get("ablations", []):
+        made, less = one.get("made", {}), f"{one['name']}{LESS}{content['ablations'][0]['name']}"
+        means = [(one["name"], source, Mean(share, math.nan)) for source, share in one["accuracy"].items()]
+        means += [(less, source, Mean(*change)) for source, change in one.get("change", {}).items()]
+        for method, source, mean in means:
+            yield method, Place(short_source(source)), made.get("seed", 0), made.get("tasks", 0), mean
+    curve = content.get("training", {"heldout": {}})
+    for source, shares in curve["heldout"].items():
+        for step, share in zip(curve["outer_steps"], shares, strict=True):
+            place = Place(short_source(source), sweep="outer_step", value=step)
+            yield curve["name"], place, 0, 0, Mean(share, math.nan)
+    for path, error in content.get("errors", {}).items():
+        label = rule_label(path.removesuffix(", nearest"))
+        method, seed = re.sub(r"_\d+$", "", label), int((re.findall(r"_(\d+)$", label) or [0])[0])
+        if path.endswith(", nearest"):
+            method = f"{'raw' if label == 'pixels' else 'embedding'}_nearest"
+        mean = Mean(error["error"] / 100, error["ci95"] / 100)
+        yield method, Place("one_shot_runs", ways=20, shots=1), seed, 0, mean
+
+
+def rules_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file with ``meta`` says of its rules, by label; an older file has one at most, and says less."""
+    if "rules" in meta or "rule_file" not in meta:
+        return dict(meta.get("rules", {}))
+    about = {"file": meta["rule_file"], "rule": meta.get("rule"), "use": {"own": "batch_norm" in meta}}
+    if "batch_norm" in meta:
+        about["use"]["batch_norm"] = meta["batch_norm"]
+    return {"rule": about | ({"provenance": meta["rule_provenance"]} if "rule_provenance" in meta else {})}
+
+
+def method_name(method: str, meta: Mapping[str, Any], label: str = "") -> str:
+    """What the store calls ``method`` of a file with ``meta``: one name for one thing in all files.
+
+    A single rule goes by ``label``, else by its file's, which for one with a readout of its own ends with its seed and
+    is cut; its parts follow its name. In a file without a rule ``label`` follows the names.
+    """
+    rules = rules_of(meta)
+    about = rules.get("rule", {"file": "", "use": {"own": False}})
+    rule = label or rule_label(about["file"])
+    if about["use"]["own"] and not label:
+        rule = re.sub(r"_\d+$", "", rule)
+    if method in ("rule", "untrained_rule"):
+        return rule if method == "rule" else f"{rule}, untrained"
+    if method in OWN:
+        return f"{method} of {rule}"
+    if method.startswith(PART):
+        return f"{rule}, {method}"
+    for encoder in meta.get("encoder", []):
+        if method.startswith(f"{Path(encoder).stem}_"):
+            return "embedding" + method.removeprefix(Path(encoder).stem)
+    if method in ON_NETWORK or method.rpartition("_")[0] in ON_NETWORK:
+        if "hidden" in meta:
+            method = f"{method} on {'-'.join(map(str, meta['hidden'])) or 'one layer'} {meta['activation']}"
+        else:
+            method = f"{method} of {rule}"
+    return f"{method}, {label}" if label and not rules else method
+
+
+def is_lead(of: Mapping[str, Any]) -> bool:
+    """Whether the answer to the question ``of`` is a lead, which has a sign, and not an accuracy or a share."""
+    return "minus" in of and "share_of" not in of
+
+
+def _settings(method: str, meta: Mapping[str, Any], seed: int) -> Iterator[tuple[str, Any]]:
+    """What must be the same wherever ``method`` is pooled over files with ``meta``; older files say less."""
+    rules = rules_of(meta)
+    alone = method in ("untrained_rule", *OWN) or method.startswith(PART)
+    name = "rule" if alone else method.removesuffix(", untrained")
+    if name in rules:
+        about = rules[name]
+        own = about["use"]["own"]  # then each seed has a training of its own
+        told = ("hidden", "activation", "outputs", "steps", "batch") if name == "rule" else ()
+        yield from ((key, meta[key]) for key in told if key in meta)
+        yield from about["use"].items()
+        if "provenance" in about and not own:
+            yield "provenance", about["provenance"]
+        yield f"a rule of seed {seed} in" if own else "rule", about["file"] if own else about["rule"]
+    elif any(one["use"]["own"] for one in rules.values()):
+        yield "encoders", sorted(Path(path).stem for path in meta["encoder"]) if "raw" not in method else []
+    else:
+        yield "outputs", meta.get("outputs")
+        yield from meta.get("baseline_settings", {}).get(method, {}).items()

@@ -1,0 +1,105 @@
+"""The settings of what a rule learns to learn from: data, sizes, and where labels come from."""
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from common.checked import Count, Expected
+from common.components import Registry
+from outer_loop.config.values import (
+    Component,
+    CountOrRange,
+    Counts,
+    Lax,
+    Options,
+    Section,
+    Sources,
+    Text,
+    as_list,
+    component_name,
+    invalid,
+    yaml_true,
+)
+from tasks.augmentations import parse_augmentation
+from tasks.labellers.contract import Labeller
+from tasks.labellers.registry import DEFAULT, LABELLERS
+
+
+def _augmentation(value: str) -> str:
+    """``value`` without blanks around it, if it is what ``parse_augmentation`` reads."""
+    try:
+        parse_augmentation(value)
+    except ValueError as error:
+        raise Expected(str(error).partition("expected ")[2]) from None
+    return value.strip()
+
+
+class LabellerConfig(Component):
+    """Where the labels of tasks come from."""
+
+    registry: ClassVar[Registry[Any]] = LABELLERS
+
+    name: Annotated[Text, BeforeValidator(yaml_true)] = component_name(DEFAULT, LABELLERS)
+    options: Options = Field(default={}, description="keyword arguments of the labeller's class")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_alone(cls, value: object) -> object:
+        return yaml_true(value)
+
+    @model_validator(mode="after")
+    def _accepts_its_options(self) -> Self:
+        try:
+            self.make()
+        except ValueError as error:
+            raise invalid("options", self.options, f"what labeller {self.name} takes: {error}") from None
+        return self
+
+    def make(self) -> Labeller:
+        """The labeller. Raises ValueError for options that it refuses."""
+        return LABELLERS.make(self.name, self.options)
+
+
+class TasksConfig(Section):
+    """What the rule learns to learn from."""
+
+    sources: Sources = Field(
+        default=("glyphs@train",),
+        description="data SOURCEs that tasks are drawn from, equally often; one may come twice",
+    )
+    leave_out: Annotated[tuple[Text, ...], Lax] = Field(
+        default=(), description="tables of a collection never to train on, by name"
+    )
+    size: Counts = Field(default=(14,), description="images are resized to size × size pixels; a list of choices")
+    detail: Annotated[tuple[Count, ...], Lax, BeforeValidator(as_list)] = Field(
+        default=(), description="also as images of so many pixels a side, enlarged again: smoother; a list of choices"
+    )
+    inputs: CountOrRange | None = Field(
+        default=None, description="[fewest, most] inputs a task keeps, chosen at random; null keeps all"
+    )
+    ways: CountOrRange = Field(
+        default=(10, 10), description="classes in a task; a number, or [fewest, most] of what the data has"
+    )
+    shots: CountOrRange = Field(
+        default=(10, 10), description="labelled examples of each class for the readout; a number or [fewest, most]"
+    )
+    queries: Count = Field(default=10, description="examples of each class that the readout is judged on")
+    batch: CountOrRange = Field(
+        default=(64, 64), description="unlabelled examples in an inner step; a number or [fewest, most]"
+    )
+    permute: bool = Field(default=True, description="whether each task has a random order of the inputs")
+    labeller: LabellerConfig = LabellerConfig()
+    transductive: bool = Field(
+        default=True,
+        description="whether unlabelled batches may hold, without labels, queries of the episode that judges",
+    )
+    redraw: Annotated[Text, AfterValidator(_augmentation)] = Field(
+        default="identity", description="what changes an image of the training each time that it is drawn, or identity"
+    )
+
+    @model_validator(mode="after")
+    def _at_least_two(self) -> Self:
+        for key in ("ways", "batch"):
+            if min(getattr(self, key)) < 2:
+                raise invalid(key, getattr(self, key), "2 or more")
+        return self

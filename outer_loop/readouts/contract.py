@@ -1,0 +1,86 @@
+"""Contract 4: what a readout promises, and how it reads a rule's State of one task.
+
+A readout sees features (or logits) of a support and a query set, never a State. Query labels enter here and nowhere
+else. Shapes: S support and Q query examples, N features, C ways.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from tasks.task import Episode
+from update_rules.contract import Problem, Rule, State, Statistics, Theta
+
+
+class Reading(NamedTuple):
+    """Loss and accuracy on the queries of one task, scalars."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+class Readout:
+    """How features are judged. Pure, differentiable in the features, and fit for ``torch.func.vmap``."""
+
+    reads: ClassVar[str] = "features"
+    """What it reads of those that a rule ``gives``: "features" or "logits"."""
+    needs_support: ClassVar[bool] = True
+    """Whether it looks at the features of the support set."""
+
+    def read(self, support: Tensor | None, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
+        """Loss and accuracy of one task, from features [S, N] (None where not needed) and [Q, N] and classes."""
+        return score_reading(self.scores(support, y_support, query, ways), y_query)
+
+    def scores(self, support: Tensor | None, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
+        """What speaks for each class, [Q, C], of queries whose classes nobody knows.
+
+        Raises ValueError for a readout that has no place for such queries.
+        """
+        raise ValueError(f"readout {type(self).__name__} cannot score queries without their classes; take another one")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a rule has made of one task, as readouts see it: features of examples, and what normalises them."""
+
+    rule: Rule
+    theta: Theta
+    problem: Problem
+    state: State
+
+    def features(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        """The features [B, N] of ``x`` [B, D], normalised by this batch or by ``statistics``."""
+        return cast(Tensor, self._call("features", self.problem, self.state, x, statistics))
+
+    def statistics(self, x: Tensor) -> Statistics:
+        """What ``x`` [B, D] gives to normalise others by."""
+        return cast(Statistics, self._call("statistics", self.problem, self.state, x))
+
+    def features_by(self, on: Tensor, x: Tensor) -> Tensor:
+        """The features [B, N] of ``x`` [B, D], normalised by the statistics of ``on`` [B', D]."""
+        return cast(Tensor, self._call("features_by", self.problem, self.state, on, x))
+
+    def running(self) -> Statistics:
+        """The statistics of meta-training."""
+        return cast(Statistics, self._call("running"))
+
+    def pictures(self) -> Tensor | None:
+        """What some units have learned to look for, as weights [N, D] of the inputs; None for nothing to show."""
+        return cast("Tensor | None", self._call("pictures", self.problem, self.state))
+
+    def _call(self, *arguments: Any) -> Any:
+        return functional_call(self.rule, dict(self.theta), arguments)
+
+
+def score_reading(scores: Tensor, y: Tensor) -> Reading:
+    """Mean cross-entropy of ``scores`` [Q, C] for the classes ``y`` [Q], and how many of these score highest."""
+    return Reading(F.cross_entropy(scores, y), (scores.argmax(1) == y).to(scores.dtype).mean())
+
+
+def stacked_episodes(episodes: list[Episode]) -> Episode:
+    """The episodes of T tasks as one with a leading T in every tensor."""
+    return Episode(*(torch.stack(part) for part in zip(*episodes, strict=True)))

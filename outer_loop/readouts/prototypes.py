@@ -1,0 +1,19 @@
+"""``prototypes``: classes are told by the nearest mean of support features (Snell et al., 2017)."""
+
+from torch import Tensor, arange
+
+from outer_loop.readouts.contract import Readout
+
+
+class Prototypes(Readout):
+    """The mean cross-entropy of minus the squared distances to the class means."""
+
+    def scores(self, support: Tensor | None, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Minus the squared Euclidean distances [Q, C] of the queries to the means of the classes.
+
+        Snell et al. (2017), algorithm 1, temperature 1.
+        """
+        assert support is not None
+        members = (y_support[:, None] == arange(ways, device=y_support.device)).to(support.dtype)
+        means = members.mT @ support / members.sum(0)[:, None]
+        return -((query[:, None] - means) ** 2).sum(-1)

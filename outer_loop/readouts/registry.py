@@ -1,0 +1,14 @@
+"""The readouts that can be named in a config; any other by its path, ``my_module:MyReadout``."""
+
+from common.components import Registry
+from outer_loop.readouts.contract import Readout
+
+READOUTS = Registry(
+    "readout",
+    Readout,
+    {
+        "ridge": "outer_loop.readouts.ridge:Ridge",
+        "head": "outer_loop.readouts.head:Head",
+        "prototypes": "outer_loop.readouts.prototypes:Prototypes",
+    },
+)

@@ -1,0 +1,32 @@
+"""Classes that are cells between random hyperplanes in an embedding: the simplest partition that Hsu et al. try."""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from tasks.labellers.partitions import ATTEMPTS, Partitions, enough, too_small
+
+
+def hyperplane_groups(embedding: Tensor, cells: int, generator: Generator, fewest: int) -> Tensor:
+    """The cell int64 [n] of every example of ``embedding`` [n, E] between ceil(log2 ``cells``) random hyperplanes.
+
+    Their normals are of random directions and they meet in the mean. They are drawn again until most of ``cells`` have
+    ``fewest`` examples; raises ValueError where ATTEMPTS draws leave too few.
+    """
+    planes = math.ceil(math.log2(cells))
+    centred = embedding - embedding.mean(0)
+    for _ in range(ATTEMPTS):
+        normals = torch.randn(embedding.shape[1], planes, generator=generator).to(embedding)
+        groups = ((centred @ normals > 0) * 2 ** torch.arange(planes)).sum(1)
+        if enough(groups, cells, fewest):
+            return groups
+    raise ValueError(too_small(len(embedding), cells, "cells", fewest))
+
+
+class Hyperplanes(Partitions):
+    """Partitions into about ``groups`` cells."""
+
+    def groups_of(self, embedding: Tensor, place: int, fewest: int, generator: Generator) -> Tensor:
+        """The cell of every example."""
+        return hyperplane_groups(embedding, self.groups, generator, fewest)

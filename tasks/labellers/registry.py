@@ -1,0 +1,19 @@
+"""The labellers that can be named in a config; any other is named by its path, ``my_module:MyLabeller``."""
+
+from common.components import Registry
+from tasks.labellers.contract import Labeller
+
+LABELLERS = Registry(
+    "labeller",
+    Labeller,
+    {
+        "true": "tasks.labellers.true:TrueLabels",
+        "shuffled": "tasks.labellers.shuffled:ShuffledLabels",
+        "instances": "tasks.labellers.instances:Instances",
+        "clusters": "tasks.labellers.clusters:Clusters",
+        "hyperplanes": "tasks.labellers.hyperplanes:Hyperplanes",
+    },
+)
+
+DEFAULT = "true"
+"""The labeller where none is named."""

@@ -1,0 +1,19 @@
+"""Labels dealt out at random: a control from which nothing can be learned."""
+
+import torch
+from torch import Generator, Tensor
+
+from tasks.labellers.contract import Labeller
+
+
+class ShuffledLabels(Labeller):
+    """Of the classes of the data set the sizes alone: which example has which label is drawn anew for every task."""
+
+    settings = "shuffled"
+
+    def labels(self, labels: Tensor, generator: Generator) -> Tensor:
+        """The class labels [n] dealt out at random over the examples.
+
+        Every label keeps its number of examples, so that episodes stay as balanced as with the true labels.
+        """
+        return labels[torch.randperm(len(labels), generator=generator)]

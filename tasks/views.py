@@ -1,0 +1,111 @@
+"""The views of a task: all that an update rule can ask for, by name, in training and in evaluation alike.
+
+The labels of queries are not among them: a readout alone sees those. Shapes: K inner steps, B examples in an unlabelled
+batch, S support and Q query examples, D inputs.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from common.names import did_you_mean
+from tasks.task import Episode, Task
+
+Batches = Callable[[Task, Generator, int, int, torch.device | None], Tensor]
+"""A task, a generator, K, B and a device give a view of every inner step, [K, ...]."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One view. Exactly one of ``of_task`` and ``of_episode`` says how it is drawn."""
+
+    name: str
+    labels: bool
+    """Whether it holds labels."""
+    of_task: Batches | None = None
+    """Draws it from the task, anew for each inner step."""
+    of_episode: Callable[[Episode], Tensor] | None = None
+    """What of an episode it is, the same at each inner step."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is the same at each inner step, and so belongs to one episode."""
+        return self.of_episode is not None
+
+
+VIEWS: Mapping[str, View] = {
+    view.name: view
+    for view in (
+        View("unlabelled", labels=False, of_task=Task.unlabelled),  # [B, D]
+        View("support_x", labels=False, of_episode=lambda episode: episode.support_x),  # [S, D]
+        View("support_y", labels=True, of_episode=lambda episode: episode.support_y),  # [S] int64
+        View("query_x", labels=False, of_episode=lambda episode: episode.query_x),  # [Q, D]
+    )
+}
+"""The views there are. What is fixed comes last, in the order of an episode."""
+
+
+def unknown_view(names: Collection[str]) -> str | None:
+    """What is wrong with the first of ``names`` that is no view, in one line; None where all are views."""
+    for name in names:
+        if name not in VIEWS:
+            return f"got view {name!r}, expected {', '.join(VIEWS)}{did_you_mean(name, VIEWS)}"
+    return None
+
+
+def views_of(names: Collection[str]) -> list[View]:
+    """The views called ``names``, in the order of the table. Raises ValueError for a name of none."""
+    wrong = unknown_view(names)
+    if wrong is not None:
+        raise ValueError(wrong)
+    return [view for name, view in VIEWS.items() if name in names]
+
+
+def fixed_views(names: Collection[str], episode: Episode, steps: int) -> dict[str, Tensor]:
+    """Of the views called ``names`` those that ``episode`` holds, each [``steps``, ...] without a copy.
+
+    Raises ValueError for a name of no view.
+    """
+    found = {view.name: view.of_episode(episode) for view in views_of(names) if view.of_episode is not None}
+    return {name: value.expand(steps, *value.shape) for name, value in found.items()}
+
+
+def draw_views(
+    task: Task,
+    names: Collection[str],
+    generator: Generator,
+    *,
+    steps: int,
+    batch: int,
+    episodes: int,
+    device: torch.device | None = None,
+) -> tuple[dict[str, Tensor], tuple[Episode, ...]]:
+    """The views called ``names`` for ``steps`` inner steps, [steps, ...] each, and ``episodes`` episodes to judge by.
+
+    A task that is transductive draws its batches of ``batch`` examples first and then the episodes; another one draws
+    episodes first, since its batches leave out their queries. Where a view is fixed there is one episode, whose view it
+    is, as often as ``episodes`` says; else these are different draws. All lie on ``device``, None for the CPU. Raises
+    ValueError for a name of no view, and as ``Task.pick`` and ``Task.without`` do.
+    """
+    wanted = views_of(names)
+    count = 1 if any(view.fixed for view in wanted) else episodes
+    batches = _batches(wanted, task, generator, steps, batch, device) if task.transductive else {}
+    drawn, queries = [], []
+    for _ in range(count):
+        picked = task.pick(generator)
+        queries.append(picked.query)
+        drawn.append(task.episode_of(picked, generator, device))
+    if not task.transductive and not all(view.fixed for view in wanted):
+        batches = _batches(wanted, task.without(torch.cat(queries)), generator, steps, batch, device)
+    return batches | fixed_views(names, drawn[0], steps), tuple(drawn * (episodes // count))
+
+
+def _batches(
+    views: Collection[View], task: Task, generator: Generator, steps: int, batch: int, device: torch.device | None
+) -> dict[str, Tensor]:
+    """Those of ``views`` that are drawn from the task, [steps, ...] each."""
+    return {
+        view.name: view.of_task(task, generator, steps, batch, device) for view in views if view.of_task is not None
+    }

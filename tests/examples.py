@@ -1,0 +1,83 @@
+"""What is under test: one line for each implementation of a contract, with the settings that make it small."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from inner_loop.networks.mlp import MLP
+
+
+class LabellerExample(NamedTuple):
+    """A labeller and the tasks that the contract test draws by it."""
+
+    name: str
+    options: dict[str, Any]
+    shots: int = 2
+    queries: int = 3
+
+
+LABELLERS = (
+    LabellerExample("true", {}),
+    LabellerExample("shuffled", {}),
+    LabellerExample("instances", {"augmentation": "shift=0.3,warp=0.05"}),
+    LabellerExample("clusters", {"partitions": 2, "groups": 5}),
+    LabellerExample("hyperplanes", {"partitions": 2, "groups": 4}),
+)
+
+
+class RuleExample(NamedTuple):
+    """A rule and the base network that the contract test trains with it."""
+
+    name: str
+    options: dict[str, Any]
+    variants: tuple[dict[str, Any], ...] = ({},)
+    """Further options under each of which a batched step is another computation."""
+    unreached: tuple[str, ...] = ("t",)
+    """The first letters of the entries of a State that no example reaches."""
+    network: MLP = MLP((9, 7, 6, 5))
+
+
+METZ: Mapping[str, Any] = {"outputs": 5, "hidden": 6, "top_hidden": 6, "delta_channels": 3, "readout_channels": 2}
+
+RULES = (
+    RuleExample(
+        "metz",
+        {**METZ, "learning_rate": 0.01},
+        variants=({}, {"identical_updates": False, "h_layers": 0, "top_layers": 1}),
+    ),
+    RuleExample("neuron_local", {"hidden": 6, "error_channels": 3, "rate": 0.03}),
+    RuleExample("hebbian", {}),
+    RuleExample("maml", {"rate": 0.3, "learned_rates": True, "steps": 2}),
+    RuleExample("protonet", {}),
+    RuleExample("readme_rule:Oja", {}, unreached=("b",)),
+)
+
+
+class ReadoutExample(NamedTuple):
+    """A readout."""
+
+    name: str
+    options: dict[str, Any]
+    scores: bool = True
+    """Whether it can score queries whose classes nobody knows."""
+
+
+READOUTS = (
+    ReadoutExample("ridge", {"penalty": 0.2}, scores=False),
+    ReadoutExample("head", {}),
+    ReadoutExample("prototypes", {}),
+)
+
+
+class EstimatorExample(NamedTuple):
+    """An outer estimator."""
+
+    name: str
+    options: dict[str, Any]
+    deviation: float = 0.0
+    """Of the normal noise in θ whose mean loss it descends along; 0 for the loss itself."""
+
+
+ESTIMATORS = (
+    EstimatorExample("truncated_backprop", {}),
+    EstimatorExample("evolution_strategies", {"deviation": 0.3, "pairs": 2}, deviation=0.3),
+)

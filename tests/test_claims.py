@@ -1,0 +1,222 @@
+"""What README and docs say in numbers: each claim from its files, pages as written."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.yaml_dialect import parse_yaml
+from experiment.report.claims import Claim, claims_text, command_form, read_claims, recompute, told
+from experiment.report.pages import render
+from unsupervised_update_rules.commands import pages
+
+ROOT = Path(__file__).parent.parent
+CLAIMS = read_claims(ROOT / "results" / "claims.yaml")
+STUDIES = sorted((ROOT / "results" / "studies").glob("*.yaml"))
+WORDS, PARAGRAPH, LINES = 25, 60, 120
+"""The longest sentence and paragraph of a page in words, and the longest page in lines."""
+
+
+@pytest.fixture(scope="module")
+def anew() -> list[Claim]:
+    """Every claim as its files tell it today."""
+    return [recompute(claim, ROOT) for claim in CLAIMS]
+
+
+def test_every_claim_is_what_its_files_tell(anew: list[Claim]) -> None:
+    for claim, found in zip(CLAIMS, anew, strict=True):
+        for key in ("value", "low", "high"):
+            assert (claim[key] is None) == (found[key] is None), claim["id"]
+            assert claim[key] is None or abs(claim[key] - found[key]) <= 1e-9, claim["id"]
+        same = ("unit", "tasks", "files", "command", "commit")
+        assert {key: claim[key] for key in same} == {key: found[key] for key in same}, claim["id"]
+        assert told(claim) == told(found)
+
+
+def test_a_claim_is_the_mean_over_tasks_that_one_computes_by_hand() -> None:
+    (claim,) = (claim for claim in CLAIMS if claim["id"] == "winners-raw-mnist-10")
+
+    def by_seed(name: str, method: str) -> dict[int, list[float]]:
+        files = (ROOT / "results").glob(name)
+        entries = [one for file in files for one in json.loads(file.read_text())["per_task"]]
+        wanted = {"method": method, "source": "npz:../shared/data/mnist.npz@test", "shots": 10, "readout": "ridge"}
+        return {o["seed"]: o["accuracies"] for o in entries if all(o[key] == value for key, value in wanted.items())}
+
+    rule = by_seed("winners/hebbian_winners_mnist_*.json", "rule")
+    raw = by_seed("features/baselines_quick.json", "raw")
+    lead = 100 * np.concatenate([np.subtract(rule[seed], raw[seed]) for seed in (0, 1, 2)])
+    half = 1.9679296690656 * lead.std(ddof=1) / math.sqrt(300)  # t(0.975, 299)
+    assert (claim["value"], claim["low"], claim["high"]) == pytest.approx(
+        (lead.mean(), lead.mean() - half, lead.mean() + half)
+    )
+    assert claim["tasks"] == len(lead) == 300
+
+
+def test_a_claim_says_no_more_than_its_interval() -> None:
+    for claim in CLAIMS:
+        says = claim["says"]
+        assert says.endswith("."), claim["id"]
+        assert len(says.split()) <= WORDS, claim["id"]
+        if claim["unit"] == "points":
+            words = (r"\b(beats?|helps?)\b", r"\b(loses|hurts?)\b", r"\blevel\b")
+            ahead, behind = claim["low"] > 0, claim["high"] < 0
+            assert [bool(re.search(word, says)) for word in words] == [ahead, behind, not ahead and not behind], says
+        else:
+            assert re.match(r"(Accuracy|Error|Share) o[fn] ", says), says
+
+
+def test_claims_and_pages_on_disk_are_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pages.main(["--check"]) == 0, capsys.readouterr().out
+    shown = {f"{study.stem}.md" for study in STUDIES}
+    shown |= set(
+        re.findall(r"!\[.*?\]\((.*?)\)", "".join((ROOT / "docs" / "results" / name).read_text() for name in shown))
+    )
+    assert {path.name for path in (ROOT / "docs" / "results").iterdir()} == shown
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=[study.stem for study in STUDIES])
+def test_pages_are_short(study: Path) -> None:
+    assert len((ROOT / "docs" / "results" / f"{study.stem}.md").read_text().splitlines()) <= LINES
+    content = parse_yaml(study.read_text(), study.name)
+    for text in [content["lead"], *(section.get("text", "") for section in content["sections"])]:
+        for paragraph in text.split("\n\n"):
+            assert len(paragraph.split()) <= PARAGRAPH, paragraph
+            for sentence in re.split(r"[.:;?]\s", paragraph):
+                assert len(sentence.split()) <= WORDS, sentence
+
+
+STUDY = """\
+title: Which is better?
+lead: "It is {lead:.0f} points."
+files: [results/*.json]
+of: {source: digits, ways: 5, readout: ridge}
+sections:
+- heading: Accuracy
+  rows: {"the | rule": mine, pixels: raw}
+  columns: {one label: {shots: 1}, five labels: {shots: 5}}
+- heading: Lead
+  of: {method: mine, shots: 1}
+  each: minus
+  rows: {pixels: raw}
+  columns: {digits: {}}
+- heading: Said
+  claims: [lead]
+- heading: Drawn
+  figure: {name: drawn.png, along: shots, values: [1, 5], panels: {digits: {}}, rows: {mine: mine, raw: raw}}
+- heading: Elsewhere
+  table: [[system, accuracy], [theirs, "50.0"]]
+- heading: Learned
+  equation: hebbian
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small repository: a rule and pixels on two tasks of one and five labels, one claim, one study."""
+    for folder in ("results/studies", "docs/results"):
+        (tmp_path / folder).mkdir(parents=True)
+    about = {"source": "digits", "ways": 5, "queries": 5, "size": 8, "permute": True, "readout": "ridge", "setting": {}}
+    meta = {
+        "rule_file": "runs/mine.safetensors",
+        "rule": "hebbian",
+        "outputs": 4,
+        "command": "python x.py",
+        "commit": "c" * 40,
+    }
+    found = {("rule", 1): [0.5, 0.75], ("raw", 1): [0.25, 0.25], ("raw", 5): [0.5, 1.0]}
+    per_task = [
+        about | {"method": method, "shots": shots, "seed": 0, "drawn": str(shots), "accuracies": values}
+        for (method, shots), values in found.items()
+    ]
+    (tmp_path / "results" / "mine.json").write_text(json.dumps({"meta": meta, "per_task": per_task}))
+    of = {"method": "mine", "minus": "raw", "source": "digits", "shots": 1}
+    claim = {"id": "lead", "says": "It is level.", "of": of, "files": ["results/*.json"], "target": 40}
+    (tmp_path / "results" / "claims.yaml").write_text(claims_text([claim]))
+    (tmp_path / "results" / "studies" / "which.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def test_the_command_fills_in_claims_and_writes_pages(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pages.main(["--root", str(root), "--check"]) == 1
+    assert not (root / "docs" / "results" / "which.md").exists()
+    (root / "README.md").write_text("<!-- claims: lead -->\n| | lead |\n| --- | ---: |\n| mine | ? |\n")
+    assert pages.main(["--root", str(root)]) == 0
+    (claim,) = read_claims(root / "results" / "claims.yaml")
+    assert (claim["value"], claim["unit"], claim["tasks"]) == (37.5, "points", 2)
+    half = 12.7062047364 * 12.5  # t(0.975, 1)
+    assert (claim["low"], claim["high"]) == pytest.approx((37.5 - half, 37.5 + half))
+    assert (claim["command"], claim["commit"]) == (["python x.py"], ["c" * 10])
+    assert (root / "README.md").read_text().endswith("| mine | +37.5 ± 158.8 |\n")
+    text = (root / "docs" / "results" / "which.md").read_text()
+    assert text.startswith("# Which is better?\n\nWritten by `make pages`")
+    assert "It is 38 points." in text
+    assert "| the \\| rule | 62.5 ± 158.8 |  |" in text
+    assert "| pixels | 25.0 ± 0.0 | 75.0 ± 317.7 |\n\nOver 2 tasks." in text
+    assert "| pixels | +37.5 ± 158.8 |" in text
+    assert "- It is level: +37.5 points (-121.3 to +196.3); target 40 points." in text
+    assert "| theirs | 50.0 |" in text
+    assert "decorrelate" in text
+    assert "| results/mine.json | `python x.py` | cccccccccc |" in text
+    assert (root / "docs" / "results" / "drawn.png").read_bytes().startswith(b"\x89PNG")
+    assert pages.main(["--root", str(root), "--check"]) == 0
+    capsys.readouterr()
+    (root / "results" / "claims.yaml").write_text(
+        (root / "results" / "claims.yaml").read_text().replace("37.5", "37.6")
+    )
+    assert pages.main(["--root", str(root), "--check"]) == 1
+    assert "differs: results/claims.yaml" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"says": ""}, "claims.yaml: claim lead with no says, expected id, says, of, files"),
+        ({"files": []}, "claims.yaml: claim lead with no files"),
+        ({"files": ["results/none.json"]}, "results/none.json: no such file"),
+        ({"of": {"method": "mine", "source": "mnist"}}, r"claim lead: results/\*.json tell nothing of"),
+        ({"of": {"method": "raw", "source": "digits"}}, "raw was measured for several of shots"),
+        (
+            {"files": ["results/mine.json", "results/other.json"]},
+            "claim lead: nothing of it is from results/other.json",
+        ),
+    ],
+)
+def test_a_claim_without_backing_is_refused(root: Path, change: dict[str, Any], message: str) -> None:
+    path = root / "results" / "claims.yaml"
+    (claim,) = read_claims(path)
+    path.write_text(claims_text([claim | change]))
+    (root / "results" / "other.json").write_text(
+        '{"training": {"name": "a", "command": "b", "commit": "c", "heldout": {}}}'
+    )
+    with pytest.raises(ValueError, match=message):
+        [recompute(one, root) for one in read_claims(path)]
+
+
+def test_two_claims_of_one_name_are_refused(root: Path) -> None:
+    path = root / "results" / "claims.yaml"
+    path.write_text(claims_text(read_claims(path) * 2))
+    with pytest.raises(ValueError, match="claim lead with an id that another has"):
+        read_claims(path)
+
+
+def test_a_row_or_a_column_of_nothing_is_refused(root: Path) -> None:
+    study = root / "results" / "studies" / "which.yaml"
+    claims = {claim["id"]: recompute(claim, root) for claim in read_claims(root / "results" / "claims.yaml")}
+    for old, new, name in (("pixels: raw", "pixels: rew", "pixels"), ("{shots: 5}", "{shots: 6}", "five labels")):
+        study.write_text(STUDY.replace(old, new))
+        with pytest.raises(ValueError, match=f"section Accuracy: nothing is stored for {name}"):
+            render(study, root, claims)
+
+
+def test_commands_of_one_kind_have_one_form() -> None:
+    forms = {
+        command_form(
+            f"python e.py --rule runs/{run}/rule.safetensors --data {data} --seeds {seeds} --tasks 5 --json {run}.json"
+        )
+        for run, data, seeds in (("a", "x y", "0"), ("b_1", "npz:../z.npz@test", "1 2"))
+    }
+    assert forms == {"python e.py --rule RUN --data DATA --seeds SEEDS --tasks 5"}
