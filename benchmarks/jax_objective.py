@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def ridge(features: Array, targets: Array, penalty: float) -> Array:
+def ridge_weights(features: Array, targets: Array, penalty: float) -> Array:
     """Readout weights [F+1, C], bias last, of ``features`` [B, F] and ``targets`` [B, C]."""
     feature_mean, target_mean = features.mean(0), targets.mean(0)
     a, y = features - feature_mean, targets - target_mean
@@ -30,7 +30,7 @@ def objective(support: Array, y_support: Array, query: Array, y_query: Array, wa
     """The loss of one task from features [B, F] and labels [B] of support and query. Metz et al. (2019), 3.3."""
     target_support = centred_targets(y_support, ways, support.dtype)
     target_query = centred_targets(y_query, ways, query.dtype)
-    weights = ridge(support, target_support, penalty)
+    weights = ridge_weights(support, target_support, penalty)
     predicted = query @ weights[:-1] + weights[-1]
     predicted = predicted / jnp.linalg.norm(predicted, axis=1, keepdims=True)
     mse = ((predicted - target_query) ** 2).sum(1).mean()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from reference_numpy import meta_outputs, random_inputs, random_readout, tiny_config, update_outputs
 
-from benchmarks.original.check import check_file, table
+from benchmarks.original.check import check_file, figures
 from benchmarks.original.command import main
 from benchmarks.original.compare import uncompared
 from benchmarks.original.names import RULE_PREFIX, ArrayFile
@@ -38,7 +38,7 @@ def tiny() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("path", OWN + ORIGINAL, ids=lambda path: path.name)
 def test_every_vector_passes(path: Path) -> None:
     result = check_file(path)
-    assert result.passed, table(result)
+    assert result.passed, figures(result)
     assert result.uncompared == []
 
 
@@ -73,10 +73,10 @@ def test_separate_backward_updates_and_deeper_networks(tmp_path: Path) -> None:
     }
     np.savez(tmp_path / "deep_metagrad_short.npz", **readout, **meta_outputs(inputs, readout, wanted))
     result = check_file(path)
-    assert result.passed, table(result)
+    assert result.passed, figures(result)
     assert {"backward_terms", "base1", "base2"} <= {group.group for group in result.groups}
     result = check_file(tmp_path / "deep_metagrad_short.npz")
-    assert result.passed, table(result)
+    assert result.passed, figures(result)
 
 
 def test_float32_files_have_the_limits_of_rounding(tmp_path: Path, tiny: dict[str, np.ndarray]) -> None:
@@ -84,7 +84,7 @@ def test_float32_files_have_the_limits_of_rounding(tmp_path: Path, tiny: dict[st
     rounded = {name: a.astype(np.float32) if a.dtype == np.float64 and a.ndim else a for name, a in tiny.items()}
     np.savez(path, **rounded)
     result = check_file(path)
-    assert result.passed, table(result)
+    assert result.passed, figures(result)
     assert min(group.limits[0] for group in result.groups) > 1e-5
 
 
@@ -95,7 +95,7 @@ def test_outputs_only_file_takes_its_inputs_from_its_sibling(tmp_path: Path, tin
         check_file(tmp_path / "tiny_f64.npz")
     shutil.copy(VECTORS / "tiny.npz", tmp_path)
     result = check_file(tmp_path / "tiny_f64.npz")
-    assert result.passed, table(result)
+    assert result.passed, figures(result)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_arrays_that_nothing_is_compared_with_are_named(tmp_path: Path, tiny: di
     np.savez(path, **tiny, **{"forward_terms1/unknown": np.zeros(3)})
     result = check_file(path)
     assert result.uncompared == ["forward_terms1/unknown"]
-    assert "not compared: forward_terms1/unknown" in table(result)
+    assert "not compared: forward_terms1/unknown" in figures(result)
 
 
 def bad_file(folder: Path, kind: str) -> Path:

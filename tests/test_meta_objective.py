@@ -9,7 +9,7 @@ from reference_numpy import meta_objective
 from torch.func import vmap
 
 from outer_loop.readouts.metz_objective import centred_targets, metz_objective
-from outer_loop.readouts.ridge_regression import ridge
+from outer_loop.readouts.ridge_regression import ridge_weights
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:
@@ -24,20 +24,20 @@ def test_ridge_equals_the_normal_equations(examples: int, units: int, ways: int,
     penalties = np.diag([penalty] * units + [0.0])
     expected = np.linalg.solve(extended.T @ extended + penalties, extended.T @ y.numpy())
     np.testing.assert_allclose(
-        ridge(a, y, penalty).numpy(), expected, rtol=0, atol=1e-9 * np.abs(expected).max() + 1e-9
+        ridge_weights(a, y, penalty).numpy(), expected, rtol=0, atol=1e-9 * np.abs(expected).max() + 1e-9
     )
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (3, 6), (4, 4)])
 def test_ridge_gradient(shape: tuple[int, int]) -> None:
     a, y = draw(0, *shape).requires_grad_(), draw(1, shape[0], 2).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, y: ridge(a, y, 0.1), (a, y))
+    assert torch.autograd.gradcheck(lambda a, y: ridge_weights(a, y, 0.1), (a, y))
 
 
 @pytest.mark.parametrize("shape", [(30, 64), (100, 32)])
 def test_ridge_is_accurate_in_float32(shape: tuple[int, int]) -> None:
     a, y = draw(0, *shape).relu() * 3, draw(1, shape[0], 10)
-    exact, rounded = ridge(a, y, 0.1), ridge(a.float(), y.float(), 0.1)
+    exact, rounded = ridge_weights(a, y, 0.1), ridge_weights(a.float(), y.float(), 0.1)
     assert rounded.dtype == torch.float32
     assert float((rounded - exact).abs().max() / exact.abs().max()) < 1e-4
 
@@ -45,19 +45,19 @@ def test_ridge_is_accurate_in_float32(shape: tuple[int, int]) -> None:
 def test_ridge_marks_what_it_cannot_solve_and_spares_the_other_tasks() -> None:
     a, y = draw(0, 3, 6, 4), draw(1, 3, 6, 2)
     a[1, 2, 3] = torch.inf
-    weights = vmap(lambda a, y: ridge(a, y, 0.1))(a, y)
+    weights = vmap(lambda a, y: ridge_weights(a, y, 0.1))(a, y)
     assert weights[1].isnan().all()
-    torch.testing.assert_close(weights[2], ridge(a[2], y[2], 0.1))
+    torch.testing.assert_close(weights[2], ridge_weights(a[2], y[2], 0.1))
     # Two equal columns so large that float32 loses the penalty: the matrix is singular.
     large = torch.tensor([[1e8, 1e8], [-1e8, -1e8]])
-    assert ridge(large, torch.ones(2, 1), 0.1).isnan().all()
+    assert ridge_weights(large, torch.ones(2, 1), 0.1).isnan().all()
     with pytest.raises(ValueError, match=r"got ridge penalty 0\.0, expected a positive number"):
-        ridge(a[0], y[0], 0.0)
+        ridge_weights(a[0], y[0], 0.0)
 
 
 def test_a_factor_that_failed_is_not_used_even_if_it_is_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.linalg, "cholesky_ex", lambda matrix: (torch.eye(len(matrix)), torch.tensor(2)))
-    assert ridge(torch.rand(5, 3), torch.rand(5, 2), 0.1).isnan().all()
+    assert ridge_weights(torch.rand(5, 3), torch.rand(5, 2), 0.1).isnan().all()
 
 
 def test_targets_have_mean_zero_and_unit_norm() -> None:

@@ -90,7 +90,7 @@ def check_file(path: Path) -> FileResult:
     return FileResult(path, kind, groups, uncompared(stored, computed[0]))
 
 
-def table(result: FileResult) -> str:
+def figures(result: FileResult) -> str:
     """``result`` as lines of text: a heading, then one row a group with errors, limits and verdicts."""
     lines = [f"{result.path}: {result.kind}"]
     lines.append(f"  {'group':<18}{'arrays':>6}   {'float64':>8}{'limit':>9}        {'float32':>8}{'limit':>9}")

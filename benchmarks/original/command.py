@@ -9,7 +9,7 @@ are within their limits, 1 if not, 2 for a file that cannot be checked.
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.original.check import check_file, table
+from benchmarks.original.check import check_file, figures
 from unsupervised_update_rules.commands.arguments import Parser
 
 
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     passed = True
     for path in parser.parse_args(argv).files:
         result = check_file(path)
-        print(table(result), flush=True)
+        print(figures(result), flush=True)
         passed &= result.passed
     print("all within limits" if passed else "FAIL: errors beyond their limits")
     return 0 if passed else 1

@@ -59,7 +59,7 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
         if "columns" in section:
             parts.append(_answers(section, common, ask))
         if "table" in section:
-            parts.append(table(section["table"][0], section["table"][1:]))
+            parts.append(markdown_table(section["table"][0], section["table"][1:]))
         for name in section.get("claims", []):
             made.update(read(root, claims[name]["files"]).made)
         parts.append("\n".join(f"- {told(claims[name])}" for name in section.get("claims", [])))
@@ -69,7 +69,7 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
     return "\n\n".join(part for part in parts if part) + "\n", figures
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table: bars in cells are escaped, columns of numbers and blanks are aligned to the right."""
     columns = zip(*rows, strict=True)
     rules = ["---:" if all(not cell or cell[0] in "+-0123456789" for cell in column) else "---" for column in columns]
@@ -99,7 +99,7 @@ def _answers(section: Mapping[str, Any], common: Mapping[str, Any], ask: Ask) ->
     if blank := [line[0] for line in [*rows, *across] if not any(line[1:])]:
         raise ValueError(f"section {section['heading']}: nothing is stored for {', '.join(blank)}")
     count = " or ".join(str(number) for number in sorted(tasks))
-    return table([section.get("corner", ""), *columns], rows) + (f"\n\nOver {count} tasks." if count else "")
+    return markdown_table([section.get("corner", ""), *columns], rows) + (f"\n\nOver {count} tasks." if count else "")
 
 
 def _cell(answer: Answer, sign: str) -> str:
@@ -131,4 +131,4 @@ def _made(made: Mapping[str, tuple[str, str]]) -> str:
         more = f" and {len(commits) - FEW} more" if len(commits) > FEW else ""
         name = files[0] if len(files) == 1 else f"{folder}/ ({len(files)} files)"
         rows.append([name, f"`{command}`", ", ".join(commits[:FEW]) + more])
-    return table(["file", "command", "commit"], rows)
+    return markdown_table(["file", "command", "commit"], rows)

@@ -3,7 +3,7 @@
 import argparse
 import json
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from common.components import Registry
 from common.yaml_dialect import yaml_value
+from experiment.report.pages import markdown_table
 from experiment.report.signatures import paragraph, plain, signature_text, text_below, value_text
 from outer_loop.config.schema import Config
 from outer_loop.config.values import Component, Section
@@ -60,7 +61,7 @@ def _title(registry: Registry[Any]) -> str:
 
 def _keys(section: Section, prefix: str, *, own: bool = False) -> str:
     """The table of the keys of ``section``; of those below it too, unless only its ``own`` are asked for."""
-    return _table(("key", "value", "default", "meaning"), _rows(section, prefix, own))
+    return markdown_table(("key", "value", "default", "meaning"), list(_rows(section, prefix, own)))
 
 
 def _rows(section: Section, prefix: str, own: bool) -> Iterator[Sequence[str]]:
@@ -91,7 +92,7 @@ def _choices(registry: Registry[Any]) -> Iterator[str]:
             default = FOLLOWS if one.default is one.empty else f"`{yaml_value(json.loads(json.dumps(one.default)))}`"
             rows.append((f"`{option}`", value_text(one.annotation), default))
         if rows:
-            yield _table(("option", "value", "default"), rows)
+            yield markdown_table(("option", "value", "default"), rows)
 
 
 def commands_page(parsers: Mapping[str, argparse.ArgumentParser]) -> str:
@@ -109,7 +110,7 @@ def commands_page(parsers: Mapping[str, argparse.ArgumentParser]) -> str:
                 parts.append("One is required: " + ", ".join(_names(action) for action in group._group_actions) + ".")
         actions = [action for action in parser._actions if action.dest != "help"]
         rows = [(_names(action), _given(action), _meaning(action)) for action in actions]
-        parts.append(_table(("option", "value", "meaning"), rows))
+        parts.append(markdown_table(("option", "value", "meaning"), rows))
     return _page(parts)
 
 
@@ -154,11 +155,6 @@ def api_page(groups: Mapping[str, Sequence[str]], places: Mapping[str, str]) -> 
             said = text_below(name, places[name]) if alias else paragraph(found)
             parts.append(f"### `{name}`\n\n```python\n{signed}\n```\n\n{said} From `{places[name]}`.")
     return _page(parts)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _page(parts: Sequence[str]) -> str:

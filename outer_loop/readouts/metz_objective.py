@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from outer_loop.readouts.ridge_regression import ridge
+from outer_loop.readouts.ridge_regression import ridge_weights
 
 
 class MetaObjective(NamedTuple):
@@ -53,7 +53,7 @@ def metz_objective(
     """
     target_support = centred_targets(y_support, ways, features_support.dtype)
     target_query = centred_targets(y_query, ways, features_query.dtype)
-    weights = ridge(features_support, target_support, penalty)
+    weights = ridge_weights(features_support, target_support, penalty)
     support = features_support @ weights[:-1] + weights[-1]
     query = features_query @ weights[:-1] + weights[-1]
     normalised = query / torch.linalg.vector_norm(query, dim=1, keepdim=True)

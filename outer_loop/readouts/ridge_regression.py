@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def ridge(features: Tensor, targets: Tensor, penalty: float) -> Tensor:
+def ridge_weights(features: Tensor, targets: Tensor, penalty: float) -> Tensor:
     """The weights [F+1, C] that map ``features`` [B, F] to ``targets`` [B, C] with the least penalised squared error.
 
     Minimises Σ(features · W + b − targets)² + penalty · ΣW²; the last row of the result is the bias b, which is not
