@@ -95,6 +95,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sys.modules.pop("my_parts", None)
 
 
+@pytest.mark.thorough
 def test_parts_of_ones_own_train_resume_and_are_evaluated_where_they_are_trusted(folder: Path) -> None:
     arguments = ["--config", "tiny.yaml", *OVERRIDES]
     killed, whole = folder / "runs" / "killed", folder / "runs" / "whole"

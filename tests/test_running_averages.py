@@ -17,7 +17,6 @@ from inner_loop.unroll import theta_of
 from outer_loop.estimators.contract import TruncatedUnroll
 from outer_loop.readouts.contract import Learned
 from outer_loop.readouts.normalisation import Normalisation
-from outer_loop.readouts.objective import Objective
 from outer_loop.readouts.prototypes import Prototypes
 from outer_loop.running_averages import MOMENTUM, follow, met_by
 from outer_loop.trainer import Trainer
@@ -152,14 +151,18 @@ def test_queries_are_read_out_by_the_averages() -> None:
     y = torch.arange(3).repeat(4)
     support, query = seen[0], seen[1]
     learned = Learned(rule, theta_of(rule), Problem.of(network), START)
-    running = Objective(Prototypes(), Normalisation("running"))
+    running = Normalisation("running")
+
+    def scores(query: torch.Tensor) -> torch.Tensor:
+        of_support, of_query = running.features(learned, support, query, None, needs_support=True)
+        return Prototypes().scores(of_support, y, of_query, 3)
+
     with torch.no_grad():
-        whole = running.scores(learned, (support, y, query), 3)
-        alone = running.scores(learned, (support, y, query[:1]), 3)
+        whole, alone = scores(query), scores(query[:1])
         features = rule.features(learned.problem, START, query, rule.running())
     torch.testing.assert_close(alone[0], whole[0])
     torch.testing.assert_close(whole, Prototypes().scores(learned.features(support, rule.running()), y, features, 3))
-    assert running.normalisation.in_training() == Normalisation("batch")
+    assert running.in_training() == Normalisation("batch")
     for name in ("batch", "support", "unlabelled"):
         assert Normalisation(name).in_training() == Normalisation(name)
 

@@ -16,7 +16,13 @@ TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(r"```(python|sh|text)\n(.*?)```", flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+PAGES = [
+    pytest.param(page, id=page.stem, marks=[] if page.stem == "own_rule" else [pytest.mark.thorough])
+    for page in TUTORIALS
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_it_works_as_it_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
