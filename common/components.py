@@ -62,11 +62,13 @@ class Registry(Generic[Kind]):
             found = import_module(module)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise  # a module that is there imports one that is not
+                raise _broken(self.kind, name, error) from error  # a module that is there imports one that is not
             raise ValueError(
-                f"got {self.kind} {name!r}, but Python finds no module {module}; start in the folder that holds it, or "
-                "put that folder on PYTHONPATH"
+                f"got {self.kind} {name!r}, expected a module that Python finds; there is no {module}: start in the "
+                "folder that holds it, or put that folder on PYTHONPATH"
             ) from None
+        except Exception as error:  # whatever a module of the user's raises is the user's to mend
+            raise _broken(self.kind, name, error) from error
         made = getattr(found, attribute, None)
         if not (isinstance(made, type) and issubclass(made, self.base)):
             raise ValueError(f"got {self.kind} {name!r}, expected a class there that derives from {self.base.__name__}")
@@ -85,7 +87,8 @@ class Registry(Generic[Kind]):
         if name in self.names or ":" not in name:
             return
         module = name.partition(":")[0]
-        if not any(f"{module}.".startswith(f"{one}.") for one in trust):
+        trusted = [one.partition(":")[0] for one in ([trust] if isinstance(trust, str) else trust)]
+        if not any(f"{module}.".startswith(f"{one}.") for one in trusted):
             raise ValueError(
                 f"{where}: needs the {self.kind} {name}, so the module {module}, whose code would run; if you trust "
                 f"it, add --trust {module} (in Python trust=[{module!r}])"
@@ -130,12 +133,26 @@ class Registry(Generic[Kind]):
         for option, parameter in valid.items():
             if parameter.default is parameter.empty and option not in options:
                 raise ValueError(f"{self.kind} {name}: got no option {option}, which it needs")
-        return self.find(name)(**self.converted(name, options))
+        made, given = self.find(name), self.converted(name, options)
+        if name in self.names:
+            return made(**given)
+        try:
+            return made(**given)
+        except Exception as error:
+            raise ValueError(f"{self.kind} {name} cannot be made: {type(error).__name__}: {error}") from error
 
     def converted(self, name: str, options: Mapping[str, Option]) -> dict[str, Any]:
         """``options`` with the values that the component takes. Raises as ``converted``."""
         valid = self.options(name)
         return {option: converted(value, valid[option].annotation) for option, value in options.items()}
+
+
+def _broken(kind: str, name: str, error: Exception) -> ValueError:
+    """What to tell of a module that cannot be imported; the whole traceback is the error's cause."""
+    return ValueError(
+        f"got {kind} {name!r}, expected a module that can be imported; {name.partition(':')[0]} raises "
+        f"{type(error).__name__}: {error}"
+    )
 
 
 def converted(value: Option, hint: Any) -> Any:

@@ -127,6 +127,8 @@ def learn_only(rule: Rule, names: Sequence[str]) -> Rule:
     Raises ValueError for a parameter that the rule does not have.
     """
     parameters = dict(rule.named_parameters())
+    if not parameters:
+        raise ValueError(f"rule {rule.name} has nothing to learn; what shall be learned has to be an nn.Parameter")
     for name in names:
         if name not in parameters:
             raise ValueError(

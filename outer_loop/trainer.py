@@ -191,7 +191,7 @@ class Trainer:
             "dropped_tasks_total": state.dropped_total,
             "learning_rate": rate,
             "inner_steps": steps,
-            **{f"rule/{name}": value for name, value in state.rule.describe().items()},
+            **{f"rule/{name}": _plain(value) for name, value in state.rule.describe().items()},
         }
 
     def _mean_over_ranks(self, estimate: Estimate, met: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], int]:
@@ -279,3 +279,8 @@ class Trainer:
             "throughput/inner_steps_x_tasks_per_s": inner / seconds,
             "memory/rss_mb": psutil.Process().memory_info().rss / 2**20,
         }
+
+
+def _plain(value: float | Tensor) -> float:
+    """A number, which a rule of one's own may have left in a tensor."""
+    return value.item() if isinstance(value, Tensor) else value

@@ -69,7 +69,7 @@ def test_options_are_checked_against_the_annotations_and_lists_become_tuples(min
     ("name", "message"),
     [
         ("hebian", r"got rule 'hebian', expected one of metz.*did you mean hebbian\?\), or my_module:MyClass"),
-        ("no_such_module:Mine", r"finds no module no_such_module; start in the folder that holds it, or put"),
+        ("no_such_module:Mine", r"a module that Python finds; there is no no_such_module: start in the folder"),
         ("MINE:Lost", r"expected a class there that derives from Rule"),
         ("MINE:Other", r"expected a class there that derives from Rule"),
         ("MINE:", r"expected one of metz"),
@@ -102,3 +102,26 @@ def test_every_registered_component_is_there() -> None:
         assert issubclass(OPTIMISERS.find(name), torch.optim.Optimizer)
     assert {"Adam", "SGD"} <= OPTIMISERS.names.keys()
     assert not {"LBFGS", "Optimizer"} & OPTIMISERS.names.keys()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("class Mine(", "a module that can be imported; broken_part raises SyntaxError: "),
+        ("import no_such_package", "a module that can be imported; broken_part raises ModuleNotFoundError: No module"),
+        (
+            "from update_rules.contract import Rule\nclass Mine(Rule):\n  def __init__(self): 1 / 0",
+            "cannot be made: ZeroDiv",
+        ),
+    ],
+)
+def test_a_part_that_cannot_be_imported_or_made_is_one_line(
+    code: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_part.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_part", raising=False)
+    with pytest.raises(ValueError, match=told) as caught:
+        RULES.make("broken_part:Mine", {})
+    assert "\n" not in str(caught.value)
+    sys.modules.pop("broken_part", None)

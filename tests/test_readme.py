@@ -40,7 +40,7 @@ def test_the_rule_of_ones_own_meta_trains_by_the_command_that_is_shown(
     monkeypatch.chdir(tmp_path)
     quick = ["outer_steps=2", "evaluation.every=2", "evaluation.tasks=2", "report.tasks=2", "tracking=off"]
     assert meta_train.main(["--config", str(ROOT / words[1]), *words[2:], *quick]) == 0
-    saved = parse_yaml((tmp_path / "runs" / "oja" / "config.yaml").read_text(encoding="utf-8"), "config.yaml")
+    saved = parse_yaml((tmp_path / "runs" / "mine" / "config.yaml").read_text(encoding="utf-8"), "config.yaml")
     assert saved["rule"]["name"] == "my_rules:Oja"
     assert "untrained_rule" in capsys.readouterr().out
 

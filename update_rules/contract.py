@@ -178,11 +178,11 @@ class Rule(nn.Module):
 
     def init_state(self, problem: Problem, generator: torch.Generator) -> State:
         """A fresh State for ``problem``, float32 on the CPU, drawn from ``generator``."""
-        raise NotImplementedError
+        raise NotImplementedError(f"rule {self.name} defines no init_state, which every rule does")
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The State after one inner step on ``views``, those of the ``phase``."""
-        raise NotImplementedError
+        raise NotImplementedError(f"rule {self.name} defines no step, which every rule does")
 
     def phases(self, steps: int) -> list[Phase]:
         """What the ``steps`` inner steps of a trajectory look at, one stretch after the other."""

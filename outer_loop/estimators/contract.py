@@ -106,4 +106,4 @@ class Estimator:
 
     def estimate(self, rule: Rule, theta: Theta, unrolls: Sequence[TruncatedUnroll], memory: Memory) -> Estimate:
         """The direction for ``theta``, what is carried on, and the new ``memory``."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no estimate, which every estimator does")

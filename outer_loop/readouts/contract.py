@@ -40,7 +40,8 @@ class Readout:
 
         Raises ValueError for a readout that has no place for such queries.
         """
-        raise ValueError(f"readout {type(self).__name__} cannot score queries without their classes; take another one")
+        name = type(self).__name__
+        raise ValueError(f"readout {name} cannot score queries without their classes, since it defines no scores")
 
 
 @dataclass(frozen=True)

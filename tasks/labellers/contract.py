@@ -49,7 +49,12 @@ class Labeller:
     @property
     def settings(self) -> str:
         """What of the labeller decides labels, for fingerprints: by default the class and all of its options."""
-        options = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        names = inspect.signature(type(self)).parameters
+        if lost := [name for name in names if not hasattr(self, name)]:
+            raise ValueError(
+                f"labeller {type(self).__name__} does not keep {', '.join(lost)}; set self.{lost[0]} in it"
+            )
+        options = {name: getattr(self, name) for name in names}
         return f"{type(self).__module__}:{type(self).__qualname__} {options}"
 
     def identity(self, dataset: Dataset) -> str:

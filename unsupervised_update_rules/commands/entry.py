@@ -66,13 +66,14 @@ def run(main: Callable[[], int]) -> NoReturn:
 
 
 def _is_the_users(error: Exception) -> bool:
-    """Whether ``error`` is about what was given. PyTorch reports a lack of memory as a RuntimeError of such a text."""
-    return not isinstance(error, RuntimeError) or any(text in str(error) for text in NO_MEMORY)
+    """Whether ``error`` is about what was given: a lack of memory is a RuntimeError, as is a part without a method."""
+    theirs = isinstance(error, NotImplementedError) and " defines no " in str(error)
+    return theirs or not isinstance(error, RuntimeError) or any(text in str(error) for text in NO_MEMORY)
 
 
 def _text(error: Exception) -> str:
     """What ``error`` says; the system's own errors are put as the file and what is wrong with it."""
-    if isinstance(error, RuntimeError | MemoryError):
+    if isinstance(error, RuntimeError | MemoryError) and not isinstance(error, NotImplementedError):
         return "not enough memory for networks, images and batches of this size; take smaller ones"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}, expected a path that can be read or written as asked"
