@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.yaml_dialect import parse_yaml
 from experiment.report.claims import Claim, claims_text, command_form, read_claims, recompute, told
 from experiment.report.pages import render
 from unsupervised_update_rules.commands import pages
@@ -17,8 +16,8 @@ from unsupervised_update_rules.commands import pages
 ROOT = Path(__file__).parent.parent
 CLAIMS = read_claims(ROOT / "results" / "claims.yaml")
 STUDIES = sorted((ROOT / "results" / "studies").glob("*.yaml"))
-WORDS, PARAGRAPH, LINES = 25, 60, 120
-"""The longest sentence and paragraph of a page in words, and the longest page in lines."""
+WORDS = 25
+"""The longest that a claim may say."""
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +75,6 @@ def test_claims_and_pages_on_disk_are_what_is_written(capsys: pytest.CaptureFixt
         re.findall(r"!\[.*?\]\((.*?)\)", "".join((ROOT / "docs" / "results" / name).read_text() for name in shown))
     )
     assert {path.name for path in (ROOT / "docs" / "results").iterdir()} == shown
-
-
-@pytest.mark.parametrize("study", STUDIES, ids=[study.stem for study in STUDIES])
-def test_pages_are_short(study: Path) -> None:
-    assert len((ROOT / "docs" / "results" / f"{study.stem}.md").read_text().splitlines()) <= LINES
-    content = parse_yaml(study.read_text(), study.name)
-    for text in [content["lead"], *(section.get("text", "") for section in content["sections"])]:
-        for paragraph in text.split("\n\n"):
-            assert len(paragraph.split()) <= PARAGRAPH, paragraph
-            for sentence in re.split(r"[.:;?]\s", paragraph):
-                assert len(sentence.split()) <= WORDS, sentence
 
 
 STUDY = """\
