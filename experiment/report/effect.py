@@ -9,8 +9,7 @@ from evaluation.paired_tasks import PairedTask
 from evaluation.protocol import use_of
 from evaluation.rules import pictures_of
 from evaluation.statistics import Mean
-from experiment.report.montage import montage
-from experiment.report.plots import COLOURS, INK, figure_in_style, legend
+from experiment.report.plots import COLOURS, INK, draw_fields, figure_in_style, legend
 from experiment.report.sweep_plot import draw_lines
 from tasks.data.sources import load_source
 from tasks.source import TaskSource
@@ -40,7 +39,5 @@ def effect_figure(
     axes[0].set_ylabel("accuracy, %")
     legend(axes[0])
     for axis, when, images in zip(axes[1:], ("before", "after"), fields, strict=True):
-        axis.imshow(montage(images[:units].numpy()), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(f"what its units look for, {when}", fontsize=10, color=INK)
-        axis.set_axis_off()
+        draw_fields(axis, f"what its units look for, {when}", images[:units].numpy())
     return figure

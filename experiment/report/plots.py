@@ -152,10 +152,15 @@ def receptive_field_pair(before: NDArray[np.float32], after: NDArray[np.float32]
     """First-layer weights [N, H, W] of a base network before and after the rule trained it, as grey pictures."""
     figure, axes = figure_in_style(2, 7.6, 3.9)
     for axis, title, fields in zip(axes, ("before", "after"), (before, after), strict=True):
-        axis.imshow(montage(fields), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(title, fontsize=10, color=INK)
-        axis.set_axis_off()
+        draw_fields(axis, title, fields)
     return figure
+
+
+def draw_fields(axis: Axes, title: str, fields: NDArray[np.float32]) -> None:
+    """Weights [N, H, W] as grey pictures on ``axis``."""
+    axis.imshow(montage(fields), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axis.set_title(title, fontsize=10, color=INK)
+    axis.set_axis_off()
 
 
 def svg(figure: Figure) -> bytes:
