@@ -126,7 +126,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"unsupervised_update_rules has no {name!r}, expected one of {', '.join(__all__)}")
     check_nothing_hides_us()
-    return getattr(import_module(_PLACES[name]), name)
+    globals()[name] = found = getattr(import_module(_PLACES[name]), name)  # so that this runs once a name
+    return found
 
 
 def __dir__() -> list[str]:
