@@ -1,6 +1,6 @@
 """Types of options that say what they take, for configs and for the constructors of components."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -8,12 +8,9 @@ from pydantic_core import PydanticCustomError
 from common.names import did_you_mean
 
 
-class Expected(PydanticCustomError):
-    """What a checked value should have been: ``expected`` completes the sentence "got ..., expected ..."."""
-
-    def __new__(cls, expected: str) -> Self:
-        """The error that says what was ``expected``."""
-        return super().__new__(cls, "expected", "{expected}", {"expected": expected})
+def not_expected(expected: str) -> PydanticCustomError:
+    """The error of a value that should have been ``expected``, which completes "got ..., expected ..."."""
+    return PydanticCustomError("expected", "{expected}", {"expected": expected})
 
 
 def one_of(*names: str) -> AfterValidator:
@@ -21,7 +18,7 @@ def one_of(*names: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in names:
-            raise Expected(f"one of {', '.join(names)}{did_you_mean(value, names)}")
+            raise not_expected(f"one of {', '.join(names)}{did_you_mean(value, names)}")
         return value
 
     return AfterValidator(check)

@@ -6,31 +6,21 @@ options are the keyword arguments of the class, checked against its annotations 
 
 import inspect
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import InitErrorDetails
 
+from common.checked import not_expected
 from common.names import did_you_mean
 
 Option = Any
 """A number, text, truth value or list of these: what a YAML file can hold."""
 
 Kind = TypeVar("Kind")
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """An option that a component cannot take."""
-
-    option: str
-    given: Any
-    expected: str
-    errors: Sequence[ErrorDetails] = ()
-    """What pydantic says of a value; nothing for an option that there is not."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +42,20 @@ class Registry(Generic[Kind]):
         ValueError for a name of neither form, a module that is not there, and a class of another kind.
         """
         path = self.names.get(name, name)
-        module, colon, attribute = path.partition(":")
-        if not colon or not module or not attribute:
+        module, _, attribute = path.partition(":")
+        if not module or not attribute:
             raise ValueError(
                 f"got {self.kind} {name!r}, expected one of {', '.join(self.names)}{did_you_mean(name, self.names)}, "
                 "or my_module:MyClass"
             )
         try:
             found = import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise _broken(self.kind, name, error) from error  # a module that is there imports one that is not
-            raise ValueError(
-                f"got {self.kind} {name!r}, expected a module that Python finds; there is no {module}: start in the "
-                "folder that holds it, or put that folder on PYTHONPATH"
-            ) from None
         except Exception as error:  # whatever a module of the user's raises is the user's to mend
-            raise _broken(self.kind, name, error) from error
+            expected = f"a module that can be imported; {module} raises {type(error).__name__}: {error}"
+            if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+                expected = f"a module that Python finds; there is no {module}: start in the folder that holds it, or "
+                expected += "put that folder on PYTHONPATH"
+            raise ValueError(f"got {self.kind} {name!r}, expected {expected}") from error
         made = getattr(found, attribute, None)
         if not (isinstance(made, type) and issubclass(made, self.base)):
             raise ValueError(f"got {self.kind} {name!r}, expected a class there that derives from {self.base.__name__}")
@@ -105,54 +92,52 @@ class Registry(Generic[Kind]):
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         }
 
-    def wrong(self, name: str, options: Mapping[str, Option]) -> Iterator[Wrong]:
-        """What of ``options`` a component cannot take: unknown ones, values of another type. Raises as ``find``."""
-        valid = self.options(name)
+    def checked(self, name: str, options: Mapping[str, Option]) -> dict[str, Any]:
+        """``options`` with the values that the component takes: of a list a tuple, and so on.
+
+        Raises pydantic's ValidationError for unknown options and values of another type; for ``name`` as ``find``.
+        """
+        valid, taken = self.options(name), {}
+        problems: list[InitErrorDetails] = []
         for option, value in options.items():
-            if option not in valid:
-                names = f"one of {', '.join(valid)}{did_you_mean(option, valid)}" if valid else "no options"
-                yield Wrong(option, value, names)
+            if option in valid:
+                try:
+                    taken[option] = converted(value, valid[option].annotation)
+                except ValidationError as error:
+                    problems += located(error, option)
                 continue
-            hint = valid[option].annotation
-            try:
-                converted(value, hint)
-            except ValidationError as error:
-                name = hint.__name__ if isinstance(hint, type) else error.errors()[0]["msg"]
-                yield Wrong(option, value, name.removeprefix("Input should be "), error.errors())
+            expected = f"one of {', '.join(valid)}{did_you_mean(option, valid)}" if valid else "no options"
+            if ":" in option and value is None:
+                expected += " (in braces a blank goes after each colon)"
+            problems.append(InitErrorDetails(type=not_expected(expected), loc=(option,), input=value))
+        if problems:
+            raise ValidationError.from_exception_data(name, problems)
+        return taken
 
     def make(self, name: str, options: Mapping[str, Option]) -> Kind:
         """The component ``name`` built with ``options``; the others keep their defaults.
 
-        Raises ValueError, naming the option, for what ``wrong`` finds, an option without a default that lacks, and for
-        what the class itself refuses.
+        Raises ValueError, naming the option, for what ``checked`` refuses, an option without a default that lacks, and
+        for what the class itself refuses.
         """
-        for one in self.wrong(name, options):
-            what = f"{one.option}={one.given!r}" if one.errors else f"option {one.option!r}"
-            raise ValueError(f"{self.kind} {name}: got {what}, expected {one.expected}")
         valid = self.options(name)
+        try:
+            given = self.checked(name, options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = str(first["loc"][0])
+            what = f"{option}={options[option]!r}" if option in valid else f"option {option!r}"
+            expected = first["msg"].removeprefix("Input should be ")
+            raise ValueError(f"{self.kind} {name}: got {what}, expected {expected}") from None
         for option, parameter in valid.items():
             if parameter.default is parameter.empty and option not in options:
                 raise ValueError(f"{self.kind} {name}: got no option {option}, which it needs")
-        made, given = self.find(name), self.converted(name, options)
-        if name in self.names:
-            return made(**given)
         try:
-            return made(**given)
+            return self.find(name)(**given)
         except Exception as error:
+            if name in self.names:
+                raise
             raise ValueError(f"{self.kind} {name} cannot be made: {type(error).__name__}: {error}") from error
-
-    def converted(self, name: str, options: Mapping[str, Option]) -> dict[str, Any]:
-        """``options`` with the values that the component takes. Raises as ``converted``."""
-        valid = self.options(name)
-        return {option: converted(value, valid[option].annotation) for option, value in options.items()}
-
-
-def _broken(kind: str, name: str, error: Exception) -> ValueError:
-    """What to tell of a module that cannot be imported; the whole traceback is the error's cause."""
-    return ValueError(
-        f"got {kind} {name!r}, expected a module that can be imported; {name.partition(':')[0]} raises "
-        f"{type(error).__name__}: {error}"
-    )
 
 
 def converted(value: Option, hint: Any) -> Any:
@@ -162,3 +147,17 @@ def converted(value: Option, hint: Any) -> Any:
     """
     adapter: TypeAdapter[Any] = TypeAdapter(hint, config={"arbitrary_types_allowed": True})
     return adapter.validate_json(json.dumps(value), strict=True)
+
+
+def located(error: ValidationError, *where: str) -> list[InitErrorDetails]:
+    """What is wrong according to ``error``, at places below ``where``."""
+    return [
+        InitErrorDetails(
+            type=not_expected(one["ctx"]["expected"]) if one["type"] == "expected" else one["type"],
+            loc=(*where, *one["loc"]),
+            input=one["input"],
+            ctx=one.get("ctx", {}),
+        )
+        for one in error.errors()
+        if one["type"] != "needs_python_object"  # a union's class, which no YAML file holds
+    ]

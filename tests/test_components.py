@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from common.components import Registry
 from inner_loop.networks.registry import NETWORKS
@@ -56,13 +57,15 @@ def test_a_path_and_a_name_give_the_class(mine: str) -> None:
 def test_options_are_checked_against_the_annotations_and_lists_become_tuples(mine: str) -> None:
     made = RULES.make(f"{mine}:Mine", {"rate": 1, "sizes": [2, 3]})
     assert made.config == {"rate": 1.0, "sizes": [2, 3]}
-    wrong = list(RULES.wrong(f"{mine}:Mine", {"rate": "a", "sizes": 4, "rte": 1.0}))
-    assert [(one.option, one.given, bool(one.errors)) for one in wrong] == [
-        ("rate", "a", True),
-        ("sizes", 4, True),
-        ("rte", 1.0, False),
+    with pytest.raises(ValidationError) as caught:
+        RULES.checked(f"{mine}:Mine", {"rate": "a", "sizes": 4, "rte": 1.0})
+    wrong = caught.value.errors()
+    assert [(one["loc"], one["input"], one["type"]) for one in wrong] == [
+        (("rate",), "a", "float_type"),
+        (("sizes",), 4, "tuple_type"),
+        (("rte",), 1.0, "expected"),
     ]
-    assert "did you mean rate?" in wrong[2].expected
+    assert "did you mean rate?" in wrong[2]["msg"]
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_the_options_for_a_problem_make_a_rule_that_fits_it(example: RuleExample
     kind = RULES.find(example.name)
     problem = Problem.of(example.network, normalisation=normalisation)
     options = kind.options_for(problem, 3)
-    assert not list(RULES.wrong(example.name, options))
+    assert RULES.checked(example.name, options).keys() == options.keys()
     rule = make_rule(example.name, **(options | example.options))
     assert rule.config.get("seed", 3) == 3
     assert set(rule.config) == set(RULES.options(example.name))

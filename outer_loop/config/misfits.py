@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import InitErrorDetails
 
-from outer_loop.config.values import problem
+from outer_loop.config.values import expected_by, problem
 from tasks.views import unknown_view
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _network_misfits(config: "Config", rule: Any, estimator: Any) -> Iterator[In
     try:
         family = section.registry.make(section.name, section.options)
     except ValueError as error:
-        yield problem(("network", "options"), section.options, str(error).partition("expected ")[2] or str(error))
+        yield problem(("network", "options"), section.options, expected_by(error))
         return
     if family.layers not in rule.layers:
         expected = f"a network of {' or '.join(sorted(rule.layers))} layers, which rule {name} can train"

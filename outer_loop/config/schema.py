@@ -1,12 +1,14 @@
 """The settings of a meta-training run: a YAML file and ``key=value`` overrides, checked before anything starts."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints
+from pydantic_core import InitErrorDetails
 from torch import nn
 
-from common.checked import Count, Rate, Share, one_of
+from common.checked import Count, Rate, Share, Whole, one_of
 from common.components import Registry
 from inner_loop.networks.registry import NETWORKS
 from outer_loop.config.misfits import misfits
@@ -21,7 +23,6 @@ from outer_loop.config.values import (
     Sources,
     Text,
     component_name,
-    invalid,
     problem,
 )
 from outer_loop.estimators.registry import ESTIMATORS
@@ -70,7 +71,7 @@ class InnerConfig(Section):
 
     unroll: Range = Field(default=(5, 10), description="[shortest, longest] truncation, in inner steps")
     length: Range = Field(default=(20, 60), description="[shortest, longest] whole trajectory, in inner steps")
-    curriculum: Annotated[int, Field(ge=0)] = Field(
+    curriculum: Whole = Field(
         default=0, description="outer steps over which the longest trajectory grows from the shortest"
     )
     read_every: Count = Field(default=5, description="inner steps between two readouts")
@@ -82,13 +83,11 @@ class InnerConfig(Section):
         default=False, description="torch.compile the inner step: minutes for each network shape, before it may pay"
     )
 
-    @model_validator(mode="after")
-    def _fit_into_each_other(self) -> Self:
+    def _misfits(self) -> Iterable[InitErrorDetails]:
         if self.unroll[1] > self.length[0]:
-            raise invalid("unroll", self.unroll, f"truncations no longer than the shortest length, {self.length[0]}")
+            yield problem(("unroll",), self.unroll, f"truncations no longer than the shortest length, {self.length[0]}")
         if self.read_every > self.unroll[0]:
-            raise invalid("read_every", self.read_every, f"at most the shortest unroll, {self.unroll[0]}")
-        return self
+            yield problem(("read_every",), self.read_every, f"at most the shortest unroll, {self.unroll[0]}")
 
 
 class ReadoutConfig(Component):
@@ -117,22 +116,13 @@ class OptimiserConfig(Component):
     name: Text = component_name("Adam", OPTIMISERS)
     options: Options = Field(default={}, description="keyword arguments of the class in torch.optim, but for lr")
 
-    @field_validator("options")
-    @classmethod
-    def _nothing_reserved(cls, options: Options) -> Options:
-        for option in RESERVED:
-            if option in options:
-                found = problem((option,), options[option], "no such option: see outer.learning_rate")
-                raise ValidationError.from_exception_data("optimiser", [found])
-        return options
+    def _misfits(self) -> Iterable[InitErrorDetails]:
+        reserved = [name for name in RESERVED if name in self.options]
+        told = "no such option: see outer.learning_rate"
+        return [problem(("options", name), self.options[name], told) for name in reserved] or super()._misfits()
 
-    @model_validator(mode="after")
-    def _accepts_its_options(self) -> Self:
-        try:
-            make_optimiser(self.name, [nn.Parameter(torch.zeros(1, 1))], 1.0, self.options)
-        except ValueError as error:
-            raise invalid("options", self.options, f"what optimiser {self.name} takes: {error}") from None
-        return self
+    def _try_out(self) -> None:
+        make_optimiser(self.name, [nn.Parameter(torch.zeros(1, 1))], 1.0, self.options)
 
 
 class OuterConfig(Section):
@@ -148,7 +138,7 @@ class OuterConfig(Section):
         default=0.0, description="decay at each outer step of the moving average of θ that is kept; 0: θ itself"
     )
     learning_rate: Rate = Field(default=1e-3, description="the optimiser's rate after the warm-up")
-    warmup: Annotated[int, Field(ge=0)] = Field(default=20, description="outer steps over which the rate rises from 0")
+    warmup: Whole = Field(default=20, description="outer steps over which the rate rises from 0")
     final_learning_rate: NotNegative = Field(
         default=1e-4, description="the rate at the last outer step, reached on a cosine"
     )
@@ -156,17 +146,14 @@ class OuterConfig(Section):
     readout: ReadoutConfig = ReadoutConfig()
     estimator: EstimatorConfig = EstimatorConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    anneal_reads: Annotated[int, Field(ge=0)] = Field(
+    anneal_reads: Whole = Field(
         default=0, description="outer steps over which the last readout of an unroll comes to count alone; 0: all alike"
     )
 
-    @model_validator(mode="after")
-    def _rate_falls(self) -> Self:
+    def _misfits(self) -> Iterable[InitErrorDetails]:
         if self.final_learning_rate > self.learning_rate:
-            raise invalid(
-                "final_learning_rate", self.final_learning_rate, f"at most learning_rate, {self.learning_rate}"
-            )
-        return self
+            expected = f"at most learning_rate, {self.learning_rate}"
+            yield problem(("final_learning_rate",), self.final_learning_rate, expected)
 
 
 class EvaluationConfig(Section):
@@ -181,11 +168,9 @@ class EvaluationConfig(Section):
     steps: Count = Field(default=50, description="inner steps on each task")
     read_every: Count = Field(default=10, description="inner steps between two readouts")
 
-    @model_validator(mode="after")
-    def _read_within_steps(self) -> Self:
+    def _misfits(self) -> Iterable[InitErrorDetails]:
         if self.read_every > self.steps:
-            raise invalid("read_every", self.read_every, f"at most evaluation.steps, {self.steps}")
-        return self
+            yield problem(("read_every",), self.read_every, f"at most evaluation.steps, {self.steps}")
 
 
 class ReportConfig(Section):
@@ -209,13 +194,13 @@ class Config(Section):
         default="highest",
         description="float32 products on a GPU: highest (float32), high (TF32) or medium (bfloat16 where supported)",
     )
-    threads: Annotated[int, Field(ge=0)] = Field(default=1, description="CPU threads; 0 leaves PyTorch's own choice")
+    threads: Whole = Field(default=1, description="CPU threads; 0 leaves PyTorch's own choice")
     tracking: Literal["auto", "online", "offline", "off"] = Field(
         default="auto",
         description="wandb: auto (online where a key is configured, else offline), online, offline or off",
     )
     checkpoint_every: Count = Field(default=25, description="outer steps between two checkpoints")
-    keep: Annotated[int, Field(ge=0)] = Field(default=3, description="checkpoints kept besides the last and the best")
+    keep: Whole = Field(default=3, description="checkpoints kept besides the last and the best")
     rule: RuleConfig = RuleConfig()
     network: NetworkConfig = NetworkConfig()
     tasks: TasksConfig = TasksConfig()
@@ -224,9 +209,5 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
 
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        problems = list(misfits(self))
-        if problems:
-            raise ValidationError.from_exception_data("config", problems)
-        return self
+    def _misfits(self) -> Iterable[InitErrorDetails]:
+        return misfits(self)

@@ -1,10 +1,12 @@
 """The settings of what a rule learns to learn from: data, sizes, and where labels come from."""
 
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import InitErrorDetails
 
-from common.checked import Count, Expected
+from common.checked import Count, not_expected
 from common.components import Registry
 from outer_loop.config.values import (
     Component,
@@ -15,9 +17,10 @@ from outer_loop.config.values import (
     Section,
     Sources,
     Text,
-    as_list,
     component_name,
-    invalid,
+    expected_by,
+    number_as,
+    problem,
     yaml_true,
 )
 from tasks.augmentations import parse_augmentation
@@ -30,7 +33,7 @@ def _augmentation(value: str) -> str:
     try:
         parse_augmentation(value)
     except ValueError as error:
-        raise Expected(str(error).partition("expected ")[2]) from None
+        raise not_expected(expected_by(error)) from None
     return value.strip()
 
 
@@ -42,22 +45,12 @@ class LabellerConfig(Component):
     name: Annotated[Text, BeforeValidator(yaml_true)] = component_name(DEFAULT, LABELLERS)
     options: Options = Field(default={}, description="keyword arguments of the labeller's class")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _true_alone(cls, value: object) -> object:
-        return yaml_true(value)
-
-    @model_validator(mode="after")
-    def _accepts_its_options(self) -> Self:
-        try:
-            self.make()
-        except ValueError as error:
-            raise invalid("options", self.options, f"what labeller {self.name} takes: {error}") from None
-        return self
-
     def make(self) -> Labeller:
         """The labeller. Raises ValueError for options that it refuses."""
         return LABELLERS.make(self.name, self.options)
+
+    def _try_out(self) -> None:
+        self.make()
 
 
 class TasksConfig(Section):
@@ -71,7 +64,7 @@ class TasksConfig(Section):
         default=(), description="tables of a collection never to train on, by name"
     )
     size: Counts = Field(default=(14,), description="images are resized to size × size pixels; a list of choices")
-    detail: Annotated[tuple[Count, ...], Lax, BeforeValidator(as_list)] = Field(
+    detail: Annotated[tuple[Count, ...], Lax, number_as(1)] = Field(
         default=(), description="also as images of so many pixels a side, enlarged again: smoother; a list of choices"
     )
     inputs: CountOrRange | None = Field(
@@ -97,9 +90,7 @@ class TasksConfig(Section):
         default="identity", description="what changes an image of the training each time that it is drawn, or identity"
     )
 
-    @model_validator(mode="after")
-    def _at_least_two(self) -> Self:
+    def _misfits(self) -> Iterable[InitErrorDetails]:
         for key in ("ways", "batch"):
             if min(getattr(self, key)) < 2:
-                raise invalid(key, getattr(self, key), "2 or more")
-        return self
+                yield problem((key,), getattr(self, key), "2 or more")

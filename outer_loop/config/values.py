@@ -1,5 +1,6 @@
 """What the values in a config may be, and how a value that is none of them is reported."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -14,25 +15,20 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from common.checked import Count, Expected
-from common.components import Registry, Wrong
+from common.checked import Count, not_expected
+from common.components import Registry, located
 
 
 def rising(value: tuple[int, int]) -> tuple[int, int]:
     """``value``, if it is a range."""
     if value[0] > value[1]:
-        raise Expected("[shortest, longest] with shortest <= longest")
+        raise not_expected("[shortest, longest] with shortest <= longest")
     return value
 
 
-def as_range(value: object) -> object:
-    """A single number stands for the range that holds it alone."""
-    return (value, value) if type(value) is int else value
-
-
-def as_list(value: object) -> object:
-    """A single number stands for a list of one."""
-    return (value,) if type(value) is int else value
+def number_as(times: int) -> BeforeValidator:
+    """A single number may stand for a list of so many of it."""
+    return BeforeValidator(lambda value: (value,) * times if type(value) is int else value)
 
 
 def yaml_true(value: object) -> object:
@@ -43,8 +39,8 @@ def yaml_true(value: object) -> object:
 Lax = Field(strict=False)  # a YAML list may stand for a tuple; its items stay strict
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Range = Annotated[tuple[Count, Count], Lax, AfterValidator(rising)]
-CountOrRange = Annotated[Range, BeforeValidator(as_range)]
-Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), BeforeValidator(as_list)]
+CountOrRange = Annotated[Range, number_as(2)]
+Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), number_as(1)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Sources = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
 
@@ -53,6 +49,17 @@ class Section(BaseModel):
     """A part of the config: unknown keys and wrong types are errors, and nothing changes after loading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+    def _misfits(self) -> Iterable[InitErrorDetails]:
+        """What is wrong with values that may be right by themselves, but not together or with what they name."""
+        return ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        problems = list(self._misfits())
+        if problems:
+            raise ValidationError.from_exception_data("config", problems)
+        return self
 
 
 Options = dict[str, Any]
@@ -70,38 +77,25 @@ class Component(Section):
     @model_validator(mode="before")
     @classmethod
     def _name_alone(cls, value: object) -> object:
+        value = yaml_true(value)
         return {"name": value} if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _can_be_made(self) -> Self:
+    def _misfits(self) -> Iterable[InitErrorDetails]:
         try:
-            wrong = list(self.registry.wrong(self.name, self.options))
+            self.registry.checked(self.name, self.options)
+        except ValidationError as error:
+            return located(error, "options")
         except ValueError as error:
-            expected = str(error).partition("expected ")[2] or str(error)
-            raise ValidationError.from_exception_data("name", [problem(("name",), self.name, expected)]) from None
-        if wrong:
-            problems = [detail for one in wrong for detail in _details(one)]
-            raise ValidationError.from_exception_data("options", problems)
-        return self
+            return [problem(("name",), self.name, expected_by(error))]
+        try:
+            self._try_out()
+        except ValueError as error:
+            expected = f"what {self.registry.kind} {self.name} takes: {error}"
+            return [problem(("options",), self.options, expected)]
+        return ()
 
-
-def _details(one: Wrong) -> list[InitErrorDetails]:
-    """The errors of an option, with what is wrong inside it."""
-    if one.errors:
-        return [
-            problem(("options", one.option, *error["loc"]), error["input"], error["ctx"]["expected"])
-            if error["type"] == "expected"
-            else InitErrorDetails(
-                type=error["type"],
-                loc=("options", one.option, *error["loc"]),
-                input=error["input"],
-                ctx=error.get("ctx", {}),
-            )
-            for error in one.errors
-            if error["type"] != "needs_python_object"  # a union's class, which no YAML file holds
-        ]
-    colon = " (in braces a blank goes after each colon)" if ":" in one.option and one.given is None else ""
-    return [problem(("options", one.option), one.given, one.expected + colon)]
+    def _try_out(self) -> None:
+        """Raise ValueError for options that the class refuses, where that can be told before there is a task."""
 
 
 def component_name(default: str, registry: Registry[Any]) -> Any:
@@ -111,9 +105,9 @@ def component_name(default: str, registry: Registry[Any]) -> Any:
 
 def problem(loc: tuple[str | int, ...], given: object, expected: str) -> InitErrorDetails:
     """The error of a value at ``loc``, which should have been what ``expected`` says."""
-    return InitErrorDetails(type=Expected(expected), loc=loc, input=given)
+    return InitErrorDetails(type=not_expected(expected), loc=loc, input=given)
 
 
-def invalid(key: str, given: object, expected: str) -> ValidationError:
-    """The error of ``key`` in a section, where the fault shows only together with another key."""
-    return ValidationError.from_exception_data("config", [problem((key,), given, expected)])
+def expected_by(error: ValueError) -> str:
+    """What a message "got ..., expected ..." says that it expected, or all of another message."""
+    return str(error).partition("expected ")[2] or str(error)

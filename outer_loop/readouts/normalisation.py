@@ -6,32 +6,14 @@ unlabelled examples of the task, as evaluation of unsupervised rules does (induc
 meta-training that a rule holds (inductive, as ProtoNets at test), which itself goes by the batch.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from outer_loop.readouts.contract import Learned
-from update_rules.contract import Statistics
 
-Freeze = Callable[[Learned, Tensor | None], Statistics]
-"""From what was learned and unlabelled examples: the statistics that all others are normalised by."""
-
-
-def _by_unlabelled(learned: Learned, unlabelled: Tensor | None) -> Statistics:
-    if unlabelled is None:
-        raise ValueError("got no unlabelled examples to normalise by; set network.normalisation to batch or support")
-    return learned.statistics(unlabelled)
-
-
-FROZEN: dict[str, Freeze] = {
-    "unlabelled": _by_unlabelled,
-    "running": lambda learned, unlabelled: learned.running(),
-}
-"""The policies that freeze the same statistics for support and queries."""
-
-NORMALISATIONS = ("batch", "support", *FROZEN)
+NORMALISATIONS = ("batch", "support", "unlabelled", "running")
 
 
 @dataclass(frozen=True)
@@ -47,19 +29,20 @@ class Normalisation:
 
         ``unlabelled`` [B, D] are examples of the task. Raises ValueError where a policy lacks what it freezes on.
         """
-        if self.name == "batch":
-            if not needs_support:
-                return None, learned.features(query)
-            both = learned.features(torch.cat([support, query]))
-            return both[: support.shape[0]], both[support.shape[0] :]
         if self.name == "support":  # the support set's own features are those of a batch
             of_support = learned.features(support) if needs_support else None
             return of_support, learned.features_by(support, query)
-        frozen = FROZEN[self.name](learned, unlabelled)
+        statistics = None
+        if self.name == "unlabelled":
+            if unlabelled is None:
+                raise ValueError("got no unlabelled examples here; set network.normalisation to batch or support")
+            statistics = learned.statistics(unlabelled)
+        elif self.name == "running":
+            statistics = learned.running()
         if not needs_support:
-            return None, learned.features(query, frozen)
-        both = learned.features(torch.cat([support, query]), frozen)
-        return both[: support.shape[0]], both[support.shape[0] :]
+            return None, learned.features(query, statistics)
+        both = learned.features(torch.cat([support, query]), statistics)
+        return both[: len(support)], both[len(support) :]
 
     def in_training(self) -> "Normalisation":
         """The same while θ is learned, when there are no averages of meta-training yet: these follow the batch."""
