@@ -133,48 +133,16 @@ class NeuronLocal(Rule):
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
-        network = problem.network
-        depth = len(network.sizes) - 1
-        activations = network.forward(state, views["unlabelled"])
-        spreads = [spread(x) for x in activations.x]
-        time = inner_time(state)
-        new: State = {"t": state["t"] + 1}
-        error: Tensor | None = None
-        upper: Tensor | None = None
-        rate = above = time  # of the layer above, once there is one
-        for layer in range(depth, -1, -1):
-            context = layer_context(time, layer, depth)
-            unit = self._unit_inputs(spreads[layer], state, layer, depth, context)
-            own = self._own(activations, spreads, layer)
-            z = own[OWN.index("z")]
-            seen = torch.stack(own)
-            if error is None:
-                error = channel_map(self.top_error, self.top(seen, unit))
-            error = error * torch.rsqrt((error * error).mean(0) + EPS)
-            seen = torch.cat([seen, error])
-            given, push, sent, lower = self._readouts(
-                seen, self.neuron(seen, unit), first=layer == 0, last=upper is None
-            )
-            if upper is not None:
-                w = state[f"w{layer + 1}"]
-                v, u = spreads[layer].standardised, spreads[layer + 1].standardised
-                change = rate * weight_change(w, lower, upper, v, u, self.mixing_weights(above))
-                new[f"w{layer + 1}"] = unit_rms_columns(w + change)
-                new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
-            if layer > 0:
-                b, rate, above = state[f"b{layer}"], self.rate(context), context
-                goal = self._bias_goal(push.mean(1)[0], spreads[layer], z - b)
-                new[f"b{layer}"] = b * (1 - rate) + rate * goal
-                local = error * torch.sigmoid(z) + sent
-                error = (local.flatten(0, 1) @ state[f"v{layer}"].mT).unflatten(0, local.shape[:2])
-                upper = given
-        return new
+        return self._sweep(problem, state, views["unlabelled"], batched=False)
 
     def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The same for T tasks at once, faster, by ``NeuronBlock`` and ``batched_change``."""
-        network = problem.network
-        depth = len(network.sizes) - 1
-        activations = network.forward(state, views["unlabelled"])
+        return self._sweep(problem, state, views["unlabelled"], batched=True)
+
+    def _sweep(self, problem: Problem, state: State, x: Tensor, *, batched: bool) -> State:
+        """The State after one inner step on ``x`` [..., B, D], from the last layer down to the input."""
+        depth = len(problem.network.sizes) - 1
+        activations = problem.network.forward(state, x)
         spreads = [spread(x) for x in activations.x]
         time = inner_time(state)
         new: State = {"t": state["t"] + 1}
@@ -186,24 +154,22 @@ class NeuronLocal(Rule):
             unit = self._unit_inputs(spreads[layer], state, layer, depth, context)
             own = self._own(activations, spreads, layer)
             z = own[OWN.index("z")]
-            if error is None:
-                error = self.top.batched(torch.stack(own, 1), unit, self.top_error, None, None)
-            seen = SeenByNeurons.apply(error, EPS, *own)
-            rows, kept = self._rows(first=layer == 0, last=upper is None)
-            read = self.neuron.batched(seen, unit, self.from_hidden[rows], self.from_inputs[rows], self.offset[rows])
-            given, push, sent, lower = read.split(kept, 1)
+            read = self._batched_read if batched else self._read
+            error, (given, push, sent, lower) = read(own, unit, error, first=layer == 0, last=upper is None)
             if upper is not None:
                 w = state[f"w{layer + 1}"]
                 v, u = spreads[layer].standardised, spreads[layer + 1].standardised
-                change = rate[:, None, None] * batched_change(w, lower, upper, v, u, self.mixing_weights(above))
+                terms = (w, lower, upper, v, u, self.mixing_weights(above))
+                change = rate[..., None, None] * (batched_change(*terms) if batched else weight_change(*terms))
                 new[f"w{layer + 1}"] = unit_rms_columns(w + change)
                 new[f"v{layer + 1}"] = unit_rms_columns(state[f"v{layer + 1}"] + change)
             if layer > 0:
                 b, rate, above = state[f"b{layer}"], self.rate(context), context
-                goal = self._bias_goal(push.mean(2)[:, 0], spreads[layer], z - b[:, None])
-                new[f"b{layer}"] = b + rate[:, None] * (goal - b)
-                local = seen[:, len(OWN) :] * torch.sigmoid(z)[:, None] + sent
-                error = (local.flatten(1, 2) @ state[f"v{layer}"].mT).unflatten(1, local.shape[1:3])
+                share = rate[..., None]
+                goal = self._bias_goal(push.mean(-2)[..., 0, :], spreads[layer], z - b[..., None, :])
+                new[f"b{layer}"] = b + share * (goal - b) if batched else b * (1 - share) + share * goal
+                local = error * torch.sigmoid(z)[..., None, :, :] + sent
+                error = (local.flatten(-3, -2) @ state[f"v{layer}"].mT).unflatten(-2, local.shape[-3:-1])
                 upper = given
         return new
 
@@ -237,18 +203,34 @@ class NeuronLocal(Rule):
         own = torch.stack([*incoming, *outgoing, spread.mean, spread.deviation, bias, torch.ones_like(zero)], -2)
         return torch.cat([own, context[..., None].expand(*context.shape, zero.shape[-1])], -2)
 
-    def _readouts(self, seen: Tensor, hidden: Tensor, *, first: bool, last: bool) -> tuple[Tensor, ...]:
-        """What neurons give: to the weights below, to the bias, as error, to the weights above; [rows, B, N] each.
+    def _read(
+        self, own: list[Tensor], unit: Tensor, error: Tensor | None, *, first: bool, last: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The error at unit rms over its channels, and what neurons give: to the weights below, to the bias, as error,
+        to the weights above; [rows, B, N] each.
 
-        The input layer has nothing below and the ``last`` layer nothing above, so those rows are left out.
+        From their ``own`` inputs, those per ``unit`` and the ``error``, which the last layer makes itself. The input
+        layer has nothing below and the ``last`` layer nothing above, so those rows are left out.
         """
+        seen = torch.stack(own)
+        if error is None:
+            error = channel_map(self.top_error, self.top(seen, unit))
+        error = error * torch.rsqrt((error * error).mean(0) + EPS)
+        seen = torch.cat([seen, error])
         rows, kept = self._rows(first=first, last=last)
-        read = (
-            channel_map(self.from_hidden[rows], hidden)
-            + channel_map(self.from_inputs[rows], seen)
-            + self.offset[rows, None, None]
-        )
-        return read.split(kept)
+        read = channel_map(self.from_hidden[rows], self.neuron(seen, unit)) + channel_map(self.from_inputs[rows], seen)
+        return error, (read + self.offset[rows, None, None]).split(kept)
+
+    def _batched_read(
+        self, own: list[Tensor], unit: Tensor, error: Tensor | None, *, first: bool, last: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same for T tasks, faster, with a leading T in every tensor."""
+        if error is None:
+            error = self.top.batched(torch.stack(own, 1), unit, self.top_error, None, None)
+        seen = SeenByNeurons.apply(error, EPS, *own)
+        rows, kept = self._rows(first=first, last=last)
+        read = self.neuron.batched(seen, unit, self.from_hidden[rows], self.from_inputs[rows], self.offset[rows])
+        return seen[:, len(OWN) :], read.split(kept, 1)
 
     def _rows(self, *, first: bool, last: bool) -> tuple[slice, list[int]]:
         """The rows of the readout that a layer needs, and how many of each kind they are."""
