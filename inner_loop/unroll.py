@@ -13,10 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 
-from inner_loop.state import stack_states
-from update_rules.contract import Phase, Problem, Rule, State, StepViews, Theta
+from update_rules.contract import Phase, Problem, Rule, State, StepViews, Theta, over_tasks
 
 Step = Callable[[State, StepViews, str], State]
 """One inner step of T tasks: a State [T, ...], views [T, ...] and the phase give a State [T, ...]."""
@@ -51,17 +50,11 @@ def batched_step(rule: Rule, theta: Theta, problem: Problem, *, per_task: bool =
         return cast(State, functional_call(rule, dict(theta), ("batched_step", problem, state, views, phase)))
 
     def own(state: State, views: StepViews, phase: str) -> State:
-        def step(theta: Theta, state: State, views: StepViews) -> State:
-            return cast(State, functional_call(rule, dict(theta), ("step", problem, state, views, phase)))
+        def step(state: State, views: StepViews, own: Theta) -> State:
+            return cast(State, functional_call(rule, {**theta, **own}, ("step", problem, state, views, phase)))
 
-        axes = theta_axes(rule, theta)
-        if rule.batching == "vmap":
-            return vmap(step, (axes, 0, 0))(dict(theta), state, dict(views))
-        each = []
-        for task in range(next(iter(state.values())).shape[0]):
-            mine = {name: value if axes[name] is None else value[task] for name, value in theta.items()}
-            each.append(step(mine, *({name: value[task] for name, value in part.items()} for part in (state, views))))
-        return stack_states(each)
+        several = {name: theta[name] for name, axis in theta_axes(rule, theta).items() if axis == 0}
+        return over_tasks(rule.batching, step, state, views, several)
 
     return own if per_task else shared
 
@@ -105,11 +98,7 @@ class _Node(torch.autograd.Function):
         ctx.graph = None
         wanted = [tensor for tensor in inputs if tensor.requires_grad]
         moving = [(result, grad) for result, grad in zip(results, grads, strict=True) if result.requires_grad]
-        found = iter(
-            torch.autograd.grad(
-                [result for result, _ in moving], wanted, [grad for _, grad in moving], allow_unused=True
-            )
-        )
+        found = iter(torch.autograd.grad([r for r, _ in moving], wanted, [g for _, g in moving], allow_unused=True))
         return None, None, *(next(found) if tensor.requires_grad else None for tensor in inputs)
 
 
@@ -182,7 +171,7 @@ def unroll(
             f"got read points {list(read_points)}, expected rising counts from 0 to at most {available} steps"
         )
     seen = [phase for phase in rule.phases(last) for _ in range(phase.steps)]
-    make_step = partial(_make_step, rule, problem, per_task, compiled)
+    make_step = partial(batched_step, rule, problem=problem, per_task=per_task, compiled=compiled)
     segment = isqrt(last) if last >= LONG and torch.is_grad_enabled() else 1
     ends = sorted({*read_points, *range(0, last, segment), last})
     reads = [state] if read_points[0] == 0 else []
@@ -195,10 +184,6 @@ def unroll(
         if end in read_points:
             reads.append(state)
     return reads
-
-
-def _make_step(rule: Rule, problem: Problem, per_task: bool, compiled: bool, theta: Theta) -> Step:
-    return batched_step(rule, theta, problem, per_task=per_task, compiled=compiled)
 
 
 def _views_of(views: Mapping[str, Tensor | Sequence[Tensor]], phase: Phase, step: int) -> tuple[StepViews, str]:

@@ -5,7 +5,7 @@ tasks comes from ``torch.func.vmap``, unless the rule has a faster ``batched_ste
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -46,6 +46,11 @@ class Activations(NamedTuple):
     """Batch mean of the linear part, [N_l] each."""
     var: list[Tensor]
     """Biased batch variance of the linear part, [N_l] each."""
+
+    def statistics(self, layers: int) -> Statistics:
+        """``mean{l}`` and ``var{l}`` of the first ``layers`` layers above the input."""
+        kinds = (("mean", self.mean), ("var", self.var))
+        return {f"{kind}{layer}": values[layer] for layer in range(1, layers + 1) for kind, values in kinds}
 
 
 class Network(Protocol):
@@ -117,6 +122,16 @@ class Phase(NamedTuple):
     name: str
     views: tuple[str, ...]
     steps: int
+
+
+def over_tasks(batching: Literal["vmap", "loop"], step: Callable[..., State], *parts: Mapping[str, Tensor]) -> State:
+    """``step`` of every task of ``parts``, each with a leading T in its tensors, as ``Rule.batching`` says."""
+    if batching == "vmap":
+        found: State = vmap(step)(*map(dict, parts))
+        return found
+    count = len(next(iter(parts[0].values())))
+    each = [step(*({name: value[task] for name, value in part.items()} for part in parts)) for task in range(count)]
+    return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
 
 class Rule(nn.Module):
@@ -194,22 +209,11 @@ class Rule(nn.Module):
         A rule whose time matters may compute the same faster. It need not work under vmap then, and its gradient may be
         taken once only.
         """
-        if self.batching == "loop":
-            count = next(iter(state.values())).shape[0]
-            each = []
-            for task in range(count):
-                own, seen = ({name: value[task] for name, value in one.items()} for one in (state, views))
-                each.append(self.step(problem, own, seen, phase))
-            return {name: torch.stack([one[name] for one in each]) for name in state}
-        return self.vmapped_step(problem, state, views, phase)
+        return over_tasks(self.batching, lambda state, views: self.step(problem, state, views, phase), state, views)
 
     def vmapped_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """What ``batched_step`` computes, by vmap of ``step``: slower, but ``torch.compile`` can take it."""
-
-        def step(state: State, views: StepViews) -> State:
-            return self.step(problem, state, views, phase)
-
-        return vmap(step)(state, dict(views))
+        return over_tasks("vmap", lambda state, views: self.step(problem, state, views, phase), state, views)
 
     def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:
         """What ``x`` [B, D] gives to normalise other examples by."""

@@ -17,8 +17,8 @@ class NetworkFamily:
 
     @property
     def single(self) -> bool:
-        """Whether all networks for tasks of one width are the same."""
-        raise NotImplementedError
+        """Whether all networks for tasks of one width are the same: unless they are drawn."""
+        return type(self).draw is NetworkFamily.draw
 
     @property
     def competes(self) -> bool:
@@ -39,8 +39,8 @@ class NetworkFamily:
 
         Raises ValueError for inputs that no network of the family can take.
         """
-        raise NotImplementedError
+        return self.first(inputs, logits)
 
     def first(self, inputs: int, logits: int) -> Network:
-        """The network of the first choices, whatever is drawn."""
+        """The network of the first choices, whatever is drawn. Raises as ``draw``."""
         raise NotImplementedError

@@ -37,6 +37,7 @@ class Conv4:
     """
 
     kind: ClassVar[str] = "conv4"
+    competes: ClassVar[bool] = False
     side: int
     channels: int = 1
     filters: int = 32
@@ -75,11 +76,6 @@ class Conv4:
         return (self.side * self.side * self.channels, *blocks, self.code, *head)
 
     @property
-    def competes(self) -> bool:
-        """False: its activation is elementwise."""
-        return False
-
-    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all weights."""
         shapes: dict[str, tuple[int, ...]] = {}
@@ -113,8 +109,8 @@ class Conv4:
         return self._forward(state, x, statistics)
 
     def _forward(self, state: State, x: Tensor, statistics: Statistics | None) -> Activations:
-        xs, zs = [x], [x]
-        means, variances = [x.new_empty(0)], [x.new_empty(0)]
+        none = x.new_empty(0)
+        layers = [(x, x, none, none)]
         image = x.reshape(len(x), self.side, self.side, self.channels).permute(0, 3, 1, 2)
         for block in range(1, BLOCKS + 1):
             kernel = state[f"w{block}"].reshape(3, 3, image.shape[1], self.filters).permute(3, 2, 0, 1)
@@ -128,25 +124,16 @@ class Conv4:
                 z = F.max_pool2d(z, 2)  # before the ReLU, which does not change what is largest
             image = torch.relu(z)
             last = block == BLOCKS and self.pooling == "stride"
-            zs.append(z.mean((2, 3)) if last else z.flatten(1))
-            xs.append(image.mean((2, 3)) if last else image.flatten(1))
-            means.append(mean)
-            variances.append(var)
+            found = (image.mean((2, 3)), z.mean((2, 3))) if last else (image.flatten(1), z.flatten(1))
+            layers.append((*found, mean, var))
         if self.outputs:
-            logits = xs[-1] @ state[f"w{BLOCKS + 1}"] + state[f"b{BLOCKS + 1}"]
-            xs.append(logits)
-            zs.append(logits)
-            means.append(x.new_empty(0))
-            variances.append(x.new_empty(0))
-        return Activations(xs, zs, means, variances)
+            logits = layers[-1][0] @ state[f"w{BLOCKS + 1}"] + state[f"b{BLOCKS + 1}"]
+            layers.append((logits, logits, none, none))
+        return Activations(*map(list, zip(*layers, strict=True)))
 
     def statistics(self, state: State, x: Tensor) -> Statistics:
         """Mean and variance [C_l] of every block's convolution on ``x`` [B, D]."""
-        activations = self.forward(state, x)
-        found: dict[str, Tensor] = {}
-        for block in range(1, BLOCKS + 1):
-            found |= {f"mean{block}": activations.mean[block], f"var{block}": activations.var[block]}
-        return found
+        return self.forward(state, x).statistics(BLOCKS)
 
 
 @dataclass(frozen=True)
@@ -160,21 +147,12 @@ class Conv4s(NetworkFamily):
     channels: Count = 1
     pooling: Annotated[str, one_of(*POOLINGS)] = "stride"
 
-    @property
-    def single(self) -> bool:
-        """True: nothing is drawn."""
-        return True
-
     def first_options(self) -> dict[str, Any]:
         """All of them."""
         return asdict(self)
 
-    def draw(self, inputs: int, logits: int, generator: torch.Generator) -> Conv4:
-        """The network for ``inputs`` inputs. Raises ValueError where they are no square image of the channels."""
-        return self.first(inputs, logits)
-
     def first(self, inputs: int, logits: int) -> Conv4:
-        """The same."""
+        """The network for ``inputs`` inputs. Raises ValueError where they are no square image of the channels."""
         side = isqrt(inputs // self.channels)
         if side * side * self.channels != inputs:
             raise ValueError(

@@ -82,10 +82,9 @@ class MLP:
         ``statistics()``), by those, so that an example's features do not depend on its companions.
         """
         act = ACTIVATIONS[self.hidden_activation]
-        xs, zs = [x], [x]
-        means, variances = [x.new_empty(0)], [x.new_empty(0)]
+        layers = [(x, x, x.new_empty(0), x.new_empty(0))]
         for layer in range(1, self.depth + 1):
-            linear = xs[-1] @ state[f"w{layer}"]
+            linear = layers[-1][0] @ state[f"w{layer}"]
             if statistics is None:
                 mean = linear.mean(-2)
                 centred = linear - mean[..., None, :]
@@ -94,19 +93,12 @@ class MLP:
                 mean, var = statistics[f"mean{layer}"], statistics[f"var{layer}"]
                 centred = linear - mean[..., None, :]
             z = centred * torch.rsqrt(var + VARIANCE_EPS)[..., None, :] + state[f"b{layer}"][..., None, :]
-            zs.append(z)
-            xs.append(z if layer == self.depth and self.activation in LINEAR_OUTPUTS else act(z))
-            means.append(mean)
-            variances.append(var)
-        return Activations(xs, zs, means, variances)
+            layers.append((z if layer == self.depth and self.activation in LINEAR_OUTPUTS else act(z), z, mean, var))
+        return Activations(*map(list, zip(*layers, strict=True)))
 
-    def statistics(self, state: State, x: Tensor) -> dict[str, Tensor]:
+    def statistics(self, state: State, x: Tensor) -> Statistics:
         """Mean and variance [N_l] of every layer's linear part on ``x`` [B, D], to embed later examples one by one."""
-        activations = self.forward(state, x)
-        found: dict[str, Tensor] = {}
-        for layer in range(1, self.depth + 1):
-            found |= {f"mean{layer}": activations.mean[layer], f"var{layer}": activations.var[layer]}
-        return found
+        return self.forward(state, x).statistics(self.depth)
 
 
 @dataclass(frozen=True)

@@ -30,44 +30,33 @@ from update_rules.local.local_terms import (
 )
 
 TERMS = {
-    "hebb": "⟨v u⟩",
-    "gated_hebb": "⟨v y⟩",
-    "cubic_hebb": "⟨v u³⟩",
-    "bcm": "⟨v y (y - 1)⟩",
-    "compete": "⟨v softmax(β u)⟩ · N",
-    "feedback": "⟨v e⟩",
-    "decorrelate": "-w · offdiag⟨u u⟩ / √N",
-    "inhibit": "-w · offdiag⟨y y⟩ / √N",
-    "sparsify": "-w² sign(w)",
-    "grow_small": "w exp(-w²)",
-    "share_inputs": "-w · mean over the row of w²",
-    "balance": "-mean over the column of w",
+    "hebb": ("⟨v u⟩", "towards inputs that come with high responses, away from those of low ones"),
+    "gated_hebb": ("⟨v y⟩", "towards inputs that come while the unit is on"),
+    "cubic_hebb": ("⟨v u³⟩", "towards inputs of rare strong responses, as for independent components"),
+    "bcm": ("⟨v y (y - 1)⟩", "towards inputs of strong responses, away from those of weak ones"),
+    "compete": (
+        "⟨v softmax(β u)⟩ · N",
+        "towards inputs that the unit answers more than the others do: online k-means on a sphere",
+    ),
+    "feedback": ("⟨v e⟩", "towards inputs that the layers above ask for; in the last layer the same as hebb"),
+    "decorrelate": ("-w · offdiag⟨u u⟩ / √N", "away from the weights of units that respond alike"),
+    "inhibit": ("-w · offdiag⟨y y⟩ / √N", "away from the weights of units that are on together"),
+    "sparsify": ("-w² sign(w)", "large weights shrink"),
+    "grow_small": ("w exp(-w²)", "small weights grow"),
+    "share_inputs": ("-w · mean over the row of w²", "inputs that many units weigh much lose weight"),
+    "balance": ("-mean over the column of w", "the weights of a unit come to sum to 0"),
 }
-"""Name and formula of each term of the change that is added to w."""
+"""Name and formula of each term of the change that is added to w, and what it does to a unit where its coefficient is
+above 0; below 0 it does the opposite."""
 
-BIAS_TERMS = {"activity": "-⟨x⟩", "skew": "⟨u³⟩", "decay": "-b", "lift": "1", "straighten": "⟨s³⟩ - ⟨u³⟩"}
-"""Name and formula of each term of the change that is added to b."""
-
-SAYS = {
-    "hebb": "towards inputs that come with high responses, away from those of low ones",
-    "gated_hebb": "towards inputs that come while the unit is on",
-    "cubic_hebb": "towards inputs of rare strong responses, as for independent components",
-    "bcm": "towards inputs of strong responses, away from those of weak ones",
-    "compete": "towards inputs that the unit answers more than the others do: online k-means on a sphere",
-    "feedback": "towards inputs that the layers above ask for; in the last layer the same as hebb",
-    "decorrelate": "away from the weights of units that respond alike",
-    "inhibit": "away from the weights of units that are on together",
-    "sparsify": "large weights shrink",
-    "grow_small": "small weights grow",
-    "share_inputs": "inputs that many units weigh much lose weight",
-    "balance": "the weights of a unit come to sum to 0",
-    "activity": "a unit that is on much is lowered",
-    "skew": "a unit with rare high responses is raised",
-    "decay": "biases return to 0",
-    "lift": "every unit is raised",
-    "straighten": "to where the activation adds no skewness, so is nearly straight",
+BIAS_TERMS = {
+    "activity": ("-⟨x⟩", "a unit that is on much is lowered"),
+    "skew": ("⟨u³⟩", "a unit with rare high responses is raised"),
+    "decay": ("-b", "biases return to 0"),
+    "lift": ("1", "every unit is raised"),
+    "straighten": ("⟨s³⟩ - ⟨u³⟩", "to where the activation adds no skewness, so is nearly straight"),
 }
-"""What each term does where its coefficient is above 0; below 0 it does the opposite."""
+"""The same for each term of the change that is added to b."""
 
 START = {"compete": 1.0, "decorrelate": 1.0, "decay": 1.0, "straighten": 2.0}
 """The coefficients that do not start at 0."""
@@ -114,7 +103,10 @@ class Hebbian(Rule):
         start = START | {"straighten": straighten}
         self.bias = nn.Parameter(torch.tensor([start.get(name, 0.0) for name in BIAS_TERMS]))
         self.bias_slope = nn.Parameter(torch.zeros(len(BIAS_TERMS)))
+        self.bias_names = {"": ("bias", "bias_slope")}  # of networks of each kind, those whose units compete first
         if elementwise:
+            elementwise_names = ("elementwise_bias", "elementwise_slope")
+            self.bias_names = {" where units compete": self.bias_names[""], " where units do not": elementwise_names}
             constants, slopes = zip(*(ELEMENTWISE_START[name] for name in BIAS_TERMS), strict=True)
             self.elementwise_bias = nn.Parameter(torch.tensor(constants))
             self.elementwise_slope = nn.Parameter(torch.tensor(slopes))
@@ -139,7 +131,8 @@ class Hebbian(Rule):
         standard = [standardised(z) for z in activations.z]
         log_rate = self.log_rate + self.power * torch.log1p(state["t"])
         new: State = {"t": state["t"] + 1}
-        bias, bias_slope = (getattr(self, name) for name in self.bias_names(network.competes))
+        kinds = list(self.bias_names.values())
+        bias, bias_slope = (getattr(self, name) for name in kinds[0 if network.competes else -1])
         error = standard[-1]
         for layer in range(depth, 0, -1):
             w, v = state[f"w{layer}"], state[f"v{layer}"]
@@ -160,16 +153,6 @@ class Hebbian(Rule):
                 error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
         return new
 
-    def bias_names(self, competes: bool) -> tuple[str, str]:
-        """The parameters that hold the coefficients of BIAS_TERMS for networks whose units compete, or do not."""
-        if self.config["elementwise"] and not competes:
-            return "elementwise_bias", "elementwise_slope"
-        return "bias", "bias_slope"
-
-    def all_bias_names(self) -> tuple[str, ...]:
-        """The parameters that hold coefficients of BIAS_TERMS, for networks of any kind."""
-        return tuple(dict.fromkeys((*self.bias_names(True), *self.bias_names(False))))
-
     def equation(self) -> str:
         """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
         numbers = self.describe()
@@ -181,29 +164,23 @@ class Hebbian(Rule):
         beta = by_depth(numbers["sharpness"], numbers["sharpness_slope"])
         lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta}"]
         lines += _sum(TERMS, "N[{}]", numbers, "constant", "slope")
-        for where, competes in self._kinds().items():
+        for where, names in self.bias_names.items():
             lines.append(f"Δb{where} = {rate} · (sum of)")
-            lines += _sum(BIAS_TERMS, "({})", numbers, *self.bias_names(competes))
+            lines += _sum(BIAS_TERMS, "({})", numbers, *names)
         return "\n".join(lines)
 
     def sizes(self) -> list[tuple[str, float, float, str]]:
         """Each term's name, coefficient in the first and in the last layer, and meaning; by size, weights first."""
         kinds = [("", TERMS, ("constant", "slope"))]
-        kinds += [(where, BIAS_TERMS, self.bias_names(competes)) for where, competes in self._kinds().items()]
+        kinds += [(where, BIAS_TERMS, names) for where, names in self.bias_names.items()]
         rows, numbers = [], self.describe()
         for where, terms, (constant, slope) in kinds:
             found = []
-            for name in terms:
+            for name, (_, says) in terms.items():
                 middle, change = numbers[f"{constant}/{name}"], numbers[f"{slope}/{name}"]
-                found.append((name + where, middle - change, middle + change, SAYS[name]))
+                found.append((name + where, middle - change, middle + change, says))
             rows += sorted(found, key=lambda row: -abs(row[1]) - abs(row[2]))
         return rows
-
-    def _kinds(self) -> dict[str, bool]:
-        """The kinds of networks that have coefficients of their own for biases: how to say it, and if units compete."""
-        if self.config["elementwise"]:
-            return {" where units compete": True, " where units do not": False}
-        return {"": True}
 
     def parts(self) -> Iterator[tuple[str, Rule]]:
         """Every term of both changes, that the rate follows inner time, that terms are bounded and columns of unit rms.
@@ -213,7 +190,8 @@ class Hebbian(Rule):
         zeros: dict[str, list[tuple[str, Any]]] = {
             f"term {term}": [("constant", i), ("slope", i)] for i, term in enumerate(TERMS)
         }
-        zeros |= {f"bias term {term}": [(n, i) for n in self.all_bias_names()] for i, term in enumerate(BIAS_TERMS)}
+        biases = [name for names in self.bias_names.values() for name in names]
+        zeros |= {f"bias term {term}": [(n, i) for n in biases] for i, term in enumerate(BIAS_TERMS)}
         zeros["inner time"] = [("power", ())]
         yield from without(self, zeros)
         for name, normalisation in (("bounds", "bounded"), ("unit columns", "unit_columns")):
@@ -221,24 +199,27 @@ class Hebbian(Rule):
             setattr(less, normalisation, torch.clone)
             yield name, less
 
+    @torch.no_grad()
     def describe(self) -> dict[str, float]:
         """The learned rate and every coefficient."""
-        scalars = {"rate": float(self.log_rate.detach().exp()), "rate_slope": float(self.rate_slope.detach())}
-        scalars |= {"power": float(self.power.detach()), "sharpness": float(self.log_sharpness.detach().exp())}
-        scalars["sharpness_slope"] = float(self.sharpness_slope.detach())
-        for terms, kinds in ((TERMS, ("constant", "slope")), (BIAS_TERMS, self.all_bias_names())):
-            for kind in kinds:
-                values = self.get_parameter(kind).tolist()
-                scalars |= {f"{kind}/{name}": value for name, value in zip(terms, values, strict=True)}
+        scalars = {"rate": float(self.log_rate.exp()), "rate_slope": float(self.rate_slope), "power": float(self.power)}
+        scalars |= {"sharpness": float(self.log_sharpness.exp()), "sharpness_slope": float(self.sharpness_slope)}
+        kinds = [(TERMS, ("constant", "slope")), *((BIAS_TERMS, names) for names in self.bias_names.values())]
+        for terms, names in kinds:
+            for name in names:
+                values = self.get_parameter(name).tolist()
+                scalars |= {f"{name}/{term}": value for term, value in zip(terms, values, strict=True)}
         return scalars
 
 
-def _sum(terms: Mapping[str, str], frame: str, numbers: Mapping[str, float], constant: str, slope: str) -> list[str]:
+def _sum(
+    terms: Mapping[str, tuple[str, str]], frame: str, numbers: Mapping[str, float], constant: str, slope: str
+) -> list[str]:
     """A line for each of ``terms`` with its coefficient, the largest first."""
     order = sorted(terms, key=lambda name: -abs(numbers[f"{constant}/{name}"]))
     return [
         f"  ({numbers[f'{constant}/{name}']:+.3f} {numbers[f'{slope}/{name}']:+.3f} z) "
-        f"{frame.format(terms[name])}   {name}"
+        f"{frame.format(terms[name][0])}   {name}"
         for name in order
     ]
 
