@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from outer_loop.config.schema import Config
-from outer_loop.estimators.contract import Carried, Estimate, Estimator
+from outer_loop.estimators.contract import Estimate, Estimator
 from outer_loop.run.checkpoint import Checkpoints
 from outer_loop.run.interruption import Interruption
 from outer_loop.run.processes import ALONE, Ranks
@@ -23,7 +23,7 @@ from outer_loop.run.tracking import Tracker
 from outer_loop.running_averages import follow, met_by
 from outer_loop.schedules import outer_learning_rate, read_weights
 from outer_loop.training_state import TrainingState
-from outer_loop.trajectories import Trajectories, Trajectory
+from outer_loop.trajectories import Trajectories
 from update_rules.contract import Rule
 from update_rules.rule_file import save_rule
 
@@ -67,11 +67,6 @@ class Parts:
     """What a file of the rule says that it is used with."""
 
 
-def new_run_id() -> str:
-    """A name for a tracking run. Not a draw of the experiment, so it comes from the system."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}"
-
-
 class Trainer:
     """One meta-training run of ``parts`` in ``config.run_dir``.
 
@@ -97,7 +92,7 @@ class Trainer:
             optimiser=parts.optimiser,
             trajectories=[],
             generator=torch.Generator().manual_seed(config.seed),
-            run_id=new_run_id(),
+            run_id=f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}",  # no draw of the experiment
             average=AveragedModel(rule, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None,
         )
         if saved is None:
@@ -132,7 +127,9 @@ class Trainer:
             if self._validated(step):
                 metrics |= self._validate(tracker, checkpoints)
             tracker.log(step, metrics)
-            tracker.log_timing(step, self._timing(seconds, metrics))
+            steps = metrics["inner_steps"] * config.outer.tasks_per_step
+            timing = {"timing/outer_step_s": seconds, "throughput/inner_steps_x_tasks_per_s": steps / seconds}
+            tracker.log(step, timing | {"memory/rss_mb": psutil.Process().memory_info().rss / 2**20}, timing=True)
             progress.update(step, metrics["meta_loss"], metrics["accuracy"])
             if step % config.checkpoint_every == 0 or last:
                 self._save(checkpoints)
@@ -172,14 +169,21 @@ class Trainer:
         if dropped > kept:
             for stream, drawn in zip(streams, before, strict=True):
                 stream.set_state(drawn)
-            raise DivergedError(self._divergence(dropped, dropped + kept))
+            rate, clip = config.outer.learning_rate, config.outer.clip
+            raise DivergedError(
+                f"outer step {state.outer_step + 1}: {dropped} of {dropped + kept} tasks became non-finite, at most "
+                f"half may; in {self.run_dir / 'checkpoints'} delete last.pt, copy an earlier step file to that name, "
+                f"and resume with a lower outer.learning_rate (now {rate}) or outer.clip (now {clip})"
+            )
         follow(state.rule, {name: own[f"met/{name}"] for name in met})
         norm, rate = self._descend({name: own[name] for name in estimate.direction})
         state.memory = {name: own[f"memory/{name}"].to(value.dtype) for name, value in estimate.memory.items()}
         state.trajectories[turn] = [
-            self._carry(one, carried, steps) for one, carried in zip(running, estimate.carried, strict=True)
+            parts.trajectories.replace(state.rule, one, steps) if left is None else one.advanced(left, steps)
+            for one, left in zip(running, estimate.carried, strict=True)
         ]
         state.outer_step += 1
+        described = state.rule.describe()  # a rule of one's own may leave numbers in tensors
         state.clipped_total += norm > config.outer.clip
         state.dropped_total += dropped
         return {
@@ -191,7 +195,7 @@ class Trainer:
             "dropped_tasks_total": state.dropped_total,
             "learning_rate": rate,
             "inner_steps": steps,
-            **{f"rule/{name}": _plain(value) for name, value in state.rule.describe().items()},
+            **{f"rule/{name}": one.item() if isinstance(one, Tensor) else one for name, one in described.items()},
         }
 
     def _mean_over_ranks(self, estimate: Estimate, met: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], int]:
@@ -207,20 +211,6 @@ class Trainer:
         means = values[2:].split([value.numel() for value in own.values()])
         shaped = {name: mean.view_as(own[name]) for name, mean in zip(own, means, strict=True)}
         return values[:2], shaped, kept
-
-    def _divergence(self, dropped: int, tasks: int) -> str:
-        outer = self.config.outer
-        return (
-            f"outer step {self.state.outer_step + 1}: {dropped} of {tasks} tasks became non-finite, at most half may; "
-            f"in {self.run_dir / 'checkpoints'} delete last.pt, copy an earlier step file to that name, and resume "
-            f"with a lower outer.learning_rate (now {outer.learning_rate}) or outer.clip (now {outer.clip})"
-        )
-
-    def _carry(self, trajectory: Trajectory, carried: Carried | None, steps: int) -> Trajectory:
-        """The trajectory with what is carried on, or with a fresh task where the old one was dropped."""
-        if carried is None:
-            return self.parts.trajectories.replace(self.state.rule, trajectory, steps)
-        return trajectory.advanced(carried, steps)
 
     def _descend(self, direction: Mapping[str, Tensor]) -> tuple[float, float]:
         """Clip the direction and let the optimiser descend along it: its norm before clipping, and the rate used."""
@@ -270,17 +260,3 @@ class Trainer:
             "rule": self.state.rule.config,
             "data": self.parts.trajectories.source.fingerprint,
         }
-
-    def _timing(self, seconds: float, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Facts that differ between equal runs."""
-        inner = metrics["inner_steps"] * self.config.outer.tasks_per_step
-        return {
-            "timing/outer_step_s": seconds,
-            "throughput/inner_steps_x_tasks_per_s": inner / seconds,
-            "memory/rss_mb": psutil.Process().memory_info().rss / 2**20,
-        }
-
-
-def _plain(value: float | Tensor) -> float:
-    """A number, which a rule of one's own may have left in a tensor."""
-    return value.item() if isinstance(value, Tensor) else value

@@ -13,6 +13,9 @@ from outer_loop.run.processes import Ranks
 from outer_loop.trajectories import Trajectories, Trajectory
 from update_rules.contract import Rule
 
+PLAIN = ("run_id", "outer_step", "best_accuracy", "dropped_total", "clipped_total")
+"""What is saved as it is."""
+
 
 @dataclass
 class TrainingState:
@@ -49,11 +52,7 @@ class TrainingState:
             "trajectories": [ranks.gather([one.state_dict() for one in turn]) for turn in self.trajectories],
             "memory": {name: value.cpu() for name, value in self.memory.items()},
             "generator": self.generator.get_state(),
-            "run_id": self.run_id,
-            "outer_step": self.outer_step,
-            "best_accuracy": self.best_accuracy,
-            "dropped_total": self.dropped_total,
-            "clipped_total": self.clipped_total,
+            **{name: getattr(self, name) for name in PLAIN},
         }
 
     def load_state_dict(self, saved: dict[str, Any], restored: Trajectories, ranks: Ranks) -> None:
@@ -71,11 +70,8 @@ class TrainingState:
         self.trajectories = [[restored.restore(one) for one in ranks.own(turn)] for turn in saved["trajectories"]]
         self.memory = {name: value.to(restored.device) for name, value in saved["memory"].items()}
         self.generator.set_state(saved["generator"])
-        self.run_id = saved["run_id"]
-        self.outer_step = saved["outer_step"]
-        self.best_accuracy = saved["best_accuracy"]
-        self.dropped_total = saved["dropped_total"]
-        self.clipped_total = saved["clipped_total"]
+        for name in PLAIN:
+            setattr(self, name, saved[name])
 
 
 def _theta(module: nn.Module) -> dict[str, Tensor]:

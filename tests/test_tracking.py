@@ -78,7 +78,7 @@ def lines(path: Path) -> list[dict]:
 def test_a_line_is_an_object_with_outer_step_first(tmp_path):
     tracker = JsonlTracker(tmp_path / "metrics.jsonl")
     tracker.log(1, {"meta_loss": 0.1, "dropped_tasks": 0, "gone": float("nan"), "far": -float("inf")})
-    tracker.log_timing(1, {"timing/outer_step_s": 0.25})
+    tracker.log(1, {"timing/outer_step_s": 0.25}, timing=True)
     expected = '{"outer_step": 1, "meta_loss": 0.1, "dropped_tasks": 0, "gone": null, "far": null}\n'
     assert (tmp_path / "metrics.jsonl").read_text() == expected, "each line is on disk at once"
     assert (tmp_path / "timing.jsonl").read_text() == '{"outer_step": 1, "timing/outer_step_s": 0.25}\n'
@@ -97,7 +97,7 @@ def write_steps(path, steps, resume_at=None):
     tracker = JsonlTracker(path, resume_at)
     for step in steps:
         tracker.log(step, {"meta_loss": 1 / step})
-        tracker.log_timing(step, {"timing/outer_step_s": 1.0})
+        tracker.log(step, {"timing/outer_step_s": 1.0}, timing=True)
     tracker.close()
 
 
@@ -148,7 +148,7 @@ class Failing(Tracker):
     def __init__(self):
         self.calls = 0
 
-    def log(self, outer_step, metrics):
+    def log(self, outer_step, metrics, *, timing=False):
         self.calls += 1
         if self.calls > 1:
             raise RuntimeError("quota\nexceeded")
@@ -182,7 +182,7 @@ def test_an_offline_run_holds_what_was_logged(tmp_path, capfd):
     trackers = open_trackers(config, "run1234", None, said.append)
     for step in range(1, 8):
         trackers.log(step, {"meta_loss": 1 / step, "valid/digits/accuracy@4": 0.5})
-        trackers.log_timing(step, {"timing/outer_step_s": 0.25})
+        trackers.log(step, {"timing/outer_step_s": 0.25}, timing=True)
     trackers.log_images(7, "receptive_fields", [np.eye(8, dtype=np.uint8) * 255, np.zeros((8, 8, 3), np.uint8)])
     trackers.log_artifact(rule, "rule")
     trackers.close()

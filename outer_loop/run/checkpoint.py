@@ -33,16 +33,15 @@ def save_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The payload of ``save_checkpoint``, tensors on the CPU. Every byte is checked, and no code in the file is run.
 
-    Raises FileNotFoundError or OSError if ``path`` cannot be read, and ValueError if it is damaged, has another
-    version or is not such a file.
+    Raises OSError if ``path`` cannot be read, and ValueError if it is damaged, has another version or is not such a
+    file.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"checkpoint {path}: not found")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch.load does not compare the checksums
         content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"checkpoint {path}: not found") from None
     except OSError as error:
         raise type(error)(f"checkpoint {path}: {error.strerror or error}") from None
     except Exception:  # a damaged or hostile file makes the zip reader and the unpickler raise nearly anything

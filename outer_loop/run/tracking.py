@@ -1,14 +1,13 @@
 """Following a run: ``metrics.jsonl`` is the truth, everything else mirrors it.
 
-What equal runs share goes through ``log``; what differs between them, such as seconds and memory, through
-``log_timing``. Names say the unit where there is one: ``timing/outer_step_s``, ``memory/rss_mb``.
+What differs between equal runs, seconds and memory, is kept apart. Names say the unit: ``timing/outer_step_s``.
 """
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,8 @@ Metrics = Mapping[str, float]
 class Tracker:
     """The base tracker: it takes everything and keeps nothing."""
 
-    def log(self, outer_step: int, metrics: Metrics) -> None:
-        """What equal runs share, after ``outer_step`` finished outer steps."""
-
-    def log_timing(self, outer_step: int, metrics: Metrics) -> None:
-        """What differs between equal runs: seconds, throughput, memory."""
+    def log(self, outer_step: int, metrics: Metrics, *, timing: bool = False) -> None:
+        """What equal runs share after ``outer_step`` outer steps; with ``timing`` what differs: seconds, memory."""
 
     def log_images(self, outer_step: int, name: str, images: Sequence[NDArray[np.uint8]]) -> None:
         """Pictures, uint8 [H, W] or [H, W, 3] each."""
@@ -54,13 +50,12 @@ class JsonlTracker(Tracker):
                 _drop_lines_after(name, resume_at)
             self._files.append(name.open("w" if resume_at is None else "a", encoding="utf-8"))
 
-    def log(self, outer_step: int, metrics: Metrics) -> None:
-        """A line in ``path``."""
-        _write_line(self._files[0], outer_step, metrics)
-
-    def log_timing(self, outer_step: int, metrics: Metrics) -> None:
-        """A line in ``timing.jsonl``."""
-        _write_line(self._files[1], outer_step, metrics)
+    def log(self, outer_step: int, metrics: Metrics, *, timing: bool = False) -> None:
+        """A line in ``path`` or, with ``timing``, in ``timing.jsonl``."""
+        values = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        file = self._files[timing]
+        file.write(json.dumps({"outer_step": outer_step, **values}, allow_nan=False) + "\n")
+        file.flush()
 
     def close(self) -> None:
         """Close both files."""
@@ -77,13 +72,9 @@ class Trackers(Tracker):
     def __init__(self, truth: Tracker, mirrors: Sequence[Tracker], say: Callable[[str], None]) -> None:
         self._truth, self._mirrors, self._say = truth, list(mirrors), say
 
-    def log(self, outer_step: int, metrics: Metrics) -> None:
+    def log(self, outer_step: int, metrics: Metrics, *, timing: bool = False) -> None:
         """``log`` of each tracker."""
-        self._each(lambda tracker: tracker.log(outer_step, metrics))
-
-    def log_timing(self, outer_step: int, metrics: Metrics) -> None:
-        """``log_timing`` of each tracker."""
-        self._each(lambda tracker: tracker.log_timing(outer_step, metrics))
+        self._each(lambda tracker: tracker.log(outer_step, metrics, timing=timing))
 
     def log_images(self, outer_step: int, name: str, images: Sequence[NDArray[np.uint8]]) -> None:
         """``log_images`` of each tracker."""
@@ -130,12 +121,6 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _write_line(file: IO[str], outer_step: int, metrics: Metrics) -> None:
-    values = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    file.write(json.dumps({"outer_step": outer_step, **values}, allow_nan=False) + "\n")
-    file.flush()
-
-
 def _drop_lines_after(path: Path, outer_step: int) -> None:
     """Rewrite ``path`` without the lines of outer steps after ``outer_step`` and without a torn last line."""
     content = path.read_bytes()
@@ -147,12 +132,10 @@ def _drop_lines_after(path: Path, outer_step: int) -> None:
 
 
 def _step_of(line: bytes, path: Path, number: int) -> int:
-    """The outer step of a line."""
     try:
-        entry: Any = json.loads(line)
-        step = entry["outer_step"]
+        step = json.loads(line)["outer_step"]
     except (ValueError, TypeError, KeyError):
         step = None
-    if not isinstance(step, int):
-        raise ValueError(f"{path}: line {number} is not an object with outer_step; repair it or start a new run_dir")
-    return step
+    if isinstance(step, int):
+        return step
+    raise ValueError(f"{path}: line {number} is not an object with outer_step; repair it or start a new run_dir")

@@ -39,11 +39,7 @@ class WandbTracker(Tracker):
         self._run.define_metric("outer_step", hidden=True)
         self._run.define_metric("*", step_metric="outer_step")
 
-    def log(self, outer_step: int, metrics: Metrics) -> None:
-        """A row of the run's history."""
-        self._run.log({"outer_step": outer_step, **metrics})
-
-    def log_timing(self, outer_step: int, metrics: Metrics) -> None:
+    def log(self, outer_step: int, metrics: Metrics, *, timing: bool = False) -> None:
         """A row of the run's history."""
         self._run.log({"outer_step": outer_step, **metrics})
 
