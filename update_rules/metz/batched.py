@@ -5,7 +5,7 @@ Shapes: T tasks, B examples, N units, C delta channels, H hidden channels, R rea
 
 import math
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,16 +14,13 @@ from torch import Tensor
 from update_rules.contract import Activations, State
 from update_rules.local.weight_terms import MixedTerms
 from update_rules.metz.blocks import over_both, over_examples
-from update_rules.metz.change import (
-    ABOVE_READOUTS,
-    BELOW_READOUTS,
-    TERMS,
-    WeightChange,
-    settle_bias,
-)
-from update_rules.metz.layers import NORM_EPS, Linear
+from update_rules.metz.change import ABOVE_READOUTS, BELOW_READOUTS, TERMS, WeightChange, settle_bias
+from update_rules.metz.layers import NORM_EPS
 from update_rules.metz.neurons import NeuronState, TopSignal, unit_angles
 from update_rules.metz.root_mean_square import rms_normalised
+
+if TYPE_CHECKING:
+    from update_rules.metz.metz import Metz
 
 COLUMNS = (1,)
 """The axis that runs down the columns of weights [T, P, N]."""
@@ -49,11 +46,6 @@ def top_signal(net: TopSignal, x: Tensor) -> Tensor:
 def _angles(units: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """``unit_angles`` of so many units, [2, 1, N]."""
     return unit_angles(torch.empty(units, dtype=dtype, device=device)).T[:, None]
-
-
-def _standardised(x: Tensor) -> Tensor:
-    """``x`` [T, B, N] with mean 0 and variance 1 over the examples."""
-    return rms_normalised(x - x.mean(1, keepdim=True), (1,), 1e-6)
 
 
 def unit_statistics(state: State, top: int) -> list[Tensor]:
@@ -105,27 +97,14 @@ def weight_change(change: WeightChange, weights: Tensor, lower: Tensor, upper: T
     return torch.add(rms_normalised(moved / math.sqrt(len(TERMS)), COLUMNS, 1), w, alpha=-1 / 7)
 
 
-class MetzModules(Protocol):
-    """The parts of the rule that a step uses."""
-
-    top_signal: TopSignal
-    neuron_state: NeuronState
-    error_readout: Linear
-    forward_change: WeightChange
-    backward_change: WeightChange | None
-    bias_readout: Linear
-
-
 class _Readouts:
     """Everything that is read out of a layer's neuron states by linear maps, from one product.
 
     The first layer has no weights, error signal or biases below it, and the last no weights above.
     """
 
-    def __init__(self, rule: MetzModules, directions: list[WeightChange]) -> None:
-        """Put the maps side by side."""
-        below = [direction.below for direction in directions]
-        above = [direction.above for direction in directions]
+    def __init__(self, rule: "Metz", directions: list[WeightChange]) -> None:
+        below, above = ([getattr(direction, side) for direction in directions] for side in ("below", "above"))
         maps = [*below, *above, rule.error_readout, rule.bias_readout]
         self.weight = torch.cat([part.weight for part in maps], 1).T
         self.bias = torch.cat([part.bias for part in maps])
@@ -153,14 +132,14 @@ def _as_matrices(read: Tensor, names: int) -> Tensor:
     return read.view(len(read), names, -1, read.shape[3])
 
 
-def batched_changes(rule: MetzModules, state: State, activations: Activations) -> State:
+def batched_changes(rule: "Metz", state: State, activations: Activations) -> State:
     """The change of every entry of ``state`` [T, ...], with its keys and shapes."""
     x, z = activations.x, activations.z
     top = len(x) - 1
     own = rule.backward_change
     directions = [rule.forward_change] if own is None else [rule.forward_change, own]
     readouts = _Readouts(rule, directions)
-    standard = [_standardised(layer) for layer in x]
+    standard = [rms_normalised(layer - layer.mean(1, keepdim=True), (1,), 1e-6) for layer in x]
     statistics = unit_statistics(state, top)
     error = top_signal(rule.top_signal, x[top])
     above: list[Tensor] = []

@@ -72,12 +72,6 @@ def symmetrise(squares: Tensor) -> Tensor:
     return (squares + squares.transpose(-1, -2)) * (off_diagonal / math.sqrt(2))
 
 
-def decorrelation(w: Tensor, u: Tensor) -> Tensor:
-    """The term ``decorr_x`` [..., P, N] of weights ``w`` [..., P, N] and standardised activations ``u`` [..., B, N]."""
-    correlated = w @ (u.mT @ u) / (u.shape[-2] * math.sqrt(u.shape[-1]))
-    return correlated * torch.rsqrt((correlated * correlated + 1e-8).mean((-2, -1), keepdim=True))
-
-
 class WeightChange(nn.Module):
     """The change of one layer's weights from the neuron states below and above it; the same θ for all layers."""
 
@@ -111,10 +105,11 @@ class WeightChange(nn.Module):
         u, v = standardise(x_above), standardise(x_below)
         sign, square = torch.sign(w), w * w
         bent = torch.sqrt(1 + square) - 1
+        correlated = w @ (u.mT @ u) / (examples * math.sqrt(units))
         return {
             "0_order": order_0,
             "1_order": w * order_1,
-            "decorr_x": decorrelation(w, u),
+            "decorr_x": correlated * torch.rsqrt((correlated * correlated + 1e-8).mean((-2, -1), keepdim=True)),
             "hebb": -(v.T @ u) / examples,
             "large_decay": square * sign,
             "lin_lower_symm": lower[0] @ w,
@@ -128,11 +123,7 @@ class WeightChange(nn.Module):
 
     def merge(self, terms: dict[str, Tensor], w: Tensor) -> Tensor:
         """The change [P, N] from the ``terms`` [P, N] and the weights ``w`` with columns of rms 1."""
-        stacked = soft_normalise(torch.stack([terms[name] for name in TERMS]))
-        return self.settle(torch.tensordot(self.mix, stacked, 1), w)
-
-    def settle(self, mixed: Tensor, w: Tensor) -> Tensor:
-        """The change [..., P, N] from the ``mixed`` terms and the weights ``w`` [..., P, N] with columns of rms 1."""
+        mixed = torch.tensordot(self.mix, soft_normalise(torch.stack([terms[name] for name in TERMS])), 1)
         change = (mixed + self.mix_bias) / len(TERMS)
         # The weights must not shrink along themselves.
         change = change - w * torch.relu((change * w).mean((-2, -1), keepdim=True))
@@ -151,9 +142,6 @@ def bias_change(readout: Linear, h_mean: Tensor) -> Tensor:
 
 
 def settle_bias(change: Tensor) -> Tensor:
-    """The change [..., N] of a layer's biases from what is read out of its neuron states [..., N].
-
-    Its mean over the units is never below 0.
-    """
+    """The change [..., N] of biases from what neuron states give [..., N]; its mean over units is never below 0."""
     change = change + torch.relu(-change.mean(-1, keepdim=True))
     return change * torch.rsqrt(0.5 + (change * change).mean(-1, keepdim=True))

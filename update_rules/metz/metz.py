@@ -48,14 +48,11 @@ class Metz(Rule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for key in ("outputs", "hidden", "top_hidden", "delta_channels", "readout_channels"):
-            if int(self.config[key]) < 1:
-                raise ValueError(f"got {key} {self.config[key]} for the metz rule, expected 1 or more")
-        for key in ("h_layers", "top_layers"):
-            if int(self.config[key]) < 0:
-                raise ValueError(f"got {key} {self.config[key]} for the metz rule, expected 0 or more")
-        self.outputs = outputs
-        self.learning_rate = learning_rate
+        least = dict.fromkeys(("outputs", "hidden", "top_hidden", "delta_channels", "readout_channels"), 1)
+        for key, value in (least | {"h_layers": 0, "top_layers": 0}).items():
+            if int(self.config[key]) < value:
+                raise ValueError(f"got {key} {self.config[key]} for the metz rule, expected {value} or more")
+        self.outputs, self.learning_rate = outputs, learning_rate
         generator = torch.Generator().manual_seed(seed)
         self.top_signal = TopSignal(outputs, top_hidden, top_layers, delta_channels, generator)
         self.neuron_state = NeuronState(hidden, h_layers, delta_channels, generator)
@@ -79,22 +76,18 @@ class Metz(Rule):
         return state
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
-        """The State after one update on ``views["unlabelled"]`` [B, D].
+        """The State after one update on ``views["unlabelled"]`` [B, D]. Raises as ``init_state``.
 
-        p ← p (1 − lr) − lr · change for every weight and bias. Raises ValueError if the network's output size is not
-        the rule's.
+        p ← p (1 − lr) − lr · change for every weight and bias.
         """
-        network = problem.network
-        self._check(network)
-        activations = network.forward(state, views["unlabelled"])
+        self._check(problem.network)
+        activations = problem.network.forward(state, views["unlabelled"])
         return self._moved(state, self.changes(state, activations, self.neuron_states(state, activations)))
 
     def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
-        """The same for T tasks at once, faster: see ``metz_batched``."""
-        network = problem.network
-        self._check(network)
-        change = batched_changes(self, state, network.forward(state, views["unlabelled"]))
-        return self._moved(state, change)
+        """The same for T tasks at once, faster."""
+        self._check(problem.network)
+        return self._moved(state, batched_changes(self, state, problem.network.forward(state, views["unlabelled"])))
 
     def _moved(self, state: State, change: State) -> State:
         rate = self.learning_rate
@@ -123,10 +116,9 @@ class Metz(Rule):
         change: State = {}
         for layer in range(1, len(x)):
             sides = (x[layer - 1], h[layer - 1], x[layer], h[layer])
-            forward = self.forward_change(state[f"w{layer}"], *sides)
             own = self.backward_change
-            change[f"w{layer}"] = forward
-            change[f"v{layer}"] = forward if own is None else own(state[f"v{layer}"], *sides)
+            change[f"w{layer}"] = self.forward_change(state[f"w{layer}"], *sides)
+            change[f"v{layer}"] = change[f"w{layer}"] if own is None else own(state[f"v{layer}"], *sides)
             change[f"b{layer}"] = bias_change(self.bias_readout, h[layer].mean(0))
         return change
 

@@ -26,8 +26,7 @@ class TopSignal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Activations ``x`` [B, N] of the top layer to its error signal [B, N, C]."""
-        t = self.entry(x[:, :, None], axis=0)
-        t = t.transpose(1, 2)  # [B, hidden, N]: the units become the channels
+        t = self.entry(x[:, :, None], axis=0).transpose(1, 2)  # [B, hidden, N]: the units become the channels
         for block in self.across_units:
             t = block(t, axis=0)
         t = t.transpose(1, 2)
@@ -76,7 +75,7 @@ def weight_statistics(incoming: Tensor | None, outgoing: Tensor | None) -> Tenso
     then of its row of ``outgoing`` [..., N, N_above]. The input layer has no incoming and the top layer no outgoing
     weights: pass None, and the four that exist are repeated. Raises ValueError if both are None.
     """
-    sides = [weights for weights in (incoming, None if outgoing is None else outgoing.mT) if weights is not None]
+    sides = ([] if incoming is None else [incoming]) + ([] if outgoing is None else [outgoing.mT])
     if not sides:
         raise ValueError("got neither incoming nor outgoing weights, expected at least one of them")
     statistics = []
