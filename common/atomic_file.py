@@ -13,9 +13,8 @@ TEMPORARY_SUFFIX = ".tmp"
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file that becomes ``path`` when the block ends well, and vanishes when it does not.
 
-    The bytes go to a temporary name in the same folder, reach the disk, and are then renamed: whoever opens ``path``,
-    also after a crash, finds the old file or the whole new one. Raises OSError, naming ``path``, if it cannot be
-    written.
+    The bytes reach the disk under a temporary name in the same folder, which is then renamed: who opens ``path``, also
+    after a crash, finds the old file or the whole new one. Raises OSError, naming ``path``, if it cannot be written.
     """
     path = Path(path)
     temporary = temporary_name(path)

@@ -1,7 +1,6 @@
 """Components: classes found by a name of ours or as ``my_module:MyClass``, and built from checked options.
 
-Rules, base networks, labellers, readouts and estimators are configured alike, ``{name: ..., options: {...}}``: the
-options are the keyword arguments of the class, checked against its annotations before anything is built.
+A config says ``{name: ..., options: {...}}``; options are the keyword arguments of the class, checked by annotations.
 """
 
 import inspect
@@ -27,8 +26,7 @@ Kind = TypeVar("Kind")
 class Registry(Generic[Kind]):
     """The components of one ``kind``, a word for messages; each a ``base``.
 
-    ``names`` says where the class of each name is, as ``module:Class``; a module is imported when its name is first
-    asked for.
+    ``names`` has the ``module:Class`` of each name, which is imported when it is first asked for.
     """
 
     kind: str
@@ -67,15 +65,10 @@ class Registry(Generic[Kind]):
         return next((name for name, place in self.names.items() if place == path), path)
 
     def check_trust(self, name: str, trust: Collection[str], where: str) -> None:
-        """Raise ValueError unless ``name`` is one of ``names`` or lies in a module of ``trust``; imports nothing.
-
-        ``where`` begins the message.
-        """
-        if name in self.names or ":" not in name:
-            return
+        """Raise ValueError, begun by ``where``, for a ``name`` of a module that is not ours nor in ``trust``."""
         module = name.partition(":")[0]
         trusted = [one.partition(":")[0] for one in ([trust] if isinstance(trust, str) else trust)]
-        if not any(f"{module}.".startswith(f"{one}.") for one in trusted):
+        if name not in self.names and module != name and not any(f"{module}.".startswith(f"{one}.") for one in trusted):
             raise ValueError(
                 f"{where}: needs the {self.kind} {name}, so the module {module}, whose code would run; if you trust "
                 f"it, add --trust {module} (in Python trust=[{module!r}])"

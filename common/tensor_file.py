@@ -24,10 +24,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
 
 
 def file_header(path: str | Path, kind: str) -> dict[str, str]:
-    """The header of a safetensors file of any format; ``kind`` is what errors call it.
-
-    Raises OSError for a file that cannot be read and ValueError for one that is no safetensors file.
-    """
+    """The header of a safetensors file of any format; ``kind`` is for errors. Raises OSError and ValueError."""
     return _read(path, kind, tensors=False)[0]
 
 

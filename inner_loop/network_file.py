@@ -46,7 +46,10 @@ def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwor
     """
     where = f"base network file {path}"
     header, tensors = read_tensors(path, "base network file", FORMAT, VERSION)
-    parts = {part: _of_part(tensors, part) for part in PARTS}
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+    for name, value in tensors.items():
+        part, _, own = name.partition("/")
+        parts.setdefault(part, {})[own] = value
     try:
         RULES.check_trust(header["rule"], trust, where)
         described = json.loads(header["network"])
@@ -70,10 +73,6 @@ def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwor
     return TrainedNetwork(
         rule, problem, parts["state"], parts["statistics"], parts["inputs"]["offset"], parts["inputs"]["scale"]
     )
-
-
-def _of_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}
 
 
 def _problem(said: dict[str, Any], network: Any) -> Problem:

@@ -21,8 +21,7 @@ def scaled(x: Tensor, offset: Tensor, scale: Tensor) -> Tensor:
 class TrainedNetwork:
     """The ``state`` that ``rule`` came to on ``problem``, and the frozen ``statistics`` that normalise examples.
 
-    Inputs are scaled before they reach the rule: (x - ``offset``) / ``scale``, both float64 [D],
-    since columns such as dates may differ only in digits that float32 does not have.
+    Inputs are scaled first, in float64, since columns such as dates may differ only in digits that float32 has not.
     """
 
     rule: Rule

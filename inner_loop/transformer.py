@@ -43,8 +43,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     fresh : str or None, default=None
         The name of a rule before any meta-training, to be used instead of ``rule``.
     hidden : sequence of int or None, default=None
-        Units of the hidden layers. Here and in the next four None stands for what the rule's file says to suit it,
-        and where there is no file, or it says nothing, for the usual: here (64, 64).
+        Units of the hidden layers. Here and in the next four None is what the rule's file says, else the usual: (64, 64).
     outputs : int or None, default=None
         Units of the last layer, the number of features; 32.
     activation : str or None, default=None
@@ -54,9 +53,8 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     batch_size : int or None, default=None
         Examples in each inner step; all of them where there are fewer; 64.
     standardise : bool or "auto", default="auto"
-        Whether each input column is brought to mean 0 and variance 1 first. Rules are meta-trained on images in [0, 1],
-        which must stay as they are; other data should be standardised. "auto" does so unless all of the training data
-        lies in [0, 1].
+        Whether each input column is brought to mean 0 and variance 1 first. "auto" does so unless all of the training
+        data lies in [0, 1], as the images do that rules are meta-trained on.
     trust : sequence of str, default=()
         Modules of your own whose code the rule file may ask for.
     random_state : int, RandomState instance or None, default=None
@@ -129,7 +127,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return self.network_.embed(_tensor(validate_data(self, X, dtype=FLOATS, reset=False))).numpy()
 
     def _rule(self) -> tuple[Rule, InnerSettings]:
-        """The rule that the ``rule`` parameter stands for, and the settings that the others stand for."""
+        """The rule and the settings that the parameters stand for."""
         header = None
         if self.fresh is not None:
             rule = make_rule(self.fresh)

@@ -1,7 +1,6 @@
 """Unrolling a rule: K inner steps of T tasks at once, differentiable in θ and in the starting state.
 
-θ is shared by the tasks, or with ``per_task`` every task has one of its own: [T, ...] in every parameter that requires
-it, as estimators do that perturb θ.
+θ is shared by the tasks or, with ``per_task``, [T, ...] in some parameters, as of estimators that perturb it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -154,11 +153,10 @@ def unroll(
     """The States [T, ...] after each of ``read_points`` (rising counts of steps from 0; the last one ends the unroll).
 
     ``views`` holds K tensors [T, ...] for each view that the rule consumes, or one of [K, T, ...]; a rule never sees
-    another one. With ``recompute`` each step runs again in the backward pass, and only the States between steps are
-    kept. ``LONG`` steps or more go in segments of sqrt(K): then only the States between segments are kept and each step
-    runs once more, so that memory hardly grows with K. The gradient, in θ and in the starting state, once, is the same
-    to the bit. ``compiled`` and ``per_task`` are for ``batched_step``.
-    Raises ValueError when a view is missing, K is too small or points do not rise.
+    another one. With ``recompute`` only the States between steps are kept, and each step runs again in the backward
+    pass. ``LONG`` steps or more go in segments of sqrt(K): then only the States between these are kept, and each step
+    runs once more. The gradient, in θ and in the starting state, once, is the same to the bit. ``compiled`` and
+    ``per_task`` are for ``batched_step``. Raises ValueError when a view is missing, K too small or points do not rise.
     """
     missing = [name for name in rule.consumes if name not in views]
     if missing:

@@ -30,9 +30,7 @@ class Conv4:
     Inputs are flat, [B, side · side · channels] with colours last. Block: 3 × 3 convolution, batch normalisation over
     examples and places with a learned scale and shift, ReLU, and by ``pooling`` half the side. With ``stride`` the
     features are means over the places that are left (Finn et al., 2017, for Omniglot), with ``max`` all that is left,
-    flattened (Snell et al., 2017). ``outputs`` > 0 adds a linear head of as many logits. A batch over T tasks is a
-    ``vmap`` of the whole network, whose convolutions become grouped ones: on a CPU that was faster than patches and
-    matrix products (by 1.1 to 1.7 times) and than a loop over tasks (by 1.1 to 1.9 times). Raises ValueError for sizes
+    flattened (Snell et al., 2017). ``outputs`` > 0 adds a linear head of as many logits. Raises ValueError for sizes
     below 1, a side too small to be halved four times, and another pooling.
     """
 
@@ -81,11 +79,8 @@ class Conv4:
         shapes: dict[str, tuple[int, ...]] = {}
         for block in range(1, BLOCKS + 1):
             below = self.channels if block == 1 else self.filters
-            shapes |= {
-                f"w{block}": (9 * below, self.filters),
-                f"g{block}": (self.filters,),
-                f"b{block}": (self.filters,),
-            }
+            shapes[f"w{block}"] = (9 * below, self.filters)
+            shapes[f"g{block}"] = shapes[f"b{block}"] = (self.filters,)
         if self.outputs:
             shapes |= {f"w{BLOCKS + 1}": (self.code, self.outputs), f"b{BLOCKS + 1}": (self.outputs,)}
         return shapes
@@ -101,10 +96,10 @@ class Conv4:
     def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
         """The forward pass of ``x`` [B, D], or of T tasks with a leading T in every tensor.
 
-        Each block is normalised by this batch or, where ``statistics`` is given (from ``statistics()``), by those. The
-        last entries of the result are the features or, with a head, the logits.
+        Each block is normalised by this batch or by the ``statistics`` given. The last entries of the result are the
+        features or, with a head, the logits.
         """
-        if x.dim() == 3:
+        if x.dim() == 3:  # on a CPU faster than patches and matrix products, and than a loop over tasks
             return vmap(self._forward, (0, 0, None if statistics is None else 0))(state, x, statistics)
         return self._forward(state, x, statistics)
 

@@ -21,9 +21,7 @@ VARIANCE_EPS = 1e-6
 
 @dataclass(frozen=True)
 class MLP:
-    """An MLP of given ``sizes`` (D, N_1, ..., N_L) and ``activation``, the same in every layer and also in the last.
-
-    But under a name of ``activations.LINEAR_OUTPUTS`` the last layer is linear.
+    """An MLP of given ``sizes`` (D, N_1, ..., N_L) and ``activation``, linear in its last layer if so named.
 
     z_l = (x_{l-1} W_l - mean_B) / sqrt(var_B + 1e-6) + b_l and x_l = activation(z_l), after Metz et al. (2019),
     section 3.1. Raises ValueError for fewer than one layer, an empty layer or an unknown activation.
@@ -35,9 +33,7 @@ class MLP:
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or min(self.sizes) < 1:
-            raise ValueError(
-                f"got network sizes {self.sizes}, expected an input and at least one layer, all of 1 or more"
-            )
+            raise ValueError(f"got network sizes {self.sizes}, expected an input and layers, all of 1 or more")
         if self.activation not in NETWORK_ACTIVATIONS:
             raise ValueError(f"got activation {self.activation!r}, expected one of {', '.join(NETWORK_ACTIVATIONS)}")
 
@@ -78,20 +74,16 @@ class MLP:
     def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
         """The forward pass of ``x`` [B, D], or of T tasks with a leading T in every tensor.
 
-        Each layer is normalised by this batch's mean and variance or, where ``statistics`` is given (from
-        ``statistics()``), by those, so that an example's features do not depend on its companions.
+        Each layer is normalised by this batch's mean and variance or by the ``statistics`` given, so that an example's
+        features do not depend on its companions.
         """
         act = ACTIVATIONS[self.hidden_activation]
         layers = [(x, x, x.new_empty(0), x.new_empty(0))]
         for layer in range(1, self.depth + 1):
             linear = layers[-1][0] @ state[f"w{layer}"]
-            if statistics is None:
-                mean = linear.mean(-2)
-                centred = linear - mean[..., None, :]
-                var = (centred * centred).mean(-2)
-            else:
-                mean, var = statistics[f"mean{layer}"], statistics[f"var{layer}"]
-                centred = linear - mean[..., None, :]
+            mean = linear.mean(-2) if statistics is None else statistics[f"mean{layer}"]
+            centred = linear - mean[..., None, :]
+            var = (centred * centred).mean(-2) if statistics is None else statistics[f"var{layer}"]
             z = centred * torch.rsqrt(var + VARIANCE_EPS)[..., None, :] + state[f"b{layer}"][..., None, :]
             layers.append((z if layer == self.depth and self.activation in LINEAR_OUTPUTS else act(z), z, mean, var))
         return Activations(*map(list, zip(*layers, strict=True)))
