@@ -43,7 +43,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     fresh : str or None, default=None
         The name of a rule before any meta-training, to be used instead of ``rule``.
     hidden : sequence of int or None, default=None
-        Units of the hidden layers. Here and in the next four None is what the rule's file says, else the usual: (64, 64).
+        Units of the hidden layers. In these five None is what the rule's file says, else the usual: (64, 64).
     outputs : int or None, default=None
         Units of the last layer, the number of features; 32.
     activation : str or None, default=None

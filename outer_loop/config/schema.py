@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, StringConstraints
-from pydantic_core import InitErrorDetails
 from torch import nn
 
 from common.checked import Count, Rate, Share, Whole, one_of
@@ -23,7 +22,6 @@ from outer_loop.config.values import (
     Sources,
     Text,
     component_name,
-    problem,
 )
 from outer_loop.estimators.registry import ESTIMATORS
 from outer_loop.optimisers import OPTIMISERS, RESERVED, make_optimiser
@@ -83,11 +81,11 @@ class InnerConfig(Section):
         default=False, description="torch.compile the inner step: minutes for each network shape, before it may pay"
     )
 
-    def _misfits(self) -> Iterable[InitErrorDetails]:
+    def _misfits(self) -> Iterable[tuple[str, str]]:
         if self.unroll[1] > self.length[0]:
-            yield problem(("unroll",), self.unroll, f"truncations no longer than the shortest length, {self.length[0]}")
+            yield "unroll", f"truncations no longer than the shortest length, {self.length[0]}"
         if self.read_every > self.unroll[0]:
-            yield problem(("read_every",), self.read_every, f"at most the shortest unroll, {self.unroll[0]}")
+            yield "read_every", f"at most the shortest unroll, {self.unroll[0]}"
 
 
 class ReadoutConfig(Component):
@@ -116,10 +114,10 @@ class OptimiserConfig(Component):
     name: Text = component_name("Adam", OPTIMISERS)
     options: Options = Field(default={}, description="keyword arguments of the class in torch.optim, but for lr")
 
-    def _misfits(self) -> Iterable[InitErrorDetails]:
+    def _misfits(self) -> Iterable[tuple[str, str]]:
         reserved = [name for name in RESERVED if name in self.options]
         told = "no such option: see outer.learning_rate"
-        return [problem(("options", name), self.options[name], told) for name in reserved] or super()._misfits()
+        return [(f"options.{name}", told) for name in reserved] or super()._misfits()
 
     def _try_out(self) -> None:
         make_optimiser(self.name, [nn.Parameter(torch.zeros(1, 1))], 1.0, self.options)
@@ -150,10 +148,9 @@ class OuterConfig(Section):
         default=0, description="outer steps over which the last readout of an unroll comes to count alone; 0: all alike"
     )
 
-    def _misfits(self) -> Iterable[InitErrorDetails]:
+    def _misfits(self) -> Iterable[tuple[str, str]]:
         if self.final_learning_rate > self.learning_rate:
-            expected = f"at most learning_rate, {self.learning_rate}"
-            yield problem(("final_learning_rate",), self.final_learning_rate, expected)
+            yield "final_learning_rate", f"at most learning_rate, {self.learning_rate}"
 
 
 class EvaluationConfig(Section):
@@ -168,9 +165,9 @@ class EvaluationConfig(Section):
     steps: Count = Field(default=50, description="inner steps on each task")
     read_every: Count = Field(default=10, description="inner steps between two readouts")
 
-    def _misfits(self) -> Iterable[InitErrorDetails]:
+    def _misfits(self) -> Iterable[tuple[str, str]]:
         if self.read_every > self.steps:
-            yield problem(("read_every",), self.read_every, f"at most evaluation.steps, {self.steps}")
+            yield "read_every", f"at most evaluation.steps, {self.steps}"
 
 
 class ReportConfig(Section):
@@ -209,5 +206,5 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
 
-    def _misfits(self) -> Iterable[InitErrorDetails]:
+    def _misfits(self) -> Iterable[tuple[str, str]]:
         return misfits(self)

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import InitErrorDetails
 
 from common.checked import Count, not_expected
 from common.components import Registry
@@ -20,7 +19,6 @@ from outer_loop.config.values import (
     component_name,
     expected_by,
     number_as,
-    problem,
     yaml_true,
 )
 from tasks.augmentations import parse_augmentation
@@ -90,7 +88,7 @@ class TasksConfig(Section):
         default="identity", description="what changes an image of the training each time that it is drawn, or identity"
     )
 
-    def _misfits(self) -> Iterable[InitErrorDetails]:
+    def _misfits(self) -> Iterable[tuple[str, str]]:
         for key in ("ways", "batch"):
             if min(getattr(self, key)) < 2:
-                yield problem((key,), getattr(self, key), "2 or more")
+                yield key, "2 or more"

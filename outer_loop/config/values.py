@@ -50,13 +50,18 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
 
-    def _misfits(self) -> Iterable[InitErrorDetails]:
-        """What is wrong with values that may be right by themselves, but not together or with what they name."""
+    def _misfits(self) -> Iterable[tuple[str, str]]:
+        """Dotted key and what was expected, for values that fail together or in the eyes of what they name."""
         return ()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        problems = list(self._misfits())
+        problems = []
+        for key, expected in self._misfits():
+            given: Any = self
+            for name in key.split("."):
+                given = given[name] if isinstance(given, dict) else getattr(given, name)
+            problems.append(InitErrorDetails(type=not_expected(expected), loc=tuple(key.split(".")), input=given))
         if problems:
             raise ValidationError.from_exception_data("config", problems)
         return self
@@ -80,18 +85,17 @@ class Component(Section):
         value = yaml_true(value)
         return {"name": value} if isinstance(value, str) else value
 
-    def _misfits(self) -> Iterable[InitErrorDetails]:
+    def _misfits(self) -> Iterable[tuple[str, str]]:
         try:
             self.registry.checked(self.name, self.options)
         except ValidationError as error:
-            return located(error, "options")
+            raise ValidationError.from_exception_data("options", located(error, "options")) from None
         except ValueError as error:
-            return [problem(("name",), self.name, expected_by(error))]
+            return [("name", expected_by(error))]
         try:
             self._try_out()
         except ValueError as error:
-            expected = f"what {self.registry.kind} {self.name} takes: {error}"
-            return [problem(("options",), self.options, expected)]
+            return [("options", f"what {self.registry.kind} {self.name} takes: {error}")]
         return ()
 
     def _try_out(self) -> None:
@@ -101,11 +105,6 @@ class Component(Section):
 def component_name(default: str, registry: Registry[Any]) -> Any:
     """The field of a component's name."""
     return Field(default=default, description=f"one of {', '.join(registry.names)}, or my_module:MyClass")
-
-
-def problem(loc: tuple[str | int, ...], given: object, expected: str) -> InitErrorDetails:
-    """The error of a value at ``loc``, which should have been what ``expected`` says."""
-    return InitErrorDetails(type=not_expected(expected), loc=loc, input=given)
 
 
 def expected_by(error: ValueError) -> str:

@@ -46,7 +46,28 @@ def weight_change(w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor,
     ``lower`` [7 · channels, B, N_low] and ``upper`` [8 · channels, B, N_up] are the readouts of both sides, ``v`` and
     ``u`` [B, N] their standardised activations, ``mixing`` [11] the weights of TERMS.
     """
-    terms = _terms(w, _by_name(LOWER, lower), _by_name(UPPER, upper), v, u)
+    below, above = _by_name(LOWER, lower), _by_name(UPPER, upper)
+    b, n_up = u.shape
+    scale = 1 / len(below["order_0"])
+    magnitude = torch.sqrt(1 + w * w) - 1
+    sign = torch.sign(w)
+
+    def outer(a: Tensor, c: Tensor) -> Tensor:
+        return a.mT @ c * scale
+
+    terms = [
+        decorrelation(w, u),
+        outer(below["order_0"], above["order_0"]),
+        w * outer(below["order_1"], above["order_1"]),
+        v.mT @ u / b,
+        -w * w * sign,
+        symmetric(outer(below["linear_lower_a"], below["linear_lower_b"])) @ w,
+        w @ outer(above["psd"], above["psd"]) / math.sqrt(n_up),
+        w @ symmetric(outer(above["linear_upper_a"], above["linear_upper_b"])),
+        torch.exp(-w * w) * outer(below["rbf"], above["rbf"]),
+        symmetric(outer(below["square_lower_a"], below["square_lower_b"])) @ magnitude * sign,
+        magnitude @ symmetric(outer(above["square_upper_a"], above["square_upper_b"])) * sign,
+    ]
     change = torch.tensordot(mixing, bounded_columns(torch.stack(terms)), dims=1)
     return bounded_columns(turn(w, change))
 
@@ -64,28 +85,3 @@ def batched_change(w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor
 def _by_name(names: tuple[str, ...], readouts: Tensor) -> Mapping[str, Tensor]:
     """``readouts`` [names · channels, B, N] as one matrix [M, N] for each name."""
     return dict(zip(names, readouts.reshape(len(names), -1, readouts.shape[-1]).unbind(0), strict=True))
-
-
-def _terms(w: Tensor, lower: Mapping[str, Tensor], upper: Mapping[str, Tensor], v: Tensor, u: Tensor) -> list[Tensor]:
-    """The terms of the change of ``w`` [N_low, N_up], in the order of TERMS."""
-    b, n_up = u.shape
-    scale = 1 / len(lower["order_0"])
-    magnitude = torch.sqrt(1 + w * w) - 1
-    sign = torch.sign(w)
-
-    def outer(a: Tensor, c: Tensor) -> Tensor:
-        return a.mT @ c * scale
-
-    return [
-        decorrelation(w, u),
-        outer(lower["order_0"], upper["order_0"]),
-        w * outer(lower["order_1"], upper["order_1"]),
-        v.mT @ u / b,
-        -w * w * sign,
-        symmetric(outer(lower["linear_lower_a"], lower["linear_lower_b"])) @ w,
-        w @ outer(upper["psd"], upper["psd"]) / math.sqrt(n_up),
-        w @ symmetric(outer(upper["linear_upper_a"], upper["linear_upper_b"])),
-        torch.exp(-w * w) * outer(lower["rbf"], upper["rbf"]),
-        symmetric(outer(lower["square_lower_a"], lower["square_lower_b"])) @ magnitude * sign,
-        magnitude @ symmetric(outer(upper["square_upper_a"], upper["square_upper_b"])) * sign,
-    ]
