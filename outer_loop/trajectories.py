@@ -65,24 +65,11 @@ class Trajectory:
         Where the rule sees an episode, as its support set, it is that of all steps and read points; else each read
         point has an episode of its own. Raises ValueError as ``draw_views`` does.
         """
-        views, episodes = draw_views(
-            self.task,
-            consumes,
-            self.generator,
-            steps=read_points[-1],
-            batch=self.shape.batch,
-            episodes=len(read_points),
-            device=device,
-        )
+        count = {"steps": read_points[-1], "batch": self.shape.batch, "episodes": len(read_points)}
+        views, episodes = draw_views(self.task, consumes, self.generator, **count, device=device)
+        problem, points = problem_of(self.task, self.shape.network, normalisation), tuple(read_points)
         return TruncatedUnroll(
-            problem=problem_of(self.task, self.shape.network, normalisation),
-            carried=self.carried,
-            views=views,
-            read_points=tuple(read_points),
-            episodes=episodes,
-            ways=self.task.ways,
-            generator=self.generator,
-            read_weights=read_weights,
+            problem, self.carried, views, points, episodes, self.task.ways, self.generator, read_weights
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,16 +143,10 @@ class Trajectories:
         generator.set_state(saved["generator"])
         team.set_state(saved["team"])
         task = self.source.restore(saved["task"])
-        network = network_from(saved["network"])
-        return Trajectory(
-            task=task,
-            shape=Shape(TaskShape(task.dataset_index, task.ways, task.shots, task.inputs), network, saved["batch"]),
-            carried={name: value.to(self.device) for name, value in saved["carried"].items()},
-            position=saved["position"],
-            length=saved["length"],
-            generator=generator,
-            team=team,
-        )
+        drawn = TaskShape(task.dataset_index, task.ways, task.shots, task.inputs)
+        shape = Shape(drawn, network_from(saved["network"]), saved["batch"])
+        carried = {name: value.to(self.device) for name, value in saved["carried"].items()}
+        return Trajectory(task, shape, carried, saved["position"], saved["length"], generator, team)
 
     def draw_shape(self, generator: torch.Generator) -> Shape:
         """The shape of a team's tasks."""

@@ -54,7 +54,7 @@ class Activations(NamedTuple):
 
 
 class Network(Protocol):
-    """A base network as a rule sees it. The network has no weights of its own: they are in the State."""
+    """A base network as a rule sees it; its weights are in the State. Equal ones share a batch and a compiled step."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -83,10 +83,6 @@ class Network(Protocol):
 
     def statistics(self, state: State, x: Tensor) -> Statistics:
         """The statistics of ``x`` [B, D], by which other examples can be normalised."""
-        ...
-
-    def __hash__(self) -> int:
-        """Equal networks run as one batch and share a compiled step."""
         ...
 
 

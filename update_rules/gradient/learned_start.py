@@ -58,8 +58,7 @@ class LearnedStart(Rule):
 
     def __init__(self, weights: str, seed: int) -> None:
         super().__init__()
-        shapes = parse_layout(weights, self.name)
-        drawn = initial_weights(shapes, torch.Generator().manual_seed(seed))
+        drawn = initial_weights(parse_layout(weights, self.name), torch.Generator().manual_seed(seed))
         self.start = nn.ParameterDict()
         for name, value in drawn.items():  # one by one, which keeps their order
             self.start[name] = nn.Parameter(value)
@@ -70,13 +69,9 @@ class LearnedStart(Rule):
         return super().options_for(problem, seed) | {"weights": layout(problem.network.shapes)}
 
     def init_state(self, problem: Problem, generator: torch.Generator) -> State:
-        """No change yet, whatever the ``generator``: zeros of the network's shapes, and ``t`` = 0.
-
-        Raises ValueError for a network of other shapes than the start, but for fewer units in its last layer.
-        """
-        network = problem.network
-        self.check_shapes(network)
-        return {"t": torch.zeros(()), **{name: torch.zeros(shape) for name, shape in network.shapes.items()}}
+        """No change yet: zeros of the network's shapes, and ``t`` = 0. Raises as ``check_shapes``."""
+        self.check_shapes(problem.network)
+        return {"t": torch.zeros(()), **{name: torch.zeros(shape) for name, shape in problem.network.shapes.items()}}
 
     def check_shapes(self, network: Network) -> None:
         """Raise ValueError for a network of other shapes than the start, but for fewer units in its last layer."""
@@ -95,9 +90,7 @@ class LearnedStart(Rule):
 
     def started(self, network: Network) -> State:
         """The weights that ``network`` starts from, a part of θ."""
-        return {
-            name: self.start[name][tuple(slice(units) for units in shape)] for name, shape in network.shapes.items()
-        }
+        return {name: self.start[name][tuple(map(slice, shape))] for name, shape in network.shapes.items()}
 
     def weights(self, network: Network, state: State) -> State:
         """The weights of ``network`` in ``state``: the start and how far it has moved since."""
@@ -113,8 +106,7 @@ class LearnedStart(Rule):
 
     def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:
         """Means and variances of the network's layers on ``x`` [B, D]."""
-        found: Statistics = problem.network.statistics(self.weights(problem.network, state), x)
-        return found
+        return super().statistics(problem, self.weights(problem.network, state), x)
 
     def features(self, problem: Problem, state: State, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """The network's output [B, N_L] for ``x`` [B, D], normalised as ``Rule.features`` says."""

@@ -5,14 +5,14 @@ Finn et al. (2017), algorithm 1; learned rates after Antoniou et al. (2019), sec
 α · S or α · ways here (S support examples). CACTUs' 0.05 is 0.25 for tasks of 5 ways, UMTRA's 0.01 is 0.05.
 """
 
-from typing import cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad
 
-from update_rules.contract import SUPPORT, Activations, Network, Problem, State, StepViews
+from update_rules.contract import SUPPORT, Activations, Problem, State, StepViews
 from update_rules.gradient.learned_start import LearnedStart
 
 
@@ -21,11 +21,10 @@ class Maml(LearnedStart):
 
     ``weights`` are the shapes of the start, drawn from ``seed``; ``rate`` is the inner rate. With ``learned_rates``
     there is one for each layer and each of ``steps`` inner steps, which start there; further steps use the last ones.
-    Normalisation in inner steps is by the support examples. The buffer ``second_order`` says by its length, 1 or 0,
-    whether the meta-gradient goes through the gradients of inner steps (reading a value would wait for the device): it
-    is an argument like the rest of θ, and not written to files. It does not in the ``first_order`` outer steps at the
-    start of meta-training. Raises ValueError for shapes that cannot be read, a rate that is not positive, fewer steps
-    than one, or a negative ``first_order``.
+    Normalisation in inner steps is by the support examples. The buffer ``second_order``, not written to files, says by
+    its length, 1 or 0, whether the meta-gradient goes through the gradients of inner steps (reading a value would wait
+    for the device). It does not in the ``first_order`` outer steps at the start of meta-training. Raises ValueError for
+    shapes that cannot be read, a rate that is not positive, fewer steps than one, or a negative ``first_order``.
     """
 
     name = "maml"
@@ -64,34 +63,22 @@ class Maml(LearnedStart):
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``support_x`` [S, D] and ``support_y`` [S] in 0..ways-1."""
-        network = problem.network
-        started = self.started(network)
-        moved = {name: state[name] for name in started}
-        gradients = self._gradients(network, started, moved, views)
-        rates = self._rates(state["t"])
-        new: State = {"t": state["t"] + 1}
-        for name, change in moved.items():
-            rate = self.rate if rates is None else rates[int(name[1:]) - 1]
-            new[name] = change - rate * gradients[name]
-        return new
-
-    def _gradients(self, network: Network, started: State, moved: State, views: StepViews) -> State:
         x, y = (views[name] for name in SUPPORT)
+        started = self.started(problem.network)
+        moved = {name: state[name] for name in started}
 
         def loss(moved: State) -> Tensor:
             weights = {name: start + moved[name] for name, start in started.items()}
-            return F.cross_entropy(self.output(network.forward(weights, x)), y)
+            return F.cross_entropy(self.output(problem.network.forward(weights, x)), y)
 
         # Without second derivatives no graph is made of the gradients, which saves most of the backward pass.
         with torch.set_grad_enabled(torch.is_grad_enabled() and len(self.second_order) > 0):
-            return cast(State, grad(loss)(moved))
-
-    def _rates(self, t: Tensor) -> Tensor | None:
-        """The learned rates [layers] of inner step ``t``, counted from 0."""
-        if not self.learned_rates:
-            return None
-        step = t.long().clamp(max=len(self.rates) - 1)
-        return self.rates.index_select(0, step.reshape(1))[0]
+            gradients = grad(loss)(moved)
+        rates: Any = [self.rate] * len(moved)
+        if self.learned_rates:
+            rates = self.rates.index_select(0, state["t"].long().clamp(max=len(self.rates) - 1).reshape(1))[0]
+        change = {name: one - rates[int(name[1:]) - 1] * gradients[name] for name, one in moved.items()}
+        return {"t": state["t"] + 1, **change}
 
     def output(self, activations: Activations) -> Tensor:
         """The logits [B, ways]: the last layer before its activation."""

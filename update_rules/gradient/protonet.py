@@ -49,12 +49,10 @@ class ProtoNet(LearnedStart):
 
     def running(self) -> Statistics:
         """The running averages. Raises ValueError for a rule that was made without them."""
-        averages = dict(self.named_buffers())
-        if not averages:
+        if not self.config["running"]:
             raise ValueError("this protonet holds no running averages; train it with network.normalisation=running")
-        return averages
+        return dict(self.named_buffers())
 
     def observed(self, problem: Problem, state: State, x: Tensor) -> State:
         """What the running averages meet in ``x`` [B, D]: mean and biased variance of every layer."""
-        met = self.statistics(problem, state, x) if dict(self.named_buffers()) else {}
-        return dict(met)
+        return dict(self.statistics(problem, state, x)) if self.config["running"] else {}

@@ -70,9 +70,8 @@ ELEMENTWISE_START = {
 }
 """Where the coefficients of biases start with ``elementwise``, as constants and slopes.
 
-In the first layer they rest where the units that competition made detectors of rare patterns respond to these alone:
-near -1 for a relu or silu, which are flat below, near -2 for tanh. Decay is as large as what pulls them down, since a
-unit that is lifted so far below 0 that only the dip of a silu is left never comes back by its skewness.
+In the first layer biases rest where detectors of rare patterns respond to these alone: near -1 for a relu or silu, near
+-2 for tanh. Decay is as large as what pulls down: a unit far below 0, in the dip of a silu, does not come back.
 """
 
 
@@ -80,15 +79,13 @@ class Hebbian(Rule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
     Each coefficient, and the logarithm of the rate and of the sharpness, is a constant plus a slope times the relative
-    depth of the layer, which runs from -1 (first) to 1 (last). A layer alone has what a first one has, but the
-    coefficients of biases of a last one. ``rate`` is the starting value of the learned inner rate, which falls or grows
-    as a learned power of 1 + t, the inner steps done: at first as (1 + t)^POWER. All coefficients start at 0 but those
-    of ``compete`` and ``decorrelate``, online k-means on a sphere whose units keep apart, and of ``straighten`` and
-    ``decay``, which bring every bias to where the activation adds little skewness, so is nearly straight: a relu to
-    near 1, tanh to 0. Where units compete (activation ``winners``) no bias does that, so start ``straighten`` at 0
-    there. What biases learn under one kind of activation ruins the other; with ``elementwise`` there are coefficients
-    of their change for networks whose units do not compete, which start as ELEMENTWISE_START has them, beside those for
-    networks whose units do.
+    depth of the layer, from -1 (first) to 1 (last). A layer alone has what a first one has, but the coefficients of
+    biases of a last one. ``rate`` is the starting value of the learned inner rate, which follows a learned power of
+    1 + t, the inner steps done: at first (1 + t)^POWER. All coefficients start at 0 but those of START. ``compete`` and
+    ``decorrelate`` are online k-means on a sphere whose units keep apart; ``straighten`` and ``decay`` bring every bias
+    to where the activation is nearly straight: a relu to near 1, tanh to 0. Where units compete no bias does that, so
+    start ``straighten`` at 0 there. What biases learn under one kind of activation ruins the other: ``elementwise``
+    adds coefficients for networks whose units do not compete, which start as ELEMENTWISE_START has them.
     """
 
     name = "hebbian"
@@ -124,15 +121,14 @@ class Hebbian(Rule):
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
-        network = problem.network
-        depth = len(network.sizes) - 1
-        activations = network.forward(state, views["unlabelled"])
+        depth = len(problem.network.sizes) - 1
+        activations = problem.network.forward(state, views["unlabelled"])
         levels = [spread(x).levels for x in activations.x[:-1]]
         standard = [standardised(z) for z in activations.z]
         log_rate = self.log_rate + self.power * torch.log1p(state["t"])
         new: State = {"t": state["t"] + 1}
         kinds = list(self.bias_names.values())
-        bias, bias_slope = (getattr(self, name) for name in kinds[0 if network.competes else -1])
+        bias, bias_slope = (getattr(self, name) for name in kinds[0 if problem.network.competes else -1])
         error = standard[-1]
         for layer in range(depth, 0, -1):
             w, v = state[f"w{layer}"], state[f"v{layer}"]
@@ -145,10 +141,8 @@ class Hebbian(Rule):
             change = self.bounded(turn(w, change))
             new[f"w{layer}"] = self.unit_columns(w + rate * change)
             new[f"v{layer}"] = self.unit_columns(v + rate * change)
-            b = state[f"b{layer}"]
-            new[f"b{layer}"] = b + rate * (
-                (bias + z_bias * bias_slope) @ bias_terms(b, standard[layer], activations.x[layer])
-            )
+            terms_of_bias = bias_terms(state[f"b{layer}"], standard[layer], activations.x[layer])
+            new[f"b{layer}"] = state[f"b{layer}"] + rate * ((bias + z_bias * bias_slope) @ terms_of_bias)
             if layer > 1:
                 error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
         return new
@@ -156,12 +150,8 @@ class Hebbian(Rule):
     def equation(self) -> str:
         """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
         numbers = self.describe()
-
-        def by_depth(constant: float, slope: float) -> str:
-            return f"{constant:.4f} exp({slope:+.3f} z)"
-
-        rate = f"{by_depth(numbers['rate'], numbers['rate_slope'])} (1 + t)^{numbers['power']:+.3f}"
-        beta = by_depth(numbers["sharpness"], numbers["sharpness_slope"])
+        rate, beta = (f"{numbers[name]:.4f} exp({numbers[f'{name}_slope']:+.3f} z)" for name in ("rate", "sharpness"))
+        rate += f" (1 + t)^{numbers['power']:+.3f}"
         lines = [f"Δw = {rate} · N(turn(sum of)), t = inner steps, z = relative depth from -1 to 1, β = {beta}"]
         lines += _sum(TERMS, "N[{}]", numbers, "constant", "slope")
         for where, names in self.bias_names.items():
@@ -183,10 +173,7 @@ class Hebbian(Rule):
         return rows
 
     def parts(self) -> Iterator[tuple[str, Rule]]:
-        """Every term of both changes, that the rate follows inner time, that terms are bounded and columns of unit rms.
-
-        What is off is 0 at every depth and time, and what normalised does nothing.
-        """
+        """Every term, that the rate follows inner time, that terms are bounded and that columns have unit rms."""
         zeros: dict[str, list[tuple[str, Any]]] = {
             f"term {term}": [("constant", i), ("slope", i)] for i, term in enumerate(TERMS)
         }

@@ -53,9 +53,8 @@ class NeuronBlock(torch.autograd.Function):
         read = torch.bmm(per_task(from_hidden, tasks), hidden)
         if from_inputs is not None and read_offset is not None:
             read.baddbmm_(per_task(from_inputs, tasks), flat).add_(read_offset[:, None])
-        ctx.save_for_backward(
-            flat, unit, first, mean, hidden, example, unit_weights, mix, pooled, from_hidden, from_inputs
-        )
+        weights = (example, unit_weights, mix, pooled, from_hidden, from_inputs)
+        ctx.save_for_backward(flat, unit, first, mean, hidden, *weights)
         ctx.shape = shape
         return read.view(shape)
 
@@ -63,9 +62,8 @@ class NeuronBlock(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_read: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the arguments, in their order."""
-        flat, unit, first, mean, hidden, example, unit_weights, mix, pooled, from_hidden, from_inputs = (
-            ctx.saved_tensors
-        )
+        flat, unit, first, mean, hidden, *weights = ctx.saved_tensors
+        example, unit_weights, mix, pooled, from_hidden, from_inputs = weights
         shape = ctx.shape
         tasks, _, examples, _ = shape
         grad = grad_read.flatten(2)

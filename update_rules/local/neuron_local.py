@@ -5,10 +5,7 @@ own history over the batch, and what its whole layer shares: inner time, relativ
 strongly the layer responds altogether (lateral inhibition: a neuron can tell whether it leads). There are no unit ids
 and no mixing over neighbouring units or examples, so the rule commutes with permutations of units, inputs and examples,
 and fits any width, depth, activation and output size. The weight change is made of the terms of Metz et al. (2019),
-appendix D, all but w itself, which could only stretch weights whose columns are kept at unit rms.
-
-Layout: channels first, [channels, B, N]. Every linear map of the neurons and every outer product over examples is then
-one matrix product on memory as it lies.
+appendix D, all but w itself, which could only stretch weights of unit rms. Layout: as in ``neuron_network``.
 """
 
 import math
@@ -50,9 +47,6 @@ SHARE = 4.0
 REACH = 3.0
 """The largest bias: with it a relu is linear in nearly all examples."""
 
-STRAIGHTEN = 0.7
-"""How strongly biases start to be moved to where the activation adds no skewness."""
-
 QUICK = 10.0
 """Adam moves every number by about the same amount; those stored divided by this move so many times faster."""
 
@@ -78,7 +72,7 @@ class NeuronLocal(Rule):
         error_channels: int = 4,
         readout_channels: int = 2,
         rate: float = 0.1,
-        straighten: float = STRAIGHTEN,
+        straighten: float = 0.7,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -206,11 +200,10 @@ class NeuronLocal(Rule):
     def _read(
         self, own: list[Tensor], unit: Tensor, error: Tensor | None, *, first: bool, last: bool
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The error at unit rms over its channels, and what neurons give: to the weights below, to the bias, as error,
-        to the weights above; [rows, B, N] each.
+        """The error at unit rms, and what neurons give weights below, bias, error, weights above: [rows, B, N] each.
 
-        From their ``own`` inputs, those per ``unit`` and the ``error``, which the last layer makes itself. The input
-        layer has nothing below and the ``last`` layer nothing above, so those rows are left out.
+        From their ``own`` inputs, those per ``unit`` and the ``error``, which the last layer makes itself. Rows for
+        what is below the ``first`` layer and above the ``last`` are left out.
         """
         seen = torch.stack(own)
         if error is None:
@@ -239,10 +232,7 @@ class NeuronLocal(Rule):
         return slice(start, end), [0, 0, 0, sizes[3]] if first else [*sizes[:3], 0] if last else sizes
 
     def parts(self) -> Iterator[tuple[str, Rule]]:
-        """Every term of the weight change, the error channels, the lateral inputs, what straightens, and inner time.
-
-        What is off is 0 at every depth and time.
-        """
+        """Every term of the weight change, the error channels, the lateral inputs, what straightens, and inner time."""
         every = slice(None)
         zeros: dict[str, list[tuple[str, Any]]] = {
             f"term {term}": [("mixing", place), ("mixing_slopes", (every, place))] for place, term in enumerate(TERMS)
@@ -259,11 +249,9 @@ class NeuronLocal(Rule):
     def describe(self) -> dict[str, float]:
         """The learned rate and the mixing weight of every term in the middle of time and depth, and their slopes."""
         numbers = {"rate": float(self.rate(torch.zeros(len(CONTEXT)).to(self.rate_slopes)))}
-        numbers["sharpness"] = float(self.log_sharpness.exp())
-        numbers["straighten"] = QUICK * float(self.straighten)
-        numbers |= {
-            f"rate_slope/{name}": QUICK * value for name, value in zip(CONTEXT, self.rate_slopes.tolist(), strict=True)
-        }
+        numbers |= {"sharpness": float(self.log_sharpness.exp()), "straighten": QUICK * float(self.straighten)}
+        slopes = zip(CONTEXT, self.rate_slopes.tolist(), strict=True)
+        numbers |= {f"rate_slope/{name}": QUICK * value for name, value in slopes}
         mixing = torch.cat([self.mixing[None], self.mixing_slopes]) * QUICK
         for kind, row in zip(("mixing", *(f"mixing_{name}" for name in CONTEXT)), mixing.tolist(), strict=True):
             numbers |= {f"{kind}/{name}": value for name, value in zip(TERMS, row, strict=True)}
