@@ -68,11 +68,10 @@ class Parts:
 
 
 class Trainer:
-    """One meta-training run of ``parts`` in ``config.run_dir``.
+    """One meta-training run of ``parts`` in ``config.run_dir``. Each of the ``ranks`` has its share of the tasks.
 
-    With the ``saved`` state of a checkpoint it continues from there: the numbers are then those of a run that never
-    stopped (same thread count, device and count of ``ranks``). Each of the ranks has its share of the tasks; the first
-    writes. Raises ValueError for settings that do not fit, naming them.
+    With the ``saved`` state of a checkpoint it continues from there: the numbers are those of a run that never stopped
+    (same thread count, device and count of ranks). Raises ValueError, naming them, for settings that do not fit.
     """
 
     def __init__(
@@ -101,10 +100,8 @@ class Trainer:
             return
         self.state.load_state_dict(dict(saved), parts.trajectories, ranks)
         if self.state.outer_step > config.outer_steps:
-            raise ValueError(
-                f"got outer_steps={config.outer_steps}, but {self.state.outer_step} are done; set more, or another "
-                "run_dir"
-            )
+            done = self.state.outer_step
+            raise ValueError(f"got outer_steps={config.outer_steps}, but {done} are done; set more, or another run_dir")
 
     def run(self, tracker: Tracker, progress: OuterProgress, interruption: Interruption) -> None:
         """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.

@@ -95,8 +95,8 @@ def problem_of(task: Task, network: Network | None, normalisation: str) -> Probl
 class Trajectories:
     """How trajectories start, restart and come back from a checkpoint.
 
-    ``team`` neighbours have tasks of one shape and restart together. ``batch`` is (fewest, most) examples in an inner
-    step. With ``logits`` the outputs of a base network are one for each of a task's ways.
+    ``team`` neighbours share a shape and restart together. ``batch`` is (fewest, most) examples in an inner step. With
+    ``logits`` a base network has an output for each of a task's ways.
     """
 
     source: TaskSource

@@ -12,9 +12,9 @@ from common.draws import uniform_int
 class TruncationSchedule:
     """Lengths in inner steps: ``unroll`` between two outer updates, ``trajectory`` from start to restart.
 
-    Both are sampled, which lessens the bias that a fixed truncation brings (Metz et al., 2019, section 5.3): unrolls
-    uniformly, trajectories uniformly in the logarithm, so that there is no scale at which a rule learns nothing. Over
-    the first ``curriculum`` outer steps the longest trajectory grows from the shortest, by equal factors.
+    Unrolls are drawn uniformly, trajectories uniformly in the logarithm, which lessens the bias of a fixed truncation
+    (Metz et al., 2019, section 5.3). Over the first ``curriculum`` outer steps the longest trajectory grows from the
+    shortest, by equal factors.
     """
 
     unroll: tuple[int, int]

@@ -20,7 +20,7 @@ def fields(section: Section, prefix: str = "") -> Iterator[tuple[str, str, str]]
             yield f"{prefix}{name}", yaml_value(section.model_dump(mode="json")[name]), field.description or ""
 
 
-def siblings(key: str, valid: Iterable[str], prefix: str, root: Section) -> str:
+def _siblings(key: str, valid: Iterable[str], prefix: str, root: Section) -> str:
     """What an unknown ``key`` should have been: the ``valid`` keys beside it, and the nearest of all under ``root``."""
     hint = did_you_mean(prefix + key, [prefix + name for name in valid])
     if not hint:
@@ -62,7 +62,6 @@ _EXPECTED = {
     "tuple_type": "a list",
 }
 
-
 _EITHER = (("int", "int_type"), ("float", "float_type"), ("bool", "bool_type"), ("str", "string_type"))
 """How the places of errors end, and their types, where a value may be any of these: pydantic gives one of each."""
 
@@ -91,7 +90,7 @@ def _explain(error: ErrorDetails, root: Section) -> str:
         if instead is not None:
             return f"config key {dotted}: got {given}, which has moved: leave it out, or write {instead}"
         valid = list((_section_at(parents, root) or type(root)).model_fields)
-        expected = siblings(str(key), valid, "".join(f"{part}." for part in parents), root)
+        expected = _siblings(str(key), valid, "".join(f"{part}." for part in parents), root)
         return f"unknown config key {dotted}: got {given}, expected {expected}"
     if (key, kind) in _EITHER:
         dotted, kind = dotted.rpartition(".")[0], "either"

@@ -86,14 +86,11 @@ class _View(Sequence[Tensor]):
 
 
 class Losses(NamedTuple):
-    """What one batch of unrolls gives."""
+    """What one batch of unrolls gives: loss and accuracy [R, T], and the last State [T, ...]."""
 
     loss: Tensor
-    """[R, T]"""
     accuracy: Tensor
-    """[R, T]"""
     final: State
-    """[T, ...]"""
 
 
 def losses_of(
@@ -121,9 +118,8 @@ def losses_of(
     losses, accuracies = [], []
     for point, (steps, state) in enumerate(zip(first.read_points, reads, strict=True)):
         drawn = stacked_episodes([one.episodes[point] for one in unrolls])
-        unlabelled = None
-        if UNLABELLED in first.views and steps:
-            unlabelled = torch.stack([one.views[UNLABELLED][steps - 1] for one in unrolls])
+        seen = [one.views[UNLABELLED][steps - 1] for one in unrolls if UNLABELLED in one.views and steps]
+        unlabelled = torch.stack(seen) if seen else None
         reading = estimator.objective.read_tasks(rule, theta, first.problem, state, drawn, first.ways, unlabelled)
         losses.append(reading.loss)
         accuracies.append(reading.accuracy.detach())

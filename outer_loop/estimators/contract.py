@@ -1,7 +1,6 @@
 """Contract 5: from θ, trajectories in flight and data to a direction for θ and the carried states.
 
-An estimator returns a direction and not a gradient, since some (evolution strategies) have none. The optimiser descends
-along it in the place where torch puts a gradient.
+A direction and not a gradient, since evolution strategies have none; the optimiser takes it in a gradient's place.
 """
 
 from collections.abc import Mapping, Sequence

@@ -30,16 +30,15 @@ class EvolutionStrategies(Estimator):
     @torch.no_grad()
     def estimate(self, rule: Rule, theta: Theta, unrolls: Sequence[TruncatedUnroll], memory: Memory) -> Estimate:
         """The mean over tasks and pairs of each pair's difference, along its perturbation."""
-        noise = [self._noise(theta, one.generator) for one in unrolls]
+        trainable = {name: value for name, value in theta.items() if value.requires_grad}
+        noise = [
+            {
+                name: torch.randn(self.pairs, *value.shape, generator=one.generator, dtype=value.dtype).to(value.device)
+                for name, value in trainable.items()
+            }
+            for one in unrolls
+        ]
         return by_groups(theta, unrolls, memory, lambda members: self._run(rule, theta, unrolls, noise, members))
-
-    def _noise(self, theta: Theta, generator: torch.Generator) -> dict[str, Tensor]:
-        """Standard normal numbers [pairs, ...] for every trainable name of ``theta``."""
-        return {
-            name: torch.randn(self.pairs, *value.shape, generator=generator, dtype=value.dtype).to(value.device)
-            for name, value in theta.items()
-            if value.requires_grad
-        }
 
     def _run(
         self,
@@ -71,12 +70,6 @@ class EvolutionStrategies(Estimator):
             name: torch.tensordot(slopes, one.view(tasks, self.pairs, *theta[name].shape)[kept], dims=2)
             for name, one in drawn.items()
         }
-        states = unstack_state(final)
-        accuracy = over_reads(middle.accuracy, weights)
-        return Group(
-            direction,
-            [members[place] for place in kept],
-            [states[place] for place in kept],
-            float(loss[kept].sum()),
-            float(accuracy[kept].sum()),
-        )
+        places, states = [members[place] for place in kept], unstack_state(final)
+        figures = (float(one[kept].sum()) for one in (loss, over_reads(middle.accuracy, weights)))
+        return Group(direction, places, [states[place] for place in kept], *figures)

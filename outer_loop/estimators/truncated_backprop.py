@@ -39,9 +39,8 @@ class TruncatedBackprop(Estimator):
             for (name, value), grad in zip(trainable.items(), gradients, strict=True)
         }
         if all(bool(grad.isfinite().all()) for grad in direction.values()):
-            states = unstack_state(detach_state(final))
             accuracy = float(over_reads(accuracies, weights).sum())
-            return Group(direction, members, states, float(total.detach()), accuracy)
+            return Group(direction, members, unstack_state(detach_state(final)), float(total.detach()), accuracy)
         if len(members) == 1:
             return NOTHING
         return merged([self._run(rule, theta, unrolls, [member]) for member in members])

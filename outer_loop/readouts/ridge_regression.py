@@ -8,13 +8,11 @@ def ridge_weights(features: Tensor, targets: Tensor, penalty: float) -> Tensor:
     """The weights [F+1, C] that map ``features`` [B, F] to ``targets`` [B, C] with the least penalised squared error.
 
     Minimises Σ(features · W + b − targets)² + penalty · ΣW²; the last row of the result is the bias b, which is not
-    penalised. Differentiable, and works under ``torch.func.vmap``. The dtype is that of the arguments. Where the
-    system cannot be solved, because a feature is not finite or too large, the weights are NaN. Raises ValueError if
-    ``penalty`` is not positive.
+    penalised. Differentiable, and works under ``torch.func.vmap``. The dtype is that of the arguments. Where a feature
+    is not finite or too large, the weights are NaN. Raises ValueError if ``penalty`` is not positive.
 
-    A free bias makes the fitted plane pass through the means, so W solves the centred problem. That leaves a matrix
-    whose smallest eigenvalue is at least the penalty, which float32 can factorise, and in its dual form it is of size
-    min(B, F).
+    A free bias makes the fitted plane pass through the means, so W solves the centred problem, whose matrix of size
+    min(B, F) has no eigenvalue below the penalty: float32 can factorise it.
     """
     if not penalty > 0:
         raise ValueError(f"got ridge penalty {penalty}, expected a positive number")

@@ -18,10 +18,9 @@ VERSION = 2
 
 
 def save_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
-    """Write ``payload`` to ``path``: tensors, numbers, strings and None in nested dicts, lists and tuples.
+    """Write ``payload`` to ``path``, all or nothing: tensors, numbers, strings and None in dicts, lists and tuples.
 
-    The file appears under its name when it is complete. Raises TypeError, naming the key, for anything else in
-    ``payload``, and OSError if it cannot be written.
+    Raises TypeError, naming the key, for anything else in it, and OSError if it cannot be written.
     """
     _check_plain(payload, "payload")
     content = io.BytesIO()  # straight to the file, torch.save would turn a full disk into a RuntimeError
@@ -77,7 +76,7 @@ def _check_plain(value: object, where: str) -> None:
 class Checkpoints:
     """The checkpoint folder of a run: ``last.pt``, ``best.pt`` and the newest ``keep`` of ``step_N.pt``.
 
-    Makes ``folder`` and deletes the unfinished files of a killed run in it. Raises OSError if it cannot.
+    Makes ``folder``, less the unfinished files of a killed run. Raises OSError if it cannot.
     """
 
     def __init__(self, folder: str | Path, keep: int) -> None:
@@ -91,16 +90,13 @@ class Checkpoints:
         path = self.folder / f"step_{outer_step:08d}.pt"
         save_checkpoint(path, payload)
         _make_same(path, self.last)
-        for old in self._steps()[: -self.keep or None]:
+        steps = sorted(path for path in self.folder.iterdir() if re.fullmatch(r"step_\d+\.pt", path.name))
+        for old in steps[: -self.keep or None]:
             old.unlink()
 
     def save_best(self, payload: dict[str, Any]) -> None:
         """Write ``best.pt``. Raises OSError and TypeError."""
         save_checkpoint(self.best, payload)
-
-    def _steps(self) -> list[Path]:
-        """The files of single steps, oldest first."""
-        return sorted(path for path in self.folder.iterdir() if re.fullmatch(r"step_\d+\.pt", path.name))
 
 
 def _make_same(source: Path, target: Path) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def run_lock(run_dir: Path) -> Iterator[None]:
-    """Holds ``run_dir``, which is made if need be, until the process leaves or ends, however it ends.
+    """Holds ``run_dir``, which is made if need be, until the process leaves or ends; nothing where there are no locks.
 
-    Raises ValueError where another process holds it, and OSError where the folder cannot be made. A file system that
-    knows no locks gives none.
+    Raises ValueError where another process holds it, and OSError where the folder cannot be made.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / ".lock").open("a") as file:

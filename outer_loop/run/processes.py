@@ -24,8 +24,7 @@ class OtherRankFailedError(Exception):
 class Ranks:
     """One process alone: its share is the whole. ``ProcessGroup`` is the same for several.
 
-    What is said to be on every rank must be called on every rank, in the same order. It raises ConnectionError where
-    another rank is gone.
+    What is on every rank must be called on every rank, in the same order; where one is gone ConnectionError is raised.
     """
 
     rank, count = 0, 1
@@ -92,12 +91,12 @@ class ProcessGroup(Ranks):
 
         Ranks that wait for each other at every outer step lose a fifth of their speed where they swap cores.
         """
-        device = super().device(name)
+        device, local = super().device(name), int(os.environ["LOCAL_RANK"])
         if device.type == "cpu" and hasattr(os, "sched_setaffinity"):
-            local, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-            os.sched_setaffinity(0, share_of_cores(os.sched_getaffinity(0), local, ranks))
+            cores = share_of_cores(os.sched_getaffinity(0), local, int(os.environ["LOCAL_WORLD_SIZE"]))
+            os.sched_setaffinity(0, cores)
         if device.type == "cuda":
-            local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+            gpus = torch.cuda.device_count()
             if device.index is not None and self.count > 1:
                 raise ValueError(f"got device={name} for {self.count} processes; set device=cuda, a GPU for each")
             if local >= gpus:
@@ -143,8 +142,8 @@ class ProcessGroup(Ranks):
 def open_ranks() -> Iterator[Ranks]:
     """All ranks of the run for as long as the context is open: those that torchrun started, else this process alone.
 
-    Of ranks that fail, the first lets its error out and the others raise OtherRankFailedError: one line says what
-    is wrong. A ValueError is final: it would come again, so processes that torchrun restarts after it end at once.
+    Of ranks that fail, the first lets its error out and the others raise OtherRankFailedError. A ValueError is final:
+    it would come again, so processes that torchrun restarts after it end at once.
     """
     if not dist.is_torchelastic_launched():
         yield ALONE

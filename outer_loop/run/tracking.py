@@ -37,9 +37,9 @@ class Tracker:
 class JsonlTracker(Tracker):
     """One JSON object a line, ``outer_step`` first, NaN and infinity as null: in ``path``, and timings beside it.
 
-    With ``resume_at`` the lines of later outer steps are dropped first, and a line that a killed run left unfinished,
-    so that the file of a resumed run equals that of one that never stopped; without it both files start empty. Raises
-    OSError if a file cannot be written, and ValueError if there is something else in it.
+    With ``resume_at`` lines of later outer steps and torn ones are dropped first, so that the file of a resumed run is
+    that of one that never stopped; without it both files start empty. Raises OSError if a file cannot be written, and
+    ValueError if there is something else in it.
     """
 
     def __init__(self, path: str | Path, resume_at: int | None = None) -> None:
@@ -99,10 +99,10 @@ class Trackers(Tracker):
 
 
 def open_trackers(config: Config, run_id: str, resume_at: int | None, say: Callable[[str], None]) -> Trackers:
-    """The trackers that ``config.tracking`` asks for, in ``config.run_dir``, which exists.
+    """The trackers that ``config.tracking`` asks for, in ``config.run_dir``, which exists. Raises as ``JsonlTracker``.
 
     ``run_id`` is the same on resume; ``resume_at`` is the checkpoint's outer step, None for a new run. Where wandb does
-    not start, ``say`` gets one line and the run is followed in ``metrics.jsonl`` alone. Raises as ``JsonlTracker``.
+    not start, ``say`` gets one line.
     """
     truth = JsonlTracker(Path(config.run_dir) / "metrics.jsonl", resume_at)
     mirrors: list[Tracker] = []
