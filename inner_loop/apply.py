@@ -22,8 +22,8 @@ def apply_rule(
 ) -> State:
     """The State of one task after ``steps`` inner steps, each on one of ``batches``, [B, D] float32 each.
 
-    Raises ValueError when a number of the state is NaN or infinite, which names the inner step, when the rule consumes
-    more than unlabelled examples, and when there are too few batches.
+    Raises ValueError, naming the inner step, when the state is not finite, when the rule consumes more than unlabelled
+    examples, and when there are too few batches.
     """
     if rule.consumes != (UNLABELLED,):
         raise ValueError(

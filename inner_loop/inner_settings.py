@@ -44,10 +44,10 @@ def settings_of(header: RuleHeader | None, given: Mapping[str, Any]) -> InnerSet
     """
     said = {} if header is None else dict(header.use)
     where = "" if header is None else f"{header.where}: "
-    unknown = [name for name in said if name not in SAID]
-    if unknown:
-        got = f"{unknown[0]} {said[unknown[0]]!r}"
-        raise ValueError(f"{where}says that its rule is used with {got}, expected nothing but {', '.join(SAID)}")
+    for name, value in said.items():
+        if name not in SAID:
+            expected = f"nothing but {', '.join(SAID)}"
+            raise ValueError(f"{where}says that its rule is used with {name} {value!r}, expected {expected}")
     network = said.get("network", USUAL_NETWORK)
     if not isinstance(network, dict) or not isinstance(network.get("options"), dict):
         raise ValueError(f"{where}says that its rule is used with network {network!r}, expected a name and options")

@@ -26,23 +26,17 @@ def save_network(path: str | Path, trained: TrainedNetwork) -> None:
     tensors = dict(zip(PARTS, (trained.rule.state_dict(), trained.state, trained.statistics), strict=False))
     tensors["inputs"] = {"offset": trained.offset, "scale": trained.scale}
     problem = {name: value for name, value in asdict(trained.problem).items() if name != "network"}
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "rule": RULES.name_of(type(trained.rule)),
-        "config": json.dumps(trained.rule.config),
-        "problem": json.dumps(problem),
-        "network": json.dumps(describe_network(trained.problem.network)),
-    }
+    told = {"config": trained.rule.config, "problem": problem, "network": describe_network(trained.problem.network)}
+    header = {"format": FORMAT, "version": VERSION, "rule": RULES.name_of(type(trained.rule))}
+    header |= {name: json.dumps(value) for name, value in told.items()}
     write_tensors(path, {f"{part}/{name}": v for part, found in tensors.items() for name, v in found.items()}, header)
 
 
 def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwork:
     """The network that ``save_network`` wrote to ``path``.
 
-    A rule or network of a module that is not ours is imported only where ``trust`` names the module. Raises
-    FileNotFoundError where there is no file, and ValueError for a file that is damaged, of another kind or version, or
-    whose tensors do not fit its header.
+    Code of a module that is not ours runs only where ``trust`` names the module. Raises OSError for a file that cannot
+    be read, and ValueError for one that is damaged, of another kind or version, or does not fit its header.
     """
     where = f"base network file {path}"
     header, tensors = read_tensors(path, "base network file", FORMAT, VERSION)

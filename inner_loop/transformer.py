@@ -151,10 +151,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise ValueError(f"got standardise={self.standardise!r}, expected True, False or 'auto'")
 
     def _scaling(self, table: Table) -> tuple[Tensor, Tensor]:
-        """What is subtracted from and divides the columns of ``table``, float64 [D] each.
-
-        Raises ValueError where the columns stay too large for float32.
-        """
+        """What is subtracted from and divides the columns of ``table``, float64 [D] each. Raises ValueError."""
         low, high = table.min(0).astype(np.float64), table.max(0).astype(np.float64)
         offset, scale = np.zeros_like(low), np.ones_like(low)
         if self.standardise is True or (self.standardise == "auto" and (low.min() < 0 or high.max() > 1)):

@@ -153,7 +153,7 @@ NAN = torch.tensor(torch.nan)
         ({"config": "[" * 100_000}, {}, "expected a JSON object"),
         ({"config": None}, {}, "expected a JSON object"),
         ({"use": "[1]"}, {}, "got use '[1]', expected a JSON object"),
-        ({"config": '{"hidden": "4"}'}, {}, "hidden='4', expected int"),
+        ({"config": '{"hidden": "4"}'}, {}, "hidden='4', expected a valid integer"),
         ({"config": '{"hiden": 4}'}, {}, "did you mean hidden?"),
         ({"config": '{"hidden": -4}'}, {}, "does not make a rule"),
         ({"config": '{"hidden": 1000000000000}'}, {}, "does not make a rule"),
@@ -273,8 +273,8 @@ def test_the_registry_knows_the_rules_by_name():
         ("hebian", {}, "expected one of metz, neuron_local, hebbian, maml, protonet (did you mean hebbian?)"),
         ("maml", {"rate": 0.1}, "rule maml: got no option weights, which it needs"),
         ("neuron_local", {"hiden": 3}, "got option 'hiden', expected one of hidden, error_channels"),
-        ("neuron_local", {"hidden": 3.0}, "got hidden=3.0, expected int"),
-        ("neuron_local", {"rate": "fast"}, "got rate='fast', expected float"),
+        ("neuron_local", {"hidden": 3.0}, "got hidden=3.0, expected a valid integer"),
+        ("neuron_local", {"rate": "fast"}, "got rate='fast', expected a valid number"),
     ],
 )
 def test_a_rule_that_cannot_be_made_is_one_line(name, options, part):

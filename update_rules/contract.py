@@ -1,7 +1,6 @@
 """Contract 2: what every update rule promises, and the few types it speaks in.
 
-Shapes: T tasks, B examples, N units, D inputs, L layers, K inner steps. A rule is written for one task; the batch over
-tasks comes from ``torch.func.vmap``, unless the rule has a faster ``batched_step`` of its own.
+Shapes: T tasks, B examples, N units, D inputs, L layers, K inner steps.
 """
 
 import inspect
@@ -63,10 +62,7 @@ class Network(Protocol):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of what gradient descent may train: ``w{l}`` [fan-in, N_l], ``b{l}`` and maybe ``g{l}`` of layer l.
-
-        In their order: the head of a network that has one comes last.
-        """
+        """Shapes of what gradient descent may train: ``w{l}`` [fan-in, N_l], ``b{l}``, maybe ``g{l}``; a head last."""
         ...
 
     @property
@@ -75,10 +71,7 @@ class Network(Protocol):
         ...
 
     def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
-        """The forward pass of ``x`` [B, D], normalised by the statistics of this batch, or by those given.
-
-        With a leading T in every tensor of ``state`` and in ``x``, that of T tasks.
-        """
+        """The forward pass of ``x`` [B, D], or with a leading T everywhere, normalised by this batch or as given."""
         ...
 
     def statistics(self, state: State, x: Tensor) -> Statistics:
@@ -88,10 +81,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a rule knows of a task besides its views: shapes, a base network if any, and how examples are normalised.
-
-    Equal problems run as one batch and share a compiled step.
-    """
+    """What a rule knows of a task besides its views. Equal problems run as one batch and share a compiled step."""
 
     inputs: int
     """D, the width of an example."""
@@ -168,10 +158,9 @@ class Rule(nn.Module):
         rule = super().__new__(cls)
         bound = inspect.signature(cls).bind_partial(*arguments, **options)
         bound.apply_defaults()
-        extra = {
-            one.name for one in bound.signature.parameters.values() if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-        }
-        vars(rule)["config"] = {name: value for name, value in bound.arguments.items() if name not in extra}
+        kinds = {one.name: one.kind for one in bound.signature.parameters.values()}
+        extra = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        vars(rule)["config"] = {name: one for name, one in bound.arguments.items() if kinds[name] not in extra}
         return rule
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -202,8 +191,7 @@ class Rule(nn.Module):
     def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step of T tasks: ``step`` for every task of ``state`` [T, ...] and ``views`` [T, ...].
 
-        A rule whose time matters may compute the same faster. It need not work under vmap then, and its gradient may be
-        taken once only.
+        A rule may compute the same faster, without vmap, and then for a gradient that is taken once only.
         """
         return over_tasks(self.batching, lambda state, views: self.step(problem, state, views, phase), state, views)
 
@@ -242,10 +230,7 @@ class Rule(nn.Module):
         return iter(())
 
     def embedder(self, problem: Problem) -> tuple[Problem, State] | None:
-        """A problem and State whose features stand for examples of any data without an inner step on them.
-
-        None for a rule that has to train first. ``problem`` has the base network that the rule is used with.
-        """
+        """A problem and State whose features need no inner step on data; None for a rule that has to train first."""
         return None
 
     def pictures(self, problem: Problem, state: State) -> Tensor | None:

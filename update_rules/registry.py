@@ -17,8 +17,5 @@ RULES = Registry(
 
 
 def make_rule(name: str, **options: Option) -> Rule:
-    """The rule called ``name``, built with ``options``; the others keep their defaults.
-
-    Raises ValueError for an unknown rule or option, an option of the wrong type, and one without a default that lacks.
-    """
+    """The rule called ``name``, built with ``options``; the others keep their defaults. Raises as ``Registry.make``."""
     return RULES.make(name, options)

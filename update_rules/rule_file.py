@@ -49,21 +49,15 @@ def save_rule(
 ) -> None:
     """Write θ of ``rule``, where it comes from and its ``use`` to ``path``: strings as they are, all else as JSON.
 
-    Raises ValueError, naming the tensor, for a θ that is not finite, and for a key of ``provenance`` that the header
-    uses itself; OSError if ``path`` cannot be written.
+    Raises ValueError for a θ that is not finite and a key of ``provenance`` that the header has; OSError as files do.
     """
     theta = rule.state_dict()
     check_finite(theta, f"rule {rule.name}")
     taken = [key for key in provenance if key in HEADER_KEYS]
     if taken:
         raise ValueError(f"got provenance {', '.join(taken)}, expected other keys than {', '.join(HEADER_KEYS)}")
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "rule": RULES.name_of(type(rule)),
-        "config": json.dumps(rule.config),
-    }
-    metadata |= {"use": json.dumps(use)} if use else {}
+    metadata = {"format": FORMAT, "version": VERSION, "rule": RULES.name_of(type(rule))}
+    metadata |= {"config": json.dumps(rule.config)} | ({"use": json.dumps(use)} if use else {})
     metadata |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in provenance.items()}
     write_tensors(path, theta, metadata)
 
@@ -76,12 +70,10 @@ def load_rule(path_or_name: str | Path, trust: Collection[str] = ()) -> Rule:
 def read_rule(path_or_name: str | Path, trust: Collection[str] = ()) -> tuple[Rule, RuleHeader]:
     """The rule in a file, or of that name in ``pretrained/``, on the CPU, and what the file says about itself.
 
-    A rule of a module that is not ours is imported, and its code run, only where ``trust`` names the module. Raises
-    FileNotFoundError or OSError if it cannot be read, and ValueError if it is not a rule file, is damaged, or
-    holds other tensors than its rule has.
+    Code of a module that is not ours runs only where ``trust`` names the module. Raises OSError if the file cannot be
+    read, and ValueError if it is no rule file, is damaged, or holds other tensors than its rule has.
     """
-    path = find_rule_file(path_or_name)
-    header, theta = _read(path)
+    header, theta = _read(find_rule_file(path_or_name))
     header, where = replace(header, trust=tuple(trust)), header.where
     RULES.check_trust(header.rule, trust, where)
     try:
@@ -100,10 +92,7 @@ def read_header(path_or_name: str | Path) -> RuleHeader:
 
 
 def find_rule_file(path_or_name: str | Path) -> Path:
-    """``path_or_name`` if there is such a file, else the file of that name in ``pretrained/``.
-
-    Raises FileNotFoundError that lists the names.
-    """
+    """That file, else the file of that name in ``pretrained/``. Raises FileNotFoundError that lists the names."""
     path = Path(path_or_name)
     if path.exists():
         return path

@@ -1,8 +1,7 @@
 """The terms of a weight change for T tasks at once, with their backward pass written by hand.
 
-The maths is that of ``weight_change`` and ``WeightChange.terms``, and of the mixing of bounded terms. The terms lie in
-one array, and what goes into or comes out of a product is not copied. Shapes: T tasks, P units below, N units above, B
-examples, M = readout channels · B.
+The maths is that of ``weight_change`` and ``WeightChange``. The terms lie in one array, and products copy nothing.
+Shapes: T tasks, P units below, N units above, B examples, M = readout channels · B.
 """
 
 import math
@@ -54,9 +53,9 @@ def _swapped(pair: Tensor) -> Tensor:
 
 
 class _ThinProduct:
-    """``_symmetric(scale · aᵀc) @ w`` of a and c [T, M, P] and w [T, P, N] without an array [T, P, P].
+    """``_symmetric(scale · aᵀc) @ w`` of ``pair`` [T, 2·M, P], a above c, and w [T, P, N]: no array [T, P, P].
 
-    As aᵀ(c w) + cᵀ(a w) less the diagonal. ``pair`` [T, 2·M, P] is a above c.
+    As aᵀ(c w) + cᵀ(a w) less the diagonal.
     """
 
     @staticmethod

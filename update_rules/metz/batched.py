@@ -98,10 +98,7 @@ def weight_change(change: WeightChange, weights: Tensor, lower: Tensor, upper: T
 
 
 class _Readouts:
-    """Everything that is read out of a layer's neuron states by linear maps, from one product.
-
-    The first layer has no weights, error signal or biases below it, and the last no weights above.
-    """
+    """All linear maps of a layer's neuron states as one; the first layer has nothing below, the last nothing above."""
 
     def __init__(self, rule: "Metz", directions: list[WeightChange]) -> None:
         below, above = ([getattr(direction, side) for direction in directions] for side in ("below", "above"))

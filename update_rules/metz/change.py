@@ -84,10 +84,7 @@ class WeightChange(nn.Module):
         self.mix_bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, weights: Tensor, x_below: Tensor, h_below: Tensor, x_above: Tensor, h_above: Tensor) -> Tensor:
-        """The change [P, N] of ``weights`` [P, N].
-
-        Takes activations [B, P] and [B, N] and neuron states [B, P, H] and [B, N, H] of the two layers.
-        """
+        """The change [P, N] of ``weights``, from activations [B, P], [B, N] and states [B, P, H], [B, N, H] beside."""
         w = unit_columns(weights)
         return self.merge(self.terms(w, x_below, h_below, x_above, h_above), w)
 

@@ -1,8 +1,7 @@
 """Zero-padded 1-D convolutions over examples or over units for T tasks at once, and their gradients.
 
-Arrays are [T, C, B, N]: T tasks, C channels, B examples, N units. Few channels (``THIN``) go through one matrix product
-over all taps: there the overhead of a convolution is several times its arithmetic. Otherwise PyTorch's convolution is
-faster, which makes no array of all taps.
+Arrays are [T, C, B, N]: T tasks, C channels, B examples, N units. Fewer channels than ``THIN`` go through one matrix
+product over all taps: there the overhead of PyTorch's convolution is several times its arithmetic.
 """
 
 import torch
@@ -17,10 +16,7 @@ THIN = 16
 
 
 def convolve(x: Tensor, weight: Tensor, axis: int) -> Tensor:
-    """``x`` [T, C_in, B, N] convolved along ``axis`` with ``weight`` [width, C_in, C_out]: [T, C_out, B, N].
-
-    The width is odd, the result contiguous.
-    """
+    """``x`` [T, C_in, B, N] convolved along ``axis`` with ``weight`` [odd width, C_in, C_out]: [T, C_out, B, N]."""
     if min(weight.shape[1:]) >= THIN:
         kernel, padding = _kernel(weight, axis)
         return torch.convolution(x, kernel, None, (1, 1), padding, (1, 1), False, (0, 0), 1)

@@ -1,7 +1,6 @@
 """The building blocks of the networks inside the Metz rule: linear maps, convolutions, batch norms, unit blocks.
 
-All work on arrays whose last axis holds channels, so that the same block can run over examples or over units.
-Shapes: B examples, N units, C channels.
+The last axis holds channels. Shapes: B examples, N units, C channels.
 """
 
 import torch

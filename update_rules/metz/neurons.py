@@ -47,11 +47,7 @@ class NeuronState(nn.Module):
         self.over_units = nn.ModuleList(UnitBlock(hidden, generator) for _ in widths)
 
     def forward(self, x: Tensor, z: Tensor, error: Tensor, statistics: Tensor, bias: Tensor) -> Tensor:
-        """The states [B, N, H] of one layer.
-
-        Takes its activations and pre-activations [B, N], its error signal [B, N, C], the statistics of its weights
-        [N, 8] (``weight_statistics``) and its biases [N].
-        """
+        """The states [B, N, H] of one layer from its x and z [B, N], error [B, N, C], statistics [N, 8], bias [N]."""
         examples, units = x.shape
         angles = unit_angles(x).expand(examples, units, 2)
         seen = self.input_norm(torch.cat([torch.stack([x, z], -1), angles, error], -1))
@@ -72,8 +68,8 @@ def weight_statistics(incoming: Tensor | None, outgoing: Tensor | None) -> Tenso
     """Eight statistics [..., N, 8] of each unit's weights, scaled together to a root mean square of 1.
 
     Four (mean magnitude, root mean square, mean, standard deviation) of its column of ``incoming`` [..., N_below, N],
-    then of its row of ``outgoing`` [..., N, N_above]. The input layer has no incoming and the top layer no outgoing
-    weights: pass None, and the four that exist are repeated. Raises ValueError if both are None.
+    then of its row of ``outgoing`` [..., N, N_above]. Where one is None, the four of the other are repeated. Raises
+    ValueError if both are None.
     """
     sides = ([] if incoming is None else [incoming]) + ([] if outgoing is None else [outgoing.mT])
     if not sides:
