@@ -86,10 +86,7 @@ class Registry(Generic[Kind]):
         }
 
     def checked(self, name: str, options: Mapping[str, Option]) -> dict[str, Any]:
-        """``options`` with the values that the component takes: of a list a tuple, and so on.
-
-        Raises pydantic's ValidationError for unknown options and values of another type; for ``name`` as ``find``.
-        """
+        """``options`` as the component takes them. Raises pydantic's ValidationError for others; as ``find``."""
         valid, taken = self.options(name), {}
         problems: list[InitErrorDetails] = []
         for option, value in options.items():

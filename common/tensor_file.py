@@ -1,7 +1,4 @@
-"""Tensors with a header as safetensors: written whole or not at all, with equal bytes for equal contents, and checked.
-
-Reading one runs no code that is in it.
-"""
+"""Tensors with a header as safetensors: whole or not at all, equal bytes for equal contents; reading runs no code."""
 
 import json
 from collections.abc import Mapping

@@ -32,10 +32,7 @@ class TrainedNetwork:
     scale: Tensor
 
     def embed(self, x: Tensor) -> Tensor:
-        """Features float32 [n, N] of ``x`` [n, D]; each example's depend on that example alone.
-
-        Raises ValueError for another width than D and for features that are not finite.
-        """
+        """Features float32 [n, N] of ``x`` [n, D], each from its example alone. Raises ValueError if not finite."""
         inputs = self.problem.inputs
         if x.dim() != 2 or x.shape[1] != inputs:
             raise ValueError(f"got examples of shape {list(x.shape)}, expected [examples, {inputs}] for this network")

@@ -38,10 +38,7 @@ def theta_axes(rule: Rule, theta: Theta) -> dict[str, int | None]:
 
 
 def batched_step(rule: Rule, theta: Theta, problem: Problem, *, per_task: bool = False, compiled: bool = False) -> Step:
-    """One inner step of T tasks.
-
-    ``compiled`` takes the vmapped step through ``torch.compile``, once for every rule, problem and T.
-    """
+    """One inner step of T tasks; ``compiled`` takes it through ``torch.compile``, once for each rule, problem and T."""
     if compiled:
         return partial(_compiled(rule, problem), dict(theta))
 
@@ -67,10 +64,7 @@ def _compiled(rule: Rule, problem: Problem) -> Callable[[dict[str, Tensor], Stat
     def step(theta: dict[str, Tensor], state: State, views: StepViews, phase: str) -> State:
         return cast(State, functional_call(rule, theta, ("vmapped_step", problem, state, views, phase)))
 
-    return cast(
-        Callable[[dict[str, Tensor], State, StepViews, str], State],
-        torch.compile(step, dynamic=False, fullgraph=True),
-    )
+    return torch.compile(step, dynamic=False, fullgraph=True)
 
 
 class _Node(torch.autograd.Function):

@@ -27,5 +27,4 @@ RESERVED = ("params", "lr")
 def make_optimiser(name: str, parameters: Iterable[nn.Parameter], rate: float, options: Mapping[str, Any]) -> Optimizer:
     """The optimiser ``name`` of ``parameters`` at the ``rate``. Raises ValueError for options that it refuses."""
     found: Any = OPTIMISERS.find(name)
-    made: Optimizer = found(parameters, lr=rate, **OPTIMISERS.checked(name, options))
-    return made
+    return found(parameters, lr=rate, **OPTIMISERS.checked(name, options))

@@ -15,9 +15,8 @@ MOMENTUM = 0.1
 def met_by(rule: Rule, unrolls: Sequence[TruncatedUnroll], kept: Sequence[int]) -> dict[str, Tensor]:
     """What ``rule`` observes in the examples that unrolls are read out with, by the name of its buffer.
 
-    Means over the tasks at the places ``kept``, each of one batch of support and queries, in a forward pass of its own.
-    Tasks whose numbers are not finite are left out; where no task is left it is the buffers as they are. Nothing for a
-    rule without any.
+    Means over the tasks at the places ``kept`` whose numbers are finite, each of support and queries as one batch; the
+    buffers as they are where there is no such task. Nothing for a rule without any.
     """
     with torch.no_grad():
         found = [_met_in(rule, unrolls[place]) for place in kept]

@@ -56,10 +56,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, saved: dict[str, Any], restored: Trajectories, ranks: Ranks) -> None:
-        """Take over ``saved``, from ``state_dict()`` of any number of ranks; of the trajectories, this rank's share.
-
-        Raises ValueError where rule or data are not the same.
-        """
+        """Take over ``saved``, of any number of ranks. Raises ValueError where rule or data are not the same."""
         try:
             self.rule.load_state_dict(saved["theta"])
             if self.average is not None:

@@ -32,10 +32,7 @@ Statistics = Mapping[str, Tensor]
 
 
 class Activations(NamedTuple):
-    """One forward pass. Index = layer; layer 0 is the input, where ``z`` repeats ``x`` and mean, var are empty.
-
-    For several tasks at once every tensor has a leading T.
-    """
+    """One forward pass by layer, maybe with a leading T; layer 0 is the input, with ``z`` = ``x``, empty mean, var."""
 
     x: list[Tensor]
     """Post-activations, [B, N_l] each."""
@@ -113,8 +110,7 @@ class Phase(NamedTuple):
 def over_tasks(batching: Literal["vmap", "loop"], step: Callable[..., State], *parts: Mapping[str, Tensor]) -> State:
     """``step`` of every task of ``parts``, each with a leading T in its tensors, as ``Rule.batching`` says."""
     if batching == "vmap":
-        found: State = vmap(step)(*map(dict, parts))
-        return found
+        return vmap(step)(*map(dict, parts))
     count = len(next(iter(parts[0].values())))
     each = [step(*({name: value[task] for name, value in part.items()} for part in parts)) for task in range(count)]
     return {name: torch.stack([one[name] for one in each]) for name in each[0]}
@@ -201,13 +197,11 @@ class Rule(nn.Module):
 
     def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:
         """What ``x`` [B, D] gives to normalise other examples by."""
-        found: Statistics = problem.network.statistics(state, x)
-        return found
+        return problem.network.statistics(state, x)
 
     def features(self, problem: Problem, state: State, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """The representation [B, N_L] of ``x`` [B, D], normalised by this batch, or by ``statistics`` if given."""
-        found: Tensor = problem.network.forward(state, x, statistics).x[-1]
-        return found
+        return problem.network.forward(state, x, statistics).x[-1]
 
     def features_by(self, problem: Problem, state: State, on: Tensor, x: Tensor) -> Tensor:
         """The features of ``x`` [B, D] by the statistics of ``on`` [B', D], which a rule may compute faster at once."""

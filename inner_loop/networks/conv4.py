@@ -94,11 +94,7 @@ class Conv4:
         return self.with_outputs(0)
 
     def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
-        """The forward pass of ``x`` [B, D], or of T tasks with a leading T in every tensor.
-
-        Each block is normalised by this batch or by the ``statistics`` given. The last entries of the result are the
-        features or, with a head, the logits.
-        """
+        """The forward pass of ``x`` [B, D], or with a leading T everywhere, normalised by itself or ``statistics``."""
         if x.dim() == 3:  # on a CPU faster than patches and matrix products, and than a loop over tasks
             return vmap(self._forward, (0, 0, None if statistics is None else 0))(state, x, statistics)
         return self._forward(state, x, statistics)

@@ -72,11 +72,7 @@ class MLP:
         return replace(self, sizes=self.sizes[:-1], activation=self.hidden_activation)
 
     def forward(self, state: State, x: Tensor, statistics: Statistics | None = None) -> Activations:
-        """The forward pass of ``x`` [B, D], or of T tasks with a leading T in every tensor.
-
-        Each layer is normalised by this batch's mean and variance or by the ``statistics`` given, so that an example's
-        features do not depend on its companions.
-        """
+        """The forward pass of ``x`` [B, D], or with a leading T everywhere, normalised by itself or ``statistics``."""
         act = ACTIVATIONS[self.hidden_activation]
         layers = [(x, x, x.new_empty(0), x.new_empty(0))]
         for layer in range(1, self.depth + 1):

@@ -67,10 +67,8 @@ _EITHER = (("int", "int_type"), ("float", "float_type"), ("bool", "bool_type"), 
 
 
 def explain_all(errors: Sequence[ErrorDetails], root: Section) -> str:
-    """One line about all wrong keys of settings like ``root``.
-
-    A list is not called too short when it is its items that are wrong.
-    """
+    """One line about all wrong keys of settings like ``root``."""
+    # A list is not called too short when it is its items that are wrong.
     blamed = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
     return "; ".join(
         dict.fromkeys(_explain(e, root) for e in errors if not (e["type"] == "too_short" and e["loc"] in blamed))

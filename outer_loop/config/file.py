@@ -17,12 +17,11 @@ from outer_loop.config.values import yaml_true
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The checked settings in the YAML file ``path``, changed by ``overrides`` such as ``outer.learning_rate=3e-4``.
 
-    Keys that are not given keep their defaults. Raises FileNotFoundError or OSError if the file cannot be read, and
-    ValueError, in one line that names every wrong key, what was given and what was expected.
+    Other keys keep their defaults. Raises OSError if the file cannot be read, and ValueError, one line that names every
+    wrong key, what was given and what was expected.
     """
-    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FileNotFoundError(f"config file {path}: not found, expected a YAML file") from None
     except UnicodeDecodeError:
@@ -42,10 +41,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def save_config(config: Config, path: str | Path, made_by: Sequence[str] = ()) -> None:
-    """Write every setting to the YAML file ``path``, from which ``load_config`` gives an equal Config.
-
-    The commands that the run was ``made_by`` are comments in its first lines. Raises OSError if it cannot be written.
-    """
+    """Write every setting to the YAML file ``path``, below the commands ``made_by`` as comments. Raises OSError."""
     comments = "".join(f"# {' '.join(one.splitlines())}\n" for one in made_by)
     with atomic_write(path) as file:
         file.write((comments + yaml_lines(config.model_dump(mode="json"))).encode())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from outer_loop.config.values import expected_by
+from outer_loop.config.values import Component, expected_by
 from tasks.views import unknown_view
 
 if TYPE_CHECKING:
@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 def misfits(config: "Config") -> Iterator[tuple[str, str]]:
     """Dotted key and what was expected there, for what keeps the config's rule from being trained."""
-    rule, readout, estimator = (
-        section.registry.find(section.name) for section in (config.rule, config.outer.readout, config.outer.estimator)
-    )
+    parts: tuple[Component, ...] = (config.rule, config.outer.readout, config.outer.estimator)
+    rule, readout, estimator = (part.registry.find(part.name) for part in parts)
     name = config.rule.name
     wrong = unknown_view(rule.consumes)
     if wrong is not None:

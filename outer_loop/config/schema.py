@@ -1,14 +1,13 @@
 """The settings of a meta-training run: a YAML file and ``key=value`` overrides, checked before anything starts."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, StringConstraints
 from torch import nn
 
 from common.checked import Count, Rate, Share, Whole, one_of
-from common.components import Registry
 from inner_loop.networks.registry import NETWORKS
 from outer_loop.config.misfits import misfits
 from outer_loop.config.tasks import TasksConfig
@@ -33,8 +32,7 @@ from update_rules.registry import RULES
 class RuleConfig(Component):
     """Which update rule is learned."""
 
-    registry: ClassVar[Registry[Any]] = RULES
-
+    registry = RULES
     name: Text = component_name("neuron_local", RULES)
     options: Options = Field(default={}, description="keyword arguments of the rule's class")
     pretrained: str = Field(
@@ -48,8 +46,7 @@ class RuleConfig(Component):
 class NetworkConfig(Component):
     """The base networks that the rule trains; each task draws one."""
 
-    registry: ClassVar[Registry[Any]] = NETWORKS
-
+    registry = NETWORKS
     name: Text = component_name("mlp", NETWORKS)
     options: Options = Field(
         default={},
@@ -91,8 +88,7 @@ class InnerConfig(Section):
 class ReadoutConfig(Component):
     """What reads a trained network out: the meta-objective."""
 
-    registry: ClassVar[Registry[Any]] = READOUTS
-
+    registry = READOUTS
     name: Text = component_name("ridge", READOUTS)
     options: Options = Field(default={}, description="ridge: penalty")
 
@@ -100,8 +96,7 @@ class ReadoutConfig(Component):
 class EstimatorConfig(Component):
     """What estimates a direction for θ."""
 
-    registry: ClassVar[Registry[Any]] = ESTIMATORS
-
+    registry = ESTIMATORS
     name: Text = component_name("truncated_backprop", ESTIMATORS)
     options: Options = Field(default={}, description="evolution_strategies: deviation, pairs")
 
@@ -109,8 +104,7 @@ class EstimatorConfig(Component):
 class OptimiserConfig(Component):
     """What descends along that direction."""
 
-    registry: ClassVar[Registry[Any]] = OPTIMISERS
-
+    registry = OPTIMISERS
     name: Text = component_name("Adam", OPTIMISERS)
     options: Options = Field(default={}, description="keyword arguments of the class in torch.optim, but for lr")
 

@@ -1,12 +1,11 @@
 """The settings of what a rule learns to learn from: data, sizes, and where labels come from."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.checked import Count, not_expected
-from common.components import Registry
 from outer_loop.config.values import (
     Component,
     CountOrRange,
@@ -38,8 +37,7 @@ def _augmentation(value: str) -> str:
 class LabellerConfig(Component):
     """Where the labels of tasks come from."""
 
-    registry: ClassVar[Registry[Any]] = LABELLERS
-
+    registry = LABELLERS
     name: Annotated[Text, BeforeValidator(yaml_true)] = component_name(DEFAULT, LABELLERS)
     options: Options = Field(default={}, description="keyword arguments of the labeller's class")
 

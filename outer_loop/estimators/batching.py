@@ -1,7 +1,4 @@
-"""What estimators share: unrolls of one shape run as one batch, tasks that are not finite are left out.
-
-Shapes: T tasks of one shape, R read points.
-"""
+"""What estimators share: T unrolls of one shape, with R read points, run as one batch; only finite ones count."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

@@ -36,10 +36,7 @@ class Readout:
         return score_reading(self.scores(support, y_support, query, ways), y_query)
 
     def scores(self, support: Tensor | None, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
-        """What speaks for each class, [Q, C], of queries whose classes nobody knows.
-
-        Raises ValueError for a readout that has no place for such queries.
-        """
+        """What speaks for each class, [Q, C], of queries of unknown classes. Raises ValueError where there is none."""
         name = type(self).__name__
         raise ValueError(f"readout {name} cannot score queries without their classes, since it defines no scores")
 

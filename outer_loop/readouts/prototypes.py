@@ -9,10 +9,7 @@ class Prototypes(Readout):
     """The mean cross-entropy of minus the squared distances to the class means."""
 
     def scores(self, support: Tensor | None, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
-        """Minus the squared Euclidean distances [Q, C] of the queries to the means of the classes.
-
-        Snell et al. (2017), algorithm 1, temperature 1.
-        """
+        """Minus the squared distances [Q, C] of queries to class means; Snell et al. (2017), algorithm 1."""
         assert support is not None
         members = (y_support[:, None] == arange(ways, device=y_support.device)).to(support.dtype)
         means = members.mT @ support / members.sum(0)[:, None]

@@ -51,10 +51,7 @@ class Ranks:
         return 1 if device.type == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.count > 1 else 1
 
     def mean(self, values: Tensor, weight: int) -> tuple[Tensor, int]:
-        """On every rank: the mean of ``values`` [n], float64, over all ranks, each with its weight, and their sum.
-
-        Values of weight 0 may be NaN; the mean is NaN where the sum is 0.
-        """
+        """On every rank: the weighted mean of all ranks' ``values`` [n], float64 (NaN for no weight), and their sum."""
         return values, weight
 
     def highest(self, number: int) -> int:

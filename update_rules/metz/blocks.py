@@ -41,10 +41,8 @@ def over_both(examples: Iterable[nn.Module], units: Iterable[nn.Module], x: Tens
 
 
 def chain(x: Tensor, stages: Sequence[Stage], layers: Sequence[ConvolutionNorm]) -> Tensor:
-    """``layers`` run as ``stages`` say on ``x`` [T, C_in, B, N]; differentiable once.
-
-    A convolution's bias has no effect before a batch norm and is left out.
-    """
+    """``layers`` run as ``stages`` say on ``x`` [T, C_in, B, N]; differentiable once."""
+    # A convolution's bias has no effect before a batch norm and is left out.
     theta = [tensor for layer in layers for tensor in (layer.convolution.weight, layer.norm.offset)]
     if torch.is_grad_enabled():
         return cast(Tensor, _Chain.apply(stages, x, *theta))

@@ -29,10 +29,7 @@ class Linear(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A 1-D convolution of odd ``width``, zero-padded to keep the length; weights [width, C_in, C_out].
-
-    The weights start truncated normal with std 1/√(width · C_in), the biases at 0.
-    """
+    """A zero-padded 1-D convolution of odd ``width``: weights [width, C_in, C_out], first of std 1/√(width · C_in)."""
 
     def __init__(self, width: int, inputs: int, outputs: int, generator: torch.Generator) -> None:
         super().__init__()

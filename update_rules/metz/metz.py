@@ -62,10 +62,7 @@ class Metz(Rule):
         self.bias_readout = Linear(hidden, 1, generator)
 
     def init_state(self, problem: Problem, generator: torch.Generator) -> State:
-        """Forward and backward weights of std 0.01 and biases of std 0.1, truncated normal, independent draws.
-
-        Raises ValueError if the network's output size is not the rule's.
-        """
+        """Weights of std 0.01 and biases of std 0.1, truncated normal. Raises ValueError for another output size."""
         network = problem.network
         self._check(network)
         state: State = {}
@@ -76,10 +73,7 @@ class Metz(Rule):
         return state
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
-        """The State after one update on ``views["unlabelled"]`` [B, D]. Raises as ``init_state``.
-
-        p ← p (1 − lr) − lr · change for every weight and bias.
-        """
+        """p ← p (1 − lr) − lr · change for all weights and biases, on ``views["unlabelled"]`` [B, D]."""
         self._check(problem.network)
         activations = problem.network.forward(state, views["unlabelled"])
         return self._moved(state, self.changes(state, activations, self.neuron_states(state, activations)))
