@@ -1,6 +1,6 @@
 """A rule as a scikit-learn transformer: ``fit`` trains a base network without labels, ``transform`` embeds with it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Literal, Self
@@ -113,7 +113,10 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         generator = torch.Generator().manual_seed(seed)
         x, (offset, scale) = _tensor(table), self._scaling(table)
         state = rule.init_state(problem, generator)
-        batches = _batches(settings, x, offset, scale, generator)
+        batches = (
+            scaled(x[torch.randperm(len(x), generator=generator)[: settings.batch]], offset, scale).float()
+            for _ in range(settings.steps)
+        )
         state = apply_rule(rule, problem, state, batches, steps=settings.steps, progress=progress)
         sample = x[torch.randperm(len(x), generator=generator)[:STATISTICS_EXAMPLES]]
         with torch.no_grad():
@@ -171,15 +174,6 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags: Tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _batches(
-    settings: InnerSettings, x: Tensor, offset: Tensor, scale: Tensor, generator: torch.Generator
-) -> Iterator[Tensor]:
-    """One batch [B, D] a step of different examples of ``x`` [n, D], scaled."""
-    for _ in range(settings.steps):
-        chosen = torch.randperm(len(x), generator=generator)[: settings.batch]
-        yield scaled(x[chosen], offset, scale).float()
 
 
 def _tensor(table: Table) -> Tensor:

@@ -153,7 +153,7 @@ def test_a_term_of_the_wrong_sign_fails(monkeypatch: pytest.MonkeyPatch, term: s
     ("module", "name", "wrong", "groups"),
     [
         (metz_change, "symmetrise", lambda u: (u + u.transpose(-1, -2)) / 2**0.5, {"forward_terms", "change", "base3"}),
-        (metz_change, "soft_normalise", lambda t: t, {"change", "base3"}),
+        (metz_change, "bounded_columns", lambda t: t, {"change", "base3"}),
         (metz, "bias_change", lambda readout, h: -metz_change.bias_change(readout, h), {"change", "base3"}),
         (metz, "weight_statistics", lambda i, o: torch.zeros(len(o) if i is None else i.shape[1], 8).to(
             (o if i is None else i).dtype), {"neuron/h", "neuron/d", "forward_terms", "change", "base3"}),

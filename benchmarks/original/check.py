@@ -26,7 +26,7 @@ from benchmarks.original.names import (
 )
 from outer_loop.readouts.metz_objective import MetaObjective, metz_objective
 from update_rules.contract import Problem
-from update_rules.metz.change import unit_columns
+from update_rules.local.local_terms import unit_rms_columns
 
 
 class FileResult(NamedTuple):
@@ -145,7 +145,7 @@ def update_steps(stored: ArrayFile, inputs: ArrayFile, dtype: torch.dtype) -> di
                 ("backward", f"v{layer}", rule.backward_change),
             ):
                 if module is not None:
-                    w = unit_columns(start[key])
+                    w = unit_rms_columns(start[key])
                     terms = module.terms(w, x[layer - 1], h[layer - 1], x[layer], h[layer])
                     computed |= {f"{direction}_terms{layer}/{name}": term for name, term in terms.items()}
 

@@ -40,9 +40,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """What the units of a layer may answer, by name."""
 
-COMPETITIVE: frozenset[str] = frozenset({"winners"})
-"""The activations of ``ACTIVATIONS`` in which units compete; the others are elementwise."""
-
 LINEAR_OUTPUTS: dict[str, str] = {"winners_linear": "winners"}
 """Names under which the last layer of a base network stays linear, and what its hidden layers answer."""
 
@@ -52,4 +49,4 @@ NETWORK_ACTIVATIONS: tuple[str, ...] = (*ACTIVATIONS, *LINEAR_OUTPUTS)
 
 def units_compete(activation: str) -> bool:
     """Whether hidden units compete in a base network of this ``activation``, a name in ``NETWORK_ACTIVATIONS``."""
-    return LINEAR_OUTPUTS.get(activation, activation) in COMPETITIVE
+    return LINEAR_OUTPUTS.get(activation, activation) == "winners"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from torch import nn
 
 from common.checked import Count, Rate, Share, Whole, one_of
@@ -13,13 +13,13 @@ from outer_loop.config.misfits import misfits
 from outer_loop.config.tasks import TasksConfig
 from outer_loop.config.values import (
     Component,
-    Lax,
     NotNegative,
     Options,
     Range,
     Section,
     Sources,
     Text,
+    Texts,
     component_name,
 )
 from outer_loop.estimators.registry import ESTIMATORS
@@ -38,7 +38,7 @@ class RuleConfig(Component):
     pretrained: str = Field(
         default="", description="rule file, or name of a pretrained rule, to start from; '' is the rule as it is made"
     )
-    learn: Annotated[tuple[Text, ...], Lax] = Field(
+    learn: Texts = Field(
         default=(), description="names of the rule's parameters that are learned, the others stay; [] is all of them"
     )
 
@@ -152,7 +152,7 @@ class EvaluationConfig(Section):
 
     every: Count = Field(default=50, description="outer steps between two evaluations")
     sources: Sources = Field(default=("glyphs@valid",), description="data SOURCEs that the rule must not train on")
-    training: Annotated[tuple[Text, ...], Lax] | None = Field(
+    training: Texts | None = Field(
         default=None, description="data SOURCEs of the training that are evaluated too; null is all of tasks.sources"
     )
     tasks: Count = Field(default=8, description="tasks drawn from each source")
@@ -178,7 +178,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(default=0, description="decides every random draw of the run")
     run_dir: Text = Field(default="runs/default", description="folder of the run: config, metrics, checkpoints, report")
     outer_steps: Count = Field(default=300, description="outer steps in all")
-    device: Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:\d+)?)$")] = Field(
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = Field(
         default="cpu", description="cpu, cuda or cuda:N"
     )
     matmul_precision: Literal["highest", "high", "medium"] = Field(

@@ -15,6 +15,7 @@ from outer_loop.config.values import (
     Section,
     Sources,
     Text,
+    Texts,
     component_name,
     expected_by,
     number_as,
@@ -56,9 +57,7 @@ class TasksConfig(Section):
         default=("glyphs@train",),
         description="data SOURCEs that tasks are drawn from, equally often; one may come twice",
     )
-    leave_out: Annotated[tuple[Text, ...], Lax] = Field(
-        default=(), description="tables of a collection never to train on, by name"
-    )
+    leave_out: Texts = Field(default=(), description="tables of a collection never to train on, by name")
     size: Counts = Field(default=(14,), description="images are resized to size × size pixels; a list of choices")
     detail: Annotated[tuple[Count, ...], Lax, number_as(1)] = Field(
         default=(), description="also as images of so many pixels a side, enlarged again: smoother; a list of choices"

@@ -3,16 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from common.checked import Count, not_expected
@@ -41,7 +32,8 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Range = Annotated[tuple[Count, Count], Lax, AfterValidator(rising)]
 CountOrRange = Annotated[Range, number_as(2)]
 Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), number_as(1)]
-Text = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], Lax]
 Sources = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
 
 

@@ -32,8 +32,13 @@ class Readout:
     """Whether it looks at the features of the support set."""
 
     def read(self, support: Tensor | None, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
-        """Loss and accuracy of one task, from features [S, N] (None where not needed) and [Q, N] and classes."""
-        return score_reading(self.scores(support, y_support, query, ways), y_query)
+        """Loss and accuracy of one task, from features [S, N] (None where not needed) and [Q, N] and classes.
+
+        Here mean cross-entropy and share of queries whose class has the highest of the ``scores``.
+        """
+        scores = self.scores(support, y_support, query, ways)
+        right = (scores.argmax(1) == y_query).to(scores.dtype)
+        return Reading(F.cross_entropy(scores, y_query), right.mean())
 
     def scores(self, support: Tensor | None, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
         """What speaks for each class, [Q, C], of queries of unknown classes. Raises ValueError where there is none."""
@@ -72,11 +77,6 @@ class Learned:
 
     def _call(self, *arguments: Any) -> Any:
         return functional_call(self.rule, dict(self.theta), arguments)
-
-
-def score_reading(scores: Tensor, y: Tensor) -> Reading:
-    """Mean cross-entropy of ``scores`` [Q, C] for the classes ``y`` [Q], and how many of these score highest."""
-    return Reading(F.cross_entropy(scores, y), (scores.argmax(1) == y).to(scores.dtype).mean())
 
 
 def stacked_episodes(episodes: list[Episode]) -> Episode:

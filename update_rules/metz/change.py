@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from update_rules.local.local_terms import bounded_columns, standardised, unit_rms_columns
 from update_rules.metz.layers import Linear
 
 TERMS = (
@@ -50,22 +51,6 @@ ABOVE_READOUTS = (
 )
 
 
-def unit_columns(weights: Tensor) -> Tensor:
-    """``weights`` [..., P, N] with every column scaled to a root mean square of 1."""
-    return weights * torch.rsqrt((weights * weights).mean(-2, keepdim=True) + 1e-6)
-
-
-def standardise(x: Tensor) -> Tensor:
-    """``x`` [..., B, N] with mean 0 and variance 1 over the examples."""
-    centred = x - x.mean(-2, keepdim=True)
-    return centred * torch.rsqrt((centred * centred).mean(-2, keepdim=True) + 1e-6)
-
-
-def soft_normalise(t: Tensor) -> Tensor:
-    """``t`` [..., P, N] divided by √(1 + its columns' mean square)."""
-    return t * torch.rsqrt(1 + (t * t).mean(-2, keepdim=True))
-
-
 def symmetrise(squares: Tensor) -> Tensor:
     """(U + Uᵀ)/√2 of every square matrix in ``squares`` [..., N, N], with its diagonal set to 0."""
     off_diagonal = 1 - torch.eye(squares.shape[-1], dtype=squares.dtype, device=squares.device)
@@ -85,7 +70,7 @@ class WeightChange(nn.Module):
 
     def forward(self, weights: Tensor, x_below: Tensor, h_below: Tensor, x_above: Tensor, h_above: Tensor) -> Tensor:
         """The change [P, N] of ``weights``, from activations [B, P], [B, N] and states [B, P, H], [B, N, H] beside."""
-        w = unit_columns(weights)
+        w = unit_rms_columns(weights)
         return self.merge(self.terms(w, x_below, h_below, x_above, h_above), w)
 
     def terms(self, w: Tensor, x_below: Tensor, h_below: Tensor, x_above: Tensor, h_above: Tensor) -> dict[str, Tensor]:
@@ -99,7 +84,7 @@ class WeightChange(nn.Module):
         upper = symmetrise(above[3::3] @ above[4::3].transpose(1, 2)) * (scale / math.sqrt(units))
         upper_psd = (above[5] @ above[5].T) * (scale / math.sqrt(units))
 
-        u, v = standardise(x_above), standardise(x_below)
+        u, v = standardised(x_above), standardised(x_below)
         sign, square = torch.sign(w), w * w
         bent = torch.sqrt(1 + square) - 1
         correlated = w @ (u.mT @ u) / (examples * math.sqrt(units))
@@ -120,11 +105,11 @@ class WeightChange(nn.Module):
 
     def merge(self, terms: dict[str, Tensor], w: Tensor) -> Tensor:
         """The change [P, N] from the ``terms`` [P, N] and the weights ``w`` with columns of rms 1."""
-        mixed = torch.tensordot(self.mix, soft_normalise(torch.stack([terms[name] for name in TERMS])), 1)
+        mixed = torch.tensordot(self.mix, bounded_columns(torch.stack([terms[name] for name in TERMS])), 1)
         change = (mixed + self.mix_bias) / len(TERMS)
         # The weights must not shrink along themselves.
         change = change - w * torch.relu((change * w).mean((-2, -1), keepdim=True))
-        return soft_normalise(change / math.sqrt(len(TERMS))) - w / 7
+        return bounded_columns(change / math.sqrt(len(TERMS))) - w / 7
 
     def read(self, readout: Linear, h: Tensor) -> Tensor:
         """All readouts of ``h`` [B, N, H] as matrices [readouts, N, B·R], ready for products over examples."""
