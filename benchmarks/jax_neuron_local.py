@@ -14,8 +14,7 @@ from jax import Array
 from jax.lax import rsqrt
 
 from benchmarks.jax_mlp import forward
-from update_rules.local.local_terms import MIDDLE
-from update_rules.local.neuron_local import QUICK, REACH, SHARE
+from update_rules.local.neuron_local import MIDDLE, QUICK, REACH, SHARE
 from update_rules.local.weight_terms import LOWER, UPPER
 
 Theta = Mapping[str, Array]

@@ -1,7 +1,7 @@
 """The file of a trained base network: the rule that trained and reads it, its State, what normalises examples."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
@@ -50,7 +50,9 @@ def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwor
         if described is not None:
             NETWORKS.check_trust(described["kind"], trust, where)
         problem = _problem(json.loads(header["problem"]), described)
-        _check_size(problem, tensors)
+        weights = {} if problem.network is None else problem.network.shapes
+        if sum(map(prod, weights.values())) > sum(map(Tensor.numel, tensors.values())) or problem.inputs < 1:
+            raise ValueError("a network larger than the file")  # nothing of its size is to be reserved
         rule = RULES.make(header["rule"], json.loads(header["config"]))
         start = rule.init_state(problem, torch.Generator())
         with torch.no_grad():
@@ -73,10 +75,3 @@ def _problem(said: dict[str, Any], network: Any) -> Problem:
     image_shape = None if said["image_shape"] is None else tuple(said["image_shape"])
     views = tuple((name, tuple(shape)) for name, shape in said["views"])
     return Problem(**(said | {"image_shape": image_shape, "views": views, "network": network_from(network)}))
-
-
-def _check_size(problem: Problem, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for a header whose network is larger than the file: nothing of its size is to be reserved."""
-    shapes = [] if problem.network is None else list(problem.network.shapes.values())
-    if sum(map(prod, shapes)) > sum(value.numel() for value in tensors.values()) or problem.inputs < 1:
-        raise ValueError("a network larger than the file")

@@ -78,7 +78,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a rule knows of a task besides its views. Equal problems run as one batch and share a compiled step."""
+    """What a rule knows of a task besides its views; equal problems run as one batch and share a compiled step."""
 
     inputs: int
     """D, the width of an example."""

@@ -21,7 +21,7 @@ VARIANCE_EPS = 1e-6
 
 @dataclass(frozen=True)
 class MLP:
-    """An MLP of given ``sizes`` (D, N_1, ..., N_L) and ``activation``, linear in its last layer if so named.
+    """An MLP of given ``sizes`` (D, N_1, ..., N_L) and ``activation``, but linear outputs under ``winners_linear``.
 
     z_l = (x_{l-1} W_l - mean_B) / sqrt(var_B + 1e-6) + b_l and x_l = activation(z_l), after Metz et al. (2019),
     section 3.1. Raises ValueError for fewer than one layer, an empty layer or an unknown activation.

@@ -17,15 +17,14 @@ from torch import Tensor, nn
 
 from update_rules.contract import Problem, Rule, State, StepViews
 from update_rules.local.local_terms import (
-    EPS,
     POWER,
+    LocalRule,
     bounded_columns,
     skewness,
     spread,
     standardised,
     turn,
     unit_rms_columns,
-    unit_rms_state,
     without,
 )
 
@@ -75,7 +74,7 @@ In the first layer biases rest where detectors of rare patterns respond to these
 """
 
 
-class Hebbian(Rule):
+class Hebbian(LocalRule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
     Each coefficient, and the logarithm of the rate and of the sharpness, is a constant plus a slope times the relative
@@ -89,7 +88,6 @@ class Hebbian(Rule):
     """
 
     name = "hebbian"
-    equivariant = frozenset({"units", "inputs", "examples"})
 
     def __init__(self, rate: float = 0.1, straighten: float = START["straighten"], elementwise: bool = False) -> None:
         super().__init__()
@@ -114,10 +112,6 @@ class Hebbian(Rule):
         self.power = nn.Parameter(torch.tensor(POWER))
         # Here, so that a study of what the rule needs can take them away.
         self.bounded, self.unit_columns = bounded_columns, unit_rms_columns
-
-    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
-        """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
-        return unit_rms_state(problem.network, generator)
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
@@ -223,7 +217,7 @@ def weight_terms(w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, shar
     ``x`` and ``error``, all [B, N_up].
     """
     b, n_up = u.shape
-    y = x * torch.rsqrt((x * x).mean(0) + EPS)
+    y = unit_rms_columns(x)
     outer = v.mT / b
     square = w * w
     decorrelate, inhibit = by_others(w, u, y)

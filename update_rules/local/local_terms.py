@@ -1,22 +1,16 @@
 """Small pieces of maths that the local rules share."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from update_rules.contract import Network, Rule, State
+from update_rules.contract import Network, Problem, Rule, State
 
 EPS = 1e-6
-
-CONTEXT = ("time", "depth", "top")
-"""What the neurons of a layer share: how long they have learned, where the layer is, and whether it is the last."""
-
-MIDDLE = 3.5
-"""log(1 + inner steps) in the middle of inner time: some thirty steps."""
 
 POWER = -0.3
 """The inner rate starts proportional to (1 + t)^POWER, with t the inner steps done."""
@@ -66,40 +60,29 @@ def skewness(x: Tensor) -> Tensor:
     return (x * x * x).mean(-2)
 
 
-def rivalry(z: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each unit of ``z`` [..., B, N] leads its layer, and its share of the layer's response; both [..., B, N].
-
-    The lead is z less the layer's smooth mean log(mean exp(sharpness · z)) / sharpness; the share is N · softmax.
-    """
-    total = torch.logsumexp(sharpness * z, -1, keepdim=True) - math.log(z.shape[-1])
-    lead = z - total / sharpness
-    return lead, torch.exp(sharpness * lead)
-
-
 def turn(w: Tensor, change: Tensor) -> Tensor:
     """The part of ``change`` [..., N_low, N_up] that turns the unit-rms columns of ``w`` and does not stretch them."""
     return change - w * (change * w).mean(-2, keepdim=True)
 
 
-def inner_time(state: State) -> Tensor:
-    """log(1 + t) / MIDDLE − 1 [...] of the count ``t`` [...] of inner steps in ``state``: -1 at 0, 1 at a thousand."""
-    return torch.log1p(state["t"]) / MIDDLE - 1
-
-
-def layer_context(time: Tensor, layer: int, depth: int) -> Tensor:
-    """The CONTEXT [..., 3] of ``layer``, 0 to ``depth``, at ``time`` [...]: depth runs from -1 (input) to 1 (last)."""
-    position, top = torch.full_like(time, 2 * layer / depth - 1), torch.full_like(time, float(layer == depth))
-    return torch.stack([time, position, top], -1)
-
-
 def unit_rms_state(network: Network, generator: torch.Generator) -> State:
     """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, and ``t`` = 0."""
     state: State = {"t": torch.zeros(())}
-    for layer, (low, up) in enumerate(zip(network.sizes, network.sizes[1:], strict=False), start=1):
+    for layer, (low, up) in enumerate(pairwise(network.sizes), start=1):
         state[f"w{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))
         state[f"v{layer}"] = unit_rms_columns(torch.randn(low, up, generator=generator))
         state[f"b{layer}"] = 0.1 * torch.randn(up, generator=generator)
     return state
+
+
+class LocalRule(Rule):
+    """A rule that treats all units, inputs and examples alike, for any network of dense layers."""
+
+    equivariant = frozenset({"units", "inputs", "examples"})
+
+    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
+        """``unit_rms_state`` of the network."""
+        return unit_rms_state(problem.network, generator)
 
 
 def without(rule: Rule, zeros: Mapping[str, Sequence[tuple[str, Any]]]) -> Iterator[tuple[str, Rule]]:

@@ -16,25 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from update_rules.contract import Activations, Problem, Rule, State, StepViews
-from update_rules.local.local_terms import (
-    CONTEXT,
-    EPS,
-    MIDDLE,
-    POWER,
-    Spread,
-    inner_time,
-    layer_context,
-    rivalry,
-    skewness,
-    spread,
-    unit_rms_columns,
-    unit_rms_state,
-    without,
-)
+from update_rules.local.local_terms import EPS, POWER, LocalRule, Spread, skewness, spread, unit_rms_columns, without
 from update_rules.local.neuron_block import SeenByNeurons
 from update_rules.local.neuron_change import TERMS, batched_change, weight_change
 from update_rules.local.neuron_network import NeuronMLP, channel_map, scaled_normal
 from update_rules.local.weight_terms import LOWER, UPPER
+
+CONTEXT = ("time", "depth", "top")
+"""What the neurons of a layer share: how long they have learned, where the layer is, and whether it is the last."""
+
+MIDDLE = 3.5
+"""log(1 + inner steps) in the middle of inner time: some thirty steps."""
 
 OWN = ("levels", "z", "lead", "share")
 """What a neuron sees of itself in each example: its activation (centred, over the deviation of the whole layer), its
@@ -51,7 +43,7 @@ QUICK = 10.0
 """Adam moves every number by about the same amount; those stored divided by this move so many times faster."""
 
 
-class NeuronLocal(Rule):
+class NeuronLocal(LocalRule):
     """The learned neuron-local rule. Equivariant to units, inputs and examples; any network of dense layers.
 
     ``hidden`` is the width H of a neuron's own network, ``error_channels`` C the channels that the backward weights
@@ -64,7 +56,6 @@ class NeuronLocal(Rule):
     """
 
     name = "neuron_local"
-    equivariant = frozenset({"units", "inputs", "examples"})
 
     def __init__(
         self,
@@ -120,10 +111,6 @@ class NeuronLocal(Rule):
     def mixing_weights(self, context: Tensor) -> Tensor:
         """The weights [..., 11] of TERMS in a layer, for its ``context`` [..., 3]."""
         return QUICK * (self.mixing + context @ self.mixing_slopes)
-
-    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
-        """Normal forward and backward weights with unit-rms columns, biases normal with deviation 0.1, ``t`` = 0."""
-        return unit_rms_state(problem.network, generator)
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
@@ -256,3 +243,24 @@ class NeuronLocal(Rule):
         for kind, row in zip(("mixing", *(f"mixing_{name}" for name in CONTEXT)), mixing.tolist(), strict=True):
             numbers |= {f"{kind}/{name}": value for name, value in zip(TERMS, row, strict=True)}
         return numbers
+
+
+def rivalry(z: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each unit of ``z`` [..., B, N] leads its layer, and its share of the layer's response; both [..., B, N].
+
+    The lead is z less the layer's smooth mean log(mean exp(sharpness · z)) / sharpness; the share is N · softmax.
+    """
+    total = torch.logsumexp(sharpness * z, -1, keepdim=True) - math.log(z.shape[-1])
+    lead = z - total / sharpness
+    return lead, torch.exp(sharpness * lead)
+
+
+def inner_time(state: State) -> Tensor:
+    """log(1 + t) / MIDDLE − 1 [...] of the count ``t`` [...] of inner steps in ``state``: -1 at 0, 1 at a thousand."""
+    return torch.log1p(state["t"]) / MIDDLE - 1
+
+
+def layer_context(time: Tensor, layer: int, depth: int) -> Tensor:
+    """The CONTEXT [..., 3] of ``layer``, 0 to ``depth``, at ``time`` [...]: depth runs from -1 (input) to 1 (last)."""
+    position, top = torch.full_like(time, 2 * layer / depth - 1), torch.full_like(time, float(layer == depth))
+    return torch.stack([time, position, top], -1)

@@ -32,8 +32,6 @@ class Metz(Rule):
     their own, with θ of its own. θ is drawn from ``seed`` alone. Raises ValueError for a size below 1.
     """
 
-    name = "metz"
-
     def __init__(
         self,
         outputs: int = 32,
