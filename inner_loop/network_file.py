@@ -5,7 +5,6 @@ from collections.abc import Collection
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +48,10 @@ def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwor
         described = json.loads(header["network"])
         if described is not None:
             NETWORKS.check_trust(described["kind"], trust, where)
-        problem = _problem(json.loads(header["problem"]), described)
+        said = json.loads(header["problem"])
+        said["image_shape"] = None if said["image_shape"] is None else tuple(said["image_shape"])
+        said["views"] = tuple((name, tuple(shape)) for name, shape in said["views"])
+        problem = Problem(**said, network=network_from(described))
         weights = {} if problem.network is None else problem.network.shapes
         if sum(map(prod, weights.values())) > sum(map(Tensor.numel, tensors.values())) or problem.inputs < 1:
             raise ValueError("a network larger than the file")  # nothing of its size is to be reserved
@@ -69,9 +71,3 @@ def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwor
     return TrainedNetwork(
         rule, problem, parts["state"], parts["statistics"], parts["inputs"]["offset"], parts["inputs"]["scale"]
     )
-
-
-def _problem(said: dict[str, Any], network: Any) -> Problem:
-    image_shape = None if said["image_shape"] is None else tuple(said["image_shape"])
-    views = tuple((name, tuple(shape)) for name, shape in said["views"])
-    return Problem(**(said | {"image_shape": image_shape, "views": views, "network": network_from(network)}))

@@ -104,9 +104,8 @@ class Trainer:
             raise ValueError(f"got outer_steps={config.outer_steps}, but {done} are done; set more, or another run_dir")
 
     def run(self, tracker: Tracker, progress: OuterProgress, interruption: Interruption) -> None:
-        """Outer steps until ``config.outer_steps`` or an interruption; a checkpoint is saved in either case.
+        """Outer steps, on every rank, until ``config.outer_steps`` or an interruption; a checkpoint is saved then.
 
-        To be called on every rank; what the others are given as tracker and progress should say nothing.
         Raises DivergedError, after saving the last good state, when more than half of an outer step's tasks are lost.
         """
         config, state = self.config, self.state

@@ -110,10 +110,7 @@ class Trajectories:
     normalisation: str = "batch"
 
     def start(self, rule: Rule, count: int, seed: int, which: Sequence[int], turns: int = 1) -> list[list[Trajectory]]:
-        """For each of ``turns``, of its ``count`` fresh trajectories with staggered lengths ``which``.
-
-        A trajectory depends on ``seed``, its turn, its index and the counts, not on ``which``.
-        """
+        """Of each of ``turns`` those ``which`` of ``count`` trajectories, the same whoever else is asked for; staggered."""
         seeds = torch.Generator().manual_seed(seed)
         drawn = torch.randint(2**62, (turns, 2, count), generator=seeds).tolist()
         teams = -(-count // self.team)

@@ -33,8 +33,5 @@ class TruncationSchedule:
         return round(low * math.exp(share * grown * math.log(high / low)))
 
     def draw_first(self, place: int, places: int, generator: torch.Generator) -> int:
-        """Inner steps of the first trajectory in ``place``: place i of n gets a share (i + 1) / n of a whole one.
-
-        So tasks restart at different outer steps, and each update sees early and late states.
-        """
+        """Inner steps of the first trajectory in ``place``: a share (place + 1) / places, so that restarts are spread."""
         return max(1, self.draw_trajectory(generator, 0) * (place + 1) // places)

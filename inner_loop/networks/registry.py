@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 from common.components import Registry
 from inner_loop.networks.contract import NetworkFamily
@@ -15,13 +15,12 @@ NETWORKS = Registry(
 )
 
 
-def describe_network(network: Network | None) -> dict[str, Any] | None:
+def describe_network(network: Any) -> dict[str, Any] | None:
     """Kind and settings of ``network``: numbers, strings and lists, from which ``network_from`` makes it again."""
     if network is None:
         return None
-    settings = asdict(cast(Any, network))
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-    return {"kind": cast(Any, network).kind, **plain}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(network).items()}
+    return {"kind": network.kind, **plain}
 
 
 def network_from(description: Mapping[str, Any] | None) -> Network | None:
@@ -29,4 +28,4 @@ def network_from(description: Mapping[str, Any] | None) -> Network | None:
     if description is None:
         return None
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in description.items() if name != "kind"}
-    return cast(Network, NETWORKS.find(description["kind"]).member(**settings))
+    return NETWORKS.find(description["kind"]).member(**settings)

@@ -79,8 +79,8 @@ class Estimate:
 class Estimator:
     """Turns an outer step's unrolls into a direction for θ. Its options are the arguments of its constructor.
 
-    Pure: the same arguments, the unrolls' generators in the same state, give the same bits. A task whose numbers are
-    not finite is left out as if it had not been there.
+    Pure: the same arguments, with generators in the same state, give the same bits. Tasks that are not finite do not
+    count.
     """
 
     needs_gradient: ClassVar[bool] = True

@@ -17,9 +17,8 @@ LINE_EVERY_S = 10.0
 class OuterProgress:
     """Progress over outer steps ``initial``..``total``, on ``stream`` (stderr): a context manager.
 
-    Shows the outer step, meta-loss, accuracy, outer steps per second and the time left: as a live bar on a terminal,
-    else as plain lines, the first and the last step's always and ``LINE_EVERY_S`` apart between them. One that is not
-    ``shown`` says nothing.
+    A live bar on a terminal, else plain lines: of the first and the last step, and ``LINE_EVERY_S`` apart between them.
+    One that is not ``shown`` says nothing.
     """
 
     def __init__(self, total: int, initial: int = 0, stream: TextIO | None = None, *, shown: bool = True) -> None:

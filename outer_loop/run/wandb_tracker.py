@@ -19,10 +19,7 @@ FINISH_TIMEOUT_S = 120
 
 
 class WandbTracker(Tracker):
-    """A wandb run called ``run_id`` in ``run_dir``; starting again with the same id continues it.
-
-    ``mode`` is ``online`` or ``offline``. Nothing is printed. Raises wandb's own errors.
-    """
+    """A silent wandb run ``run_id`` in ``run_dir``, new or continued; ``mode`` is ``online`` or ``offline``."""
 
     def __init__(self, run_dir: str | Path, settings: Mapping[str, Any], run_id: str, mode: str) -> None:
         self._run = wandb.init(

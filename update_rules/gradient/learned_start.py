@@ -46,8 +46,7 @@ def initial_weights(shapes: Shapes, generator: torch.Generator) -> State:
 class LearnedStart(Rule):
     """A rule whose θ holds the weights that every task starts from, of the shapes that ``weights`` states.
 
-    A network whose last layer has fewer units than the start takes the first ones, as Hsu et al. (2019) do for tasks
-    of fewer ways than in training.
+    A network whose last layer has fewer units takes the first ones, as Hsu et al. (2019) do for fewer ways.
     """
 
     layers = frozenset({"dense", "convolutional"})

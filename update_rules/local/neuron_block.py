@@ -1,10 +1,8 @@
 """The network inside each neuron of ``neuron_local``, for T tasks at once, with its backward pass written by hand.
 
-The maths is that of ``NeuronMLP`` followed by a linear readout. Autograd would keep and add up a dozen arrays of the
-size of the hidden states, the largest there are; by hand three are kept, and all else happens in place.
-
-Shapes: T tasks, F inputs of a neuron per example, U inputs per unit, H hidden channels, R rows read out, B examples,
-N units.
+The maths is that of ``NeuronMLP`` followed by a linear readout. Autograd would keep a dozen arrays of the size of the
+hidden states; by hand three are kept, and all else happens in place. Shapes: T tasks, F inputs of a neuron per example,
+U inputs per unit, H hidden channels, R rows read out, B examples, N units.
 """
 
 from typing import Any

@@ -1,7 +1,6 @@
 """How the Metz rule changes one layer's weights: twelve named terms, read out of the neuron states, then merged.
 
-Metz et al. (2019), appendix A. Shapes: B examples, P units below, N units above, H hidden channels, R readout
-channels.
+Metz et al. (2019), appendix A. Shapes: B examples, P units below, N above, H hidden channels, R readout channels.
 """
 
 import math
