@@ -22,8 +22,7 @@ def apply_rule(
 ) -> State:
     """The State of one task after ``steps`` inner steps, each on one of ``batches``, [B, D] float32 each.
 
-    Raises ValueError, naming the inner step, when the state is not finite, when the rule consumes more than unlabelled
-    examples, and when there are too few batches.
+    Raises ValueError for a state that is not finite, a rule of other views than unlabelled, and too few batches.
     """
     if rule.consumes != (UNLABELLED,):
         raise ValueError(

@@ -39,8 +39,7 @@ class InnerSettings:
 def settings_of(header: RuleHeader | None, given: Mapping[str, Any]) -> InnerSettings:
     """The settings ``given`` that are not None, else those of the rule file with ``header``, else the usual ones.
 
-    ``given`` may hold steps, batch and those of DENSE. Raises ValueError where the file says what is no setting, and
-    for settings that its network does not have.
+    ``given`` may hold steps, batch and those of DENSE. Raises ValueError for what is no setting of the rule's network.
     """
     said = {} if header is None else dict(header.use)
     where = "" if header is None else f"{header.where}: "

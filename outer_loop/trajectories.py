@@ -62,8 +62,7 @@ class Trajectory:
     ) -> TruncatedUnroll:
         """Draws the data of one truncated unroll: the views that a rule ``consumes``, and episodes to read it out.
 
-        Where the rule sees an episode, as its support set, it is that of all steps and read points; else each read
-        point has an episode of its own. Raises ValueError as ``draw_views`` does.
+        Each read point has an episode of its own, unless the rule sees one. Raises ValueError as ``draw_views``.
         """
         count = {"steps": read_points[-1], "batch": self.shape.batch, "episodes": len(read_points)}
         views, episodes = draw_views(self.task, consumes, self.generator, **count, device=device)
@@ -110,7 +109,7 @@ class Trajectories:
     normalisation: str = "batch"
 
     def start(self, rule: Rule, count: int, seed: int, which: Sequence[int], turns: int = 1) -> list[list[Trajectory]]:
-        """Of each of ``turns`` those ``which`` of ``count`` trajectories, the same whoever else is asked for; staggered."""
+        """Of each of ``turns`` those ``which`` of ``count`` staggered trajectories; none depends on ``which`` others."""
         seeds = torch.Generator().manual_seed(seed)
         drawn = torch.randint(2**62, (turns, 2, count), generator=seeds).tolist()
         teams = -(-count // self.team)

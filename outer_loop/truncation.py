@@ -33,5 +33,5 @@ class TruncationSchedule:
         return round(low * math.exp(share * grown * math.log(high / low)))
 
     def draw_first(self, place: int, places: int, generator: torch.Generator) -> int:
-        """Inner steps of the first trajectory in ``place``: a share (place + 1) / places, so that restarts are spread."""
+        """Inner steps of the first trajectory in ``place``: a share (place + 1) / places, so restarts are spread."""
         return max(1, self.draw_trajectory(generator, 0) * (place + 1) // places)

@@ -1,7 +1,6 @@
 """The base network: a batch-normalised multi-layer perceptron with forward and backward weights.
 
-State keys for layer l = 1..L: ``w{l}`` forward weights [N_{l-1}, N_l], ``v{l}`` backward weights of the same shape,
-``b{l}`` biases [N_l].
+State keys for layer l = 1..L: forward weights ``w{l}`` and backward ``v{l}`` [N_{l-1}, N_l], biases ``b{l}`` [N_l].
 """
 
 from dataclasses import dataclass, replace

@@ -79,8 +79,7 @@ class Estimate:
 class Estimator:
     """Turns an outer step's unrolls into a direction for θ. Its options are the arguments of its constructor.
 
-    Pure: the same arguments, with generators in the same state, give the same bits. Tasks that are not finite do not
-    count.
+    Pure: the same arguments, with generators in the same state, give the same bits. Only finite tasks count.
     """
 
     needs_gradient: ClassVar[bool] = True

@@ -32,8 +32,7 @@ def save_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The payload of ``save_checkpoint``, tensors on the CPU. Every byte is checked, and no code in the file is run.
 
-    Raises OSError if ``path`` cannot be read, and ValueError if it is damaged, has another version or is not such a
-    file.
+    Raises OSError if ``path`` cannot be read, and ValueError if it is damaged, of another version or no such file.
     """
     try:
         with zipfile.ZipFile(path) as archive:

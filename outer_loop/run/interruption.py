@@ -10,8 +10,7 @@ from outer_loop.run.processes import ALONE, Ranks
 class Interruption:
     """While this context is open, the first SIGINT or SIGTERM only sets ``signal``; a second SIGINT interrupts at once.
 
-    Of several ``ranks`` none is interrupted at once, which would leave the others waiting for it: torchrun ends those
-    that take too long. Only the main thread of a program may open it.
+    Of several ``ranks`` none is interrupted at once, which would leave the others waiting. For the main thread only.
     """
 
     def __init__(self, ranks: Ranks = ALONE) -> None:

@@ -101,8 +101,7 @@ class Trackers(Tracker):
 def open_trackers(config: Config, run_id: str, resume_at: int | None, say: Callable[[str], None]) -> Trackers:
     """The trackers that ``config.tracking`` asks for, in ``config.run_dir``, which exists. Raises as ``JsonlTracker``.
 
-    ``run_id`` is the same on resume; ``resume_at`` is the checkpoint's outer step, None for a new run. Where wandb does
-    not start, ``say`` gets one line.
+    ``resume_at`` is the checkpoint's outer step, None for a new run. ``say`` is told where wandb does not start.
     """
     truth = JsonlTracker(Path(config.run_dir) / "metrics.jsonl", resume_at)
     mirrors: list[Tracker] = []

@@ -12,9 +12,8 @@ from update_rules.gradient.learned_start import LearnedStart
 class ProtoNet(LearnedStart):
     """The encoder is θ, of the shapes that ``weights`` states, drawn from ``seed``; its outputs are the features.
 
-    Nothing is adapted: a State holds ``t`` alone and an inner step but counts it. With ``running`` the buffers
-    ``mean{l}`` and ``var{l}`` [N_l] are a part of θ, at first 0 and 1: the averages of what batch normalisation met in
-    meta-training. Raises ValueError for shapes that cannot be read.
+    Nothing is adapted: a State holds ``t`` alone. With ``running`` the averages of what batch normalisation met in
+    meta-training, ``mean{l}`` and ``var{l}`` [N_l], are a part of θ. Raises ValueError for shapes that cannot be read.
     """
 
     name = "protonet"

@@ -1,7 +1,6 @@
 """Chains of the Metz rule's convolutions for T tasks at once, with their backward pass written by hand.
 
-Arrays are [T, C, B, N]: T tasks, C channels, B examples, N units. A batch norm with statistics of each task is a group
-norm with one group a channel there.
+Arrays are [T, C, B, N]: T tasks, C channels, B examples, N units. A task's batch norm is a group norm of a channel.
 """
 
 from collections.abc import Iterable, Sequence

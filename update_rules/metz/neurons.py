@@ -68,8 +68,7 @@ def weight_statistics(incoming: Tensor | None, outgoing: Tensor | None) -> Tenso
     """Eight statistics [..., N, 8] of each unit's weights, scaled together to a root mean square of 1.
 
     Four (mean magnitude, root mean square, mean, standard deviation) of its column of ``incoming`` [..., N_below, N],
-    then of its row of ``outgoing`` [..., N, N_above]. Where one is None, the four of the other are repeated. Raises
-    ValueError if both are None.
+    then of its row of ``outgoing`` [..., N, N_above]. If one is None the other's are repeated; ValueError if both are.
     """
     sides = ([] if incoming is None else [incoming]) + ([] if outgoing is None else [outgoing.mT])
     if not sides:
