@@ -109,7 +109,7 @@ class Trajectories:
     normalisation: str = "batch"
 
     def start(self, rule: Rule, count: int, seed: int, which: Sequence[int], turns: int = 1) -> list[list[Trajectory]]:
-        """For each of ``turns`` those ``which`` of ``count`` staggered trajectories, each the same for any ``which``."""
+        """For each of ``turns`` those ``which`` of ``count`` staggered trajectories, the same for any ``which``."""
         seeds = torch.Generator().manual_seed(seed)
         drawn = torch.randint(2**62, (turns, 2, count), generator=seeds).tolist()
         teams = -(-count // self.team)

@@ -17,5 +17,5 @@ RULES = Registry(
 
 
 def make_rule(name: str, **options: Option) -> Rule:
-    """The rule called ``name``, built with ``options``; the others keep their defaults. Raises ValueError for others."""
+    """The rule ``name`` built with ``options``, others at their defaults. Raises ValueError for what it cannot take."""
     return RULES.make(name, options)
