@@ -23,7 +23,7 @@ from evaluation.baselines.settings import (
     VaeSettings,
     WhiteningSettings,
 )
-from evaluation.baselines.stacked_training import Draws, minimise, network_parameters
+from evaluation.baselines.stacked_training import Draws, minimise, weights
 from evaluation.baselines.supervised import Supervised
 from evaluation.comparison import compare
 from evaluation.method import Fitted, Method
@@ -226,9 +226,9 @@ def test_descent_finds_the_minimum_of_every_task() -> None:
     torch.testing.assert_close(found["p"], aims, atol=1e-2, rtol=0)
     assert not found["p"].requires_grad
     draws = Draws.of(list(paired_tasks(blobs(), 2, seed=0)))
-    weights = network_parameters("n", (400, 300), draws)["n.w1"]
-    assert weights.shape == (2, 400, 300)
-    assert float(weights.std()) == pytest.approx(0.05, rel=0.02)
+    drawn = weights("n", (400, 300), draws)["n.w1"]
+    assert drawn.shape == (2, 400, 300)
+    assert float(drawn.std()) == pytest.approx(0.05, rel=0.02)
 
 
 def test_every_method_has_a_meaning_and_a_colour_and_wrong_names_are_errors() -> None:
