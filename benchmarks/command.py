@@ -78,14 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         given.threads, given.repeats, given.device, given.precision, given.recompute, given.compile, given.error
     )
     columns = COLUMNS | (ON_A_GPU if given.device == "cuda" else {}) | (ERROR if given.error else {})
-    checked: set[str] = set()
     if not given.json:
         print("  ".join(f"{title:{_width(form)}}" for title, form in columns.values()))
     for name in given.workloads or WORKLOADS:
         for implementation in implementations(given.device):
             if implementation == "jax":
-                alone(check_jax, name, given.threads, WORKLOADS[name].rule not in checked)
-                checked.add(WORKLOADS[name].rule)
+                alone(check_jax, name, given.threads)
             found = alone(measure, name, implementation, conditions)
             print(json.dumps(found) if given.json else _line(found, columns), flush=True)
     return 0

@@ -117,17 +117,12 @@ def _limit_jax(threads: int) -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
 
 
-def check_jax(name: str, threads: int, vectors: bool) -> None:
-    """Hold the JAX version of a workload to this program and, with ``vectors``, metz to its stored reference vectors.
-
-    Raises ValueError where they differ by more than rounding, OSError or ValueError for vectors that cannot be read.
-    """
+def check_jax(name: str, threads: int) -> None:
+    """Hold the JAX version of a workload to this program. Raises ValueError where they differ by more than rounding."""
     torch.set_num_threads(threads)
     _limit_jax(threads)
-    from benchmarks.jax_check import check_vectors, check_workload
+    from benchmarks.jax_check import check_workload
 
-    if vectors and WORKLOADS[name].rule == "metz":
-        check_vectors()
     check_workload(prepare(WORKLOADS[name]))
 
 
