@@ -1,7 +1,4 @@
-"""Time the fixed workloads: this program beside a naive loop and JAX, and all beside the arithmetic they need.
-
-    python scripts/benchmark.py [WORKLOAD ...] [--json]
-    python scripts/benchmark.py --device cuda --error
+"""What ``scripts/benchmark.py`` does: time the fixed workloads.
 
 Every implementation runs in a process of its own. On a CPU, JAX takes part where it is installed
 (``pip install -r requirements-benchmark.txt``), after a check of its results. The floor is the multiply-adds of forward

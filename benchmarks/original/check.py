@@ -70,18 +70,18 @@ def check_file(path: Path) -> FileResult:
     Raises OSError or ValueError for a file that is missing, corrupt, incomplete or of no known kind.
     """
     stored = load_arrays(path)
-    if any(name.startswith("grad_theta/") for name in stored):
-        kind, compute = "meta-gradient", meta_gradient
-    elif any(name.endswith("/features_train") for name in stored):
-        kind, compute = "meta-objective", meta_objectives
-    elif any(re.match(r"(base[1-9]\d*|fwd|change)/", name) for name in stored):
-        kind, compute = "update steps", update_steps
-    else:
+    kinds = {
+        "meta-gradient": (r"grad_theta/", meta_gradient),
+        "meta-objective": (r".*/features_train$", meta_objectives),
+        "update steps": (r"(base[1-9]\d*|fwd|change)/", update_steps),
+    }
+    kind = next((kind for kind, (name, _) in kinds.items() if any(re.match(name, one) for one in stored)), None)
+    if kind is None:
         raise ValueError(
             f"{path} holds no reference arrays: expected base<t>/… (update steps), <case>/features_train "
             "(meta-objective) or grad_theta/… (meta-gradient)"
         )
-    inputs = stored if kind == "meta-objective" else inputs_of(stored)
+    inputs, compute = stored if kind == "meta-objective" else inputs_of(stored), kinds[kind][1]
     try:
         computed = compute(stored, inputs, torch.float64), compute(stored, inputs, torch.float32)
     except (IndexError, RuntimeError) as error:
