@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from common.atomic_file import atomic_write
 from evaluation.results import Results
 from evaluation.results_table import methods_of, pooled, sources_of, views_of
-from evaluation.statistics import Mean, mean_over_tasks
+from evaluation.statistics import mean_over_tasks
 from experiment.report.montage import montage
 from outer_loop.run.metric_names import validation_names
 
@@ -89,32 +88,15 @@ def legend_columns(names: Sequence[str], inches: float) -> int:
     return 1
 
 
-def inner_step_curves(curves: Mapping[str, Mapping[str, Mapping[int, Mean]]]) -> Figure:
-    """Accuracy against inner steps: a panel for each source, a line and its 95 % band for each method."""
-    figure, axes = figure_in_style(len(curves), 3.4 * len(curves), 3.0, sharey=True)
-    for axis, (source, methods) in zip(axes, curves.items(), strict=True):
-        for method, by_step in methods.items():
-            steps = list(by_step)
-            mean = 100 * np.array([by_step[step].value for step in steps])
-            half = 100 * np.array([by_step[step].ci95 for step in steps])
-            axis.plot(steps, mean, color=COLOURS[method], label=method)
-            axis.fill_between(steps, mean - half, mean + half, color=COLOURS[method], alpha=0.2, linewidth=0)
-        axis.set_title(short_label(source), fontsize=10, color=INK)
-        axis.set_xlabel("inner steps")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].set_ylabel("accuracy, %")
-    legend(axes[0])
-    return figure
-
-
 def meta_loss_curve(metrics: Metrics) -> Figure:
     """The meta-loss of every outer step, and its running mean over a twentieth of the run."""
     steps = np.array([line["outer_step"] for line in metrics])
-    loss = _series(metrics, "meta_loss")
+    loss = np.array([np.nan if line.get("meta_loss") is None else line["meta_loss"] for line in metrics])
     figure, axes = figure_in_style(1, 5.2, 3.0)
     axes[0].plot(steps, loss, color=COLOURS["rule"], alpha=0.35, linewidth=0.8, label="each outer step")
     window = max(1, len(steps) // 20)
-    means = [_mean_of_finite(loss[max(0, end - window) : end]) for end in range(1, len(loss) + 1)]
+    recent = [loss[max(0, end - window) : end] for end in range(1, len(loss) + 1)]
+    means = [part[np.isfinite(part)].mean() if np.isfinite(part).any() else np.nan for part in recent]
     axes[0].plot(steps, means, color=COLOURS["rule"], label=f"mean of {window}")
     axes[0].set_xlabel("outer steps")
     axes[0].set_ylabel("meta-loss")
@@ -173,10 +155,8 @@ def svg(figure: Figure) -> bytes:
 
 def save_png(figure: Figure, path: str | Path) -> None:
     """Write ``figure`` to ``path`` as PNG on white: whole or not at all. Raises OSError where that fails."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
     with atomic_write(path) as file:
-        file.write(buffer.getvalue())
+        figure.savefig(file, format="png", dpi=150)
 
 
 def figure_in_style(panels: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
@@ -201,13 +181,3 @@ def short_label(text: str) -> str:
     """``text`` as a label: its end where it is long, and without the dollar signs' power to start a formula."""
     short = text if len(text) <= LABEL_LENGTH else "…" + text[1 - LABEL_LENGTH :]
     return short.replace("$", r"\$")
-
-
-def _series(metrics: Metrics, key: str) -> NDArray[np.float64]:
-    """The values of ``key``, NaN where a line has none."""
-    return np.array([np.nan if line.get(key) is None else line[key] for line in metrics], dtype=np.float64)
-
-
-def _mean_of_finite(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else np.nan

@@ -35,7 +35,7 @@ from evaluation.results import TaskAccuracies, environment, summarise, task_accu
 from evaluation.results_table import results_table
 from evaluation.sweeps import SWEEPS, Variation, vary
 from experiment.report.plots import accuracy_bars, save_png
-from experiment.report.sweep_plot import sweep_curves
+from experiment.report.sweep_plot import line_figure, sweep_lines
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from tasks.data.sources import load_source
 from tasks.source import TaskSource
@@ -242,5 +242,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json is not None:
         write_results(arguments.json, results)
     if arguments.plot is not None:
-        save_png(accuracy_bars(results) if arguments.sweep is None else sweep_curves(results), arguments.plot)
+        figure = accuracy_bars(results) if arguments.sweep is None else line_figure(*sweep_lines(results))
+        save_png(figure, arguments.plot)
     return 0
