@@ -71,7 +71,7 @@ def compare(
                     reads = method.fit(group, episodes[count])
                 for steps, every in zip(method.reads, reads, strict=True):
                     for task, fitted, episode in zip(group, every, episodes[count], strict=True):
-                        support, query = fitted.features(episode.support_x, episode.query_x)
+                        support, query = fitted(episode.support_x, episode.query_x)
                         finite = bool(support.isfinite().all() and query.isfinite().all())
                         for readout, classify in classifiers.items():
                             place = gathered.setdefault((name, count, readout, steps), _Gathered())
