@@ -16,18 +16,18 @@ from outer_loop.run.processes import ALONE
 from unsupervised_update_rules.commands.arguments import Parser, at_least, threads
 
 COLUMNS = {
-    "workload": ("workload", "<8"),
-    "implementation": ("implementation", "<14"),
-    "median_s": ("median s", "9.4f"),
-    "first_s": ("first s", "9.3f"),
-    "steps_tasks_per_s": ("steps·tasks/s", "13.1f"),
-    "floor_s": ("floor s", "8.4f"),
-    "ratio_to_floor": ("× floor", "8.2f"),
-    "peak_rss_mb": ("peak MB", "8.0f"),
+    "workload": ("workload", "<8", ""),
+    "implementation": ("implementation", "<14", ""),
+    "median_s": ("median s", ">9", ".4f"),
+    "first_s": ("first s", ">9", ".3f"),
+    "steps_tasks_per_s": ("steps·tasks/s", ">13", ".1f"),
+    "floor_s": ("floor s", ">8", ".4f"),
+    "ratio_to_floor": ("× floor", ">8", ".2f"),
+    "peak_rss_mb": ("peak MB", ">8", ".0f"),
 }
-ON_A_GPU = {"peak_device_mb": ("GPU MB", "8.0f")}
-ERROR = {"gradient_error": ("gradient error", "14.1e"), "one_minus_cosine": ("1 - cosine", "10.1e")}
-"""Key, title and format of each column."""
+ON_A_GPU = {"peak_device_mb": ("GPU MB", ">8", ".0f")}
+ERROR = {"gradient_error": ("gradient error", ">14", ".1e"), "one_minus_cosine": ("1 - cosine", ">10", ".1e")}
+"""Key, title, width and format of each column."""
 
 
 def _workload(text: str) -> str:
@@ -36,17 +36,12 @@ def _workload(text: str) -> str:
     return text
 
 
-def _width(form: str) -> str:
-    """The format of a text in a column of numbers of ``form``."""
-    return form if form.startswith("<") else f">{form.partition('.')[0]}"
-
-
-def _line(found: dict[str, Any], columns: dict[str, tuple[str, str]]) -> str:
+def _line(found: dict[str, Any], columns: dict[str, tuple[str, str, str]]) -> str:
     """The figures ``found`` of one implementation in ``columns``; what does not exist is a dash."""
-    cells = []
-    for key, (_, form) in columns.items():
-        cells.append(f"{'-':{_width(form)}}" if found[key] is None else f"{found[key]:{form}}")
-    return "  ".join(cells)
+    return "  ".join(
+        f"{'-' if found[key] is None else format(found[key], form):{width}}"
+        for key, (_, width, form) in columns.items()
+    )
 
 
 def make_parser() -> Parser:
@@ -76,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     columns = COLUMNS | (ON_A_GPU if given.device == "cuda" else {}) | (ERROR if given.error else {})
     if not given.json:
-        print("  ".join(f"{title:{_width(form)}}" for title, form in columns.values()))
+        print("  ".join(f"{title:{width}}" for title, width, _ in columns.values()))
     for name in given.workloads or WORKLOADS:
         for implementation in implementations(given.device):
             if implementation == "jax":

@@ -29,50 +29,32 @@ class Evaluated:
     header: RuleHeader
     use: Use
 
-    @property
-    def about(self) -> dict[str, Any]:
-        """What results say of it; fit for JSON."""
-        header, use = self.header, self.use
-        return {
-            "file": self.path,
-            "rule": header.rule,
-            "config": header.config,
-            "provenance": header.provenance,
-            "use": {
-                "network": use.network.first_options(),
-                "steps": use.steps,
-                "batch": use.batch,
-                "normalisation": use.normalisation,
-                "own": use.own,
-            },
-        }
-
 
 def about(rules: Sequence[Evaluated], use: Use) -> dict[str, Any]:
-    """What results say of ``rules`` by label, of how baselines are used, and of the split of the data.
+    """What results say of ``rules`` by label, of how baselines are used, and of the split of the data; fit for JSON.
 
     Of a rule also what its training ``changed`` from that of the first, where the configs of both runs lie beside them.
     """
     network = use.network.first_options()
     if use.network.layers == "dense":
-        network = {
-            "hidden": network["hidden"][0],
-            "outputs": network["outputs"],
-            "activation": network["activations"][0],
+        hidden, (activation,) = network["hidden"][0], network["activations"]
+        network = {"hidden": hidden, "outputs": network["outputs"], "activation": activation}
+    of_rules = {}
+    for one in rules:
+        configs = [find_rule_file(path).parent / "config.yaml" for path in (one.path, rules[0].path)]
+        of_rules[one.label] = {
+            "file": one.path,
+            "rule": one.header.rule,
+            "config": one.header.config,
+            "provenance": one.header.provenance,
+            "use": {"network": one.use.network.first_options(), **_training(one.use), "own": one.use.own},
+            "changed": changed_settings(*configs) if all(config.exists() for config in configs) else [],
         }
-    return {
-        "rules": {one.label: {**one.about, "changed": _changed(one.path, rules[0].path)} for one in rules},
-        **network,
-        "steps": use.steps,
-        "batch": use.batch,
-        "normalisation": use.normalisation,
-        "split_seed": split_seeds(rules)[0],
-    }
+    return {"rules": of_rules, **network, **_training(use), "split_seed": split_seeds(rules)[0]}
 
 
-def _changed(path: str, first: str) -> list[str]:
-    configs = [find_rule_file(one).parent / "config.yaml" for one in (path, first)]
-    return changed_settings(*configs) if all(config.exists() for config in configs) else []
+def _training(use: Use) -> dict[str, Any]:
+    return {"steps": use.steps, "batch": use.batch, "normalisation": use.normalisation}
 
 
 def rule_label(path: str | Path) -> str:

@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}; {self.prog} --help lists the options")
 
     def add_hidden_layers(self, said: str = "") -> None:
-        """Add --hidden and --activation; None where not given, if something else has ``said`` what base networks are."""
+        """Add --hidden and --activation; if something else has ``said`` what networks are, None where not given."""
         hidden, activation = USUAL.hidden[0], USUAL.activations[0]
         told = [f" (default {said} {usual})" if said else "" for usual in (" ".join(map(str, hidden)), activation)]
         least, default = at_least(LEAST["hidden"]), None if said else list(hidden)

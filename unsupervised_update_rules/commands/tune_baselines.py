@@ -7,7 +7,7 @@ their entries.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -150,15 +150,6 @@ def _mean(by_source: Mapping[str, float]) -> float:
     return sum(by_source.values()) / len(by_source)
 
 
-def tune(
-    arguments: argparse.Namespace, sources: Mapping[str, TaskSource], known: BaselineSettings
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each method with its entry, as soon as it is found; ``known`` settings are a start beside the defaults."""
-    for method in arguments.methods:
-        trials = Trials(method, sources, arguments)
-        yield method, trials.entry(trials.search([getattr(start, method) for start in (BaselineSettings(), known)]))
-
-
 def write(path: Path, entries: Mapping[str, Any]) -> None:
     """Write the settings file at ``path``: whole or not at all."""
     ordered = {name: entries[name] for name in TUNED if name in entries}
@@ -178,17 +169,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.out.exists():
         known = read_settings(arguments.out)  # refuses a file of another kind, which is not to be overwritten
         entries = parse_yaml(arguments.out.read_text(encoding="utf-8"), str(arguments.out))["methods"]
+    drawn = {"ways": arguments.ways, "shots": arguments.shots, "queries": arguments.queries, "permute": True}
     sources = {
-        name: TaskSource(
-            tuple(load_source(name, size=arguments.size, seed=arguments.seed)),
-            arguments.ways,
-            arguments.shots,
-            arguments.queries,
-            permute=True,
-        )
+        name: TaskSource(tuple(load_source(name, size=arguments.size, seed=arguments.seed)), **drawn)
         for name in arguments.data
     }
-    for method, entry in tune(arguments, sources, known):
-        entries[method] = {**entry, **made}
+    for method in arguments.methods:
+        trials = Trials(method, sources, arguments)
+        chosen = trials.search([getattr(start, method) for start in (BaselineSettings(), known)])
+        entries[method] = {**trials.entry(chosen), **made}
         write(arguments.out, entries)
     return 0
