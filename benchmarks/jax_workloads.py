@@ -22,10 +22,7 @@ def array(value: Tensor) -> Array:
 
 
 def compiled(setting: Setting) -> Callable[[], list[Array]]:
-    """A function that gives what ``workloads.ours`` gives: the meta-gradient or, with ``apply``, the last State.
-
-    It compiles when it is first called, and returns when the result is there.
-    """
+    """What ``workloads.ours`` gives, as a function that compiles when first called and waits for its result."""
     workload, config = setting.workload, setting.rule.config
     step, layers, ways = STEPS[workload.rule], len(workload.sizes) - 1, setting.unrolls[0].ways
     theta = {name: array(value) for name, value in setting.rule.named_parameters()}

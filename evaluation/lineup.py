@@ -86,10 +86,7 @@ def read_rules(
 
 
 def agreed(name: str, given: Any, rules: Sequence[Evaluated], usual: Any) -> Any:
-    """What the user has ``given`` for a setting of tasks, else what the rules' files say, else the ``usual``.
-
-    Raises ValueError where the files say different things.
-    """
+    """Setting ``name`` as ``given``, else as files say, else ``usual``. Raises ValueError where these differ."""
     said = {value: one.label for one in rules if (value := getattr(one.use, name)) is not None}
     if given is None and len(said) > 1:
         trained = " and ".join(f"{value} ({label})" for value, label in said.items())

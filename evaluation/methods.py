@@ -140,20 +140,14 @@ def fixed(embed: Embed) -> Method:
 
 
 def load_embedding(path: str | Path, trust: Collection[str] = ()) -> Embed:
-    """What the file at ``path`` embeds with: a convolutional encoder, or a base network written after its training.
-
-    Raises OSError or ValueError as ``load_encoder`` and ``load_network`` do.
-    """
+    """What an encoder's or a network's file embeds with. Raises as ``load_encoder`` and ``load_network`` do."""
     if file_header(path, "encoder").get("format") == ENCODER_FORMAT:
         return load_encoder(path).embed
     return load_network(path, trust).embed
 
 
 def make_baselines(names: Iterable[str], of: Company, encoders: Mapping[str, Embed] | None = None) -> dict[str, Method]:
-    """The baselines called ``names``; NAME_PROBE is the features of one with a probe as its own readout.
-
-    ``encoders`` can be named like baselines. Raises ValueError for an unknown name.
-    """
+    """The baselines ``names``; NAME_PROBE is one read by that probe. Raises ValueError for an unknown name."""
     return {name: _make(name, of, encoders or {}) for name in names}
 
 

@@ -29,10 +29,7 @@ READS = 5
 
 
 def report_sources(config: Config) -> dict[str, TaskSource]:
-    """The tasks of ``config.report.sources``, each with the config's ways, shots and queries, by name.
-
-    Raises ValueError or OSError where a source cannot be read or is too small: call it before hours of training.
-    """
+    """The tasks of ``config.report.sources`` by name. Raises ValueError or OSError: call it before training."""
     loaded = load_datasets(config, config.report.sources)
     return {name: evaluation_tasks(config, datasets) for name, datasets in loaded.items()}
 

@@ -15,10 +15,7 @@ from tasks.source import TaskSource
 
 
 def load_datasets(config: Config, names: Iterable[str], size: int | None = None) -> dict[str, list[Dataset]]:
-    """The data sets of each named SOURCE, read once, with images of ``size``, by default the first of the config's.
-
-    Raises ValueError or OSError as ``load_source`` does.
-    """
+    """The data sets of each SOURCE, read once, images of ``size`` or the config's first. Raises as ``load_source``."""
     size = config.tasks.size[0] if size is None else size
     return {name: load_source(name, size=size, seed=config.seed) for name in dict.fromkeys(names)}
 
@@ -82,18 +79,10 @@ def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[
 
 
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
-    """Few-shot tasks over ``datasets`` that judge a rule: true labels, all inputs, the config's most ways and shots.
-
-    Raises ValueError as ``TaskSource`` does.
-    """
+    """Few-shot tasks that judge a rule: true labels, all inputs, the most ways and shots. Raises as ``TaskSource``."""
     tasks = config.tasks
     return TaskSource(
-        tuple(datasets),
-        tasks.ways[1],
-        tasks.shots[1],
-        tasks.queries,
-        tasks.permute,
-        transductive=tasks.transductive,
+        tuple(datasets), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute, transductive=tasks.transductive
     )
 
 

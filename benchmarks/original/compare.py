@@ -67,10 +67,7 @@ def uncompared(stored: ArrayFile, computed: Computed) -> list[str]:
 
 
 def compare(stored: ArrayFile, inputs: ArrayFile, computed: tuple[Computed, Computed]) -> list[GroupResult]:
-    """The errors of ``computed`` (in float64, in float32) against ``stored``, by group.
-
-    Raises ValueError if a shape differs or the file holds none of the computed arrays.
-    """
+    """The errors of ``computed`` by group. Raises ValueError for another shape, and for nothing to compare."""
     names = [name for name in computed[0] if name in stored]
     if not names:
         raise ValueError(f"{stored.path} holds no output arrays to compare with")

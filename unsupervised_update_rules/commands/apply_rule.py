@@ -18,14 +18,7 @@ from inner_loop.network_file import load_network, save_network
 from inner_loop.trained_network import TrainedNetwork
 from inner_loop.transformer import RuleFeatures
 from tasks.data.sources import load_inputs, load_source
-from unsupervised_update_rules.commands.arguments import (
-    Parser,
-    at_least,
-    different,
-    given_settings,
-    threads,
-    writable,
-)
+from unsupervised_update_rules.commands.arguments import Parser, at_least, different, given_settings, threads, writable
 from unsupervised_update_rules.commands.terminal import progress
 from update_rules.rule_file import read_header
 
