@@ -94,15 +94,10 @@ def agreed(name: str, given: Any, rules: Sequence[Evaluated], usual: Any) -> Any
     return given if given is not None else next(iter(said), usual)
 
 
-def split_seed(header: RuleHeader | None) -> int:
-    """The seed that told training data from test data where the rule was trained; 0 if its file does not say."""
-    seed = "0" if header is None else header.provenance.get("seed", "0")
-    return int(seed) if seed.isdecimal() else 0
-
-
 def split_seeds(rules: Sequence[Evaluated]) -> list[int]:
-    """The different ``split_seed`` of ``rules``, the first one's first; 0 where there are none."""
-    return list(dict.fromkeys(split_seed(one.header) for one in rules)) or [0]
+    """The different seeds that told training data from test data where ``rules`` were trained; 0 where nothing says."""
+    said = [one.header.provenance.get("seed", "0") for one in rules] or ["0"]
+    return list(dict.fromkeys(int(seed) if seed.isdecimal() else 0 for seed in said))
 
 
 def chosen_baselines(
