@@ -10,7 +10,7 @@ from torch import Tensor
 from evaluation.method import Fitted, Method
 from evaluation.paired_tasks import NETWORK, PairedTask
 from evaluation.probes import OWN, READOUT, Classify, as_classifier
-from evaluation.protocol import Stream, Use, device_of, untrained
+from evaluation.protocol import Stream, Use, device_of
 from inner_loop.state import stack_states, unstack_state
 from inner_loop.unroll import theta_of, unroll
 from outer_loop.readouts.contract import Learned, stacked_episodes
@@ -126,7 +126,8 @@ def untrained_method(rule: Rule, use: Use, points: tuple[int, ...]) -> RuleMetho
     """
     if use.normalisation == "running":
         use = replace(use, normalisation="support")
-    return RuleMethod(untrained(rule), use, points, anew=rule.one_network)
+    untrained = type(rule)(**rule.config).to(device_of(rule))
+    return RuleMethod(untrained, use, points, anew=rule.one_network)
 
 
 @dataclass(frozen=True)

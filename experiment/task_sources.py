@@ -45,7 +45,12 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     for name in dict.fromkeys(tasks.sources):
         found = loaded[name] + [dataset for again in resized for dataset in again.get(name, [])]
         if len(loaded[name]) > 1:
-            found = [d for d in found if not _left_out(d, config) and suitable(d, 2, tasks.shots[0] + tasks.queries)]
+            found = [
+                dataset
+                for dataset in found  # named scheme:file/table@split
+                if dataset.name.rpartition("/")[2].partition("@")[0] not in tasks.leave_out
+                and suitable(dataset, 2, tasks.shots[0] + tasks.queries)
+            ]
             if not found:
                 raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")
         made[name] = [part for dataset in found for part in made_of(dataset)]
@@ -84,8 +89,3 @@ def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
     return TaskSource(
         tuple(datasets), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute, transductive=tasks.transductive
     )
-
-
-def _left_out(dataset: Dataset, config: Config) -> bool:
-    """Whether ``dataset``, named scheme:file/table@split, is one of the tables to leave out."""
-    return dataset.name.rpartition("/")[2].partition("@")[0] in config.tasks.leave_out

@@ -95,14 +95,10 @@ def compare(stored: ArrayFile, inputs: ArrayFile, computed: tuple[Computed, Comp
     for group, entries in errors.items():
         (worst64, pair64), (worst32, pair32) = (max(entries, key=lambda one: rank(one[1][i])) for i in range(2))
         loose = rounded_limit(group, inputs)
-        limits = (strict_limit(group) if strict else loose, loose)
+        tight = STRICT_UPDATE if re.match(r"fwd|neuron|forward|backward|change|base|final", group) else STRICT_META
+        limits = (tight if strict else loose, loose)
         results.append(GroupResult(group, len(entries), (pair64[0], pair32[1]), limits, (worst64, worst32)))
     return results
-
-
-def strict_limit(group: str) -> float:
-    """The limit for our float64 against a float64 reference."""
-    return STRICT_UPDATE if re.match(r"fwd|neuron|forward|backward|change|base|final", group) else STRICT_META
 
 
 def rounded_limit(group: str, inputs: ArrayFile) -> float:

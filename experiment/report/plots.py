@@ -73,7 +73,6 @@ def accuracy_bars(results: Results) -> Figure:
             label=method,
         )
     axes[0].set_xticks(range(len(sources)), [short_label(source) for source in sources])
-    axes[0].set_ylabel("accuracy, %")
     axes[0].set_ylim(0, 100)
     legend(axes[0], ncols=legend_columns(methods, breadth), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
@@ -92,14 +91,12 @@ def meta_loss_curve(metrics: Metrics) -> Figure:
     """The meta-loss of every outer step, and its running mean over a twentieth of the run."""
     steps = np.array([line["outer_step"] for line in metrics])
     loss = np.array([np.nan if line.get("meta_loss") is None else line["meta_loss"] for line in metrics])
-    figure, axes = figure_in_style(1, 5.2, 3.0)
+    figure, axes = figure_in_style(1, 5.2, 3.0, "outer steps", "meta-loss")
     axes[0].plot(steps, loss, color=COLOURS["rule"], alpha=0.35, linewidth=0.8, label="each outer step")
     window = max(1, len(steps) // 20)
     recent = [loss[max(0, end - window) : end] for end in range(1, len(loss) + 1)]
     means = [part[np.isfinite(part)].mean() if np.isfinite(part).any() else np.nan for part in recent]
     axes[0].plot(steps, means, color=COLOURS["rule"], label=f"mean of {window}")
-    axes[0].set_xlabel("outer steps")
-    axes[0].set_ylabel("meta-loss")
     legend(axes[0])
     return figure
 
@@ -109,7 +106,7 @@ def validation_curves(metrics: Metrics) -> Figure | None:
     names = {name for line in metrics for name in validation_names(line)}
     if not names:
         return None
-    figure, axes = figure_in_style(1, 5.2, 3.0)
+    figure, axes = figure_in_style(1, 5.2, 3.0, "outer steps")
     colours = list(COLOURS.values())
     for place, source in enumerate(sorted({name.source for name in names})):
         points = sorted((name for name in names if name.source == source), key=lambda name: name.step)
@@ -124,15 +121,13 @@ def validation_curves(metrics: Metrics) -> Figure | None:
                 color=colours[place % len(colours)],
                 label=f"{short_label(source)} after {point.step} inner steps",
             )
-    axes[0].set_xlabel("outer steps")
-    axes[0].set_ylabel("accuracy, %")
     legend(axes[0])
     return figure
 
 
 def receptive_field_pair(before: NDArray[np.float32], after: NDArray[np.float32]) -> Figure:
     """First-layer weights [N, H, W] of a base network before and after the rule trained it, as grey pictures."""
-    figure, axes = figure_in_style(2, 7.6, 3.9)
+    figure, axes = figure_in_style(2, 7.6, 3.9, y="")
     for axis, title, fields in zip(axes, ("before", "after"), (before, after), strict=True):
         draw_fields(axis, title, fields)
     return figure
@@ -159,11 +154,15 @@ def save_png(figure: Figure, path: str | Path) -> None:
         figure.savefig(file, format="png", dpi=150)
 
 
-def figure_in_style(panels: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure in inches with a row of panels in our style."""
+def figure_in_style(
+    panels: int, width: float, height: float, x: str = "", y: str = "accuracy, %", sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure in inches with a row of panels in our style, ``x`` below each and ``y`` beside the first."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = list(figure.subplots(1, panels, squeeze=False, sharey=sharey)[0])
+    axes[0].set_ylabel(y)
     for axis in axes:
+        axis.set_xlabel(x)
         axis.tick_params(colors=INK, labelsize=9)
         axis.xaxis.label.set_color(INK)
         axis.yaxis.label.set_color(INK)

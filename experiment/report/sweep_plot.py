@@ -44,7 +44,6 @@ def line_figure(name: str, lines: Lines) -> Figure:
     for axis, (source, methods) in zip(axes, lines.items(), strict=True):
         draw_lines(axis, name, methods)
         axis.set_title(short_label(source), fontsize=10, color=INK)
-    axes[0].set_ylabel("accuracy, %")
     legend(axes[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
