@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.measure import Conditions, alone, check_jax, implementations, measure
+from benchmarks.measure import alone, check_jax, implementations, measure
 from benchmarks.workloads import WORKLOADS
 from outer_loop.run.processes import ALONE
 from unsupervised_update_rules.commands.arguments import Parser, at_least, threads
@@ -66,9 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure the workloads named in ``argv`` and print a line for each implementation; the exit code."""
     given = make_parser().parse_args(argv)
     ALONE.device(given.device)
-    conditions = Conditions(
-        given.threads, given.repeats, given.device, given.precision, given.recompute, given.compile, given.error
-    )
     columns = COLUMNS | (ON_A_GPU if given.device == "cuda" else {}) | (ERROR if given.error else {})
     if not given.json:
         print("  ".join(f"{title:{width}}" for title, width, _ in columns.values()))
@@ -76,6 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         for implementation in implementations(given.device):
             if implementation == "jax":
                 alone(check_jax, name, given.threads)
-            found = alone(measure, name, implementation, conditions)
+            found = alone(measure, name, implementation, given)
             print(json.dumps(found) if given.json else _line(found, columns), flush=True)
     return 0

@@ -6,14 +6,7 @@ import jax
 
 from benchmarks.gradient_error import flat
 from benchmarks.jax_workloads import compiled
-from benchmarks.original.compare import (
-    ROUNDED_GRADIENT,
-    ROUNDED_ONE_MINUS_COSINE,
-    ROUNDED_STATE,
-    STRICT_META,
-    one_minus_cosine,
-    relative_norm,
-)
+from benchmarks.original import compare
 from benchmarks.workloads import Setting, in_float64, ours
 
 
@@ -25,9 +18,10 @@ def check_workload(setting: Setting) -> None:
     relu input within rounding of zero may fall on the other side, which moves that of B1 by 2 %. A State is judged by
     its change since the start.
     """
+    one, strict = in_float64(replace(setting, unrolls=setting.unrolls[:1])), compare.STRICT_META
     with jax.enable_x64(True):
-        _check(in_float64(replace(setting, unrolls=setting.unrolls[:1])), STRICT_META, STRICT_META, STRICT_META)
-    _check(setting, ROUNDED_STATE, ROUNDED_GRADIENT, ROUNDED_ONE_MINUS_COSINE)
+        _check(one, strict, strict, strict)
+    _check(setting, compare.ROUNDED_STATE, compare.ROUNDED_GRADIENT, compare.ROUNDED_ONE_MINUS_COSINE)
 
 
 def _check(setting: Setting, state: float, gradient: float, direction: float) -> None:
@@ -35,11 +29,11 @@ def _check(setting: Setting, state: float, gradient: float, direction: float) ->
     found, expected = flat(compiled(setting)()), flat(ours(setting, recompute=True))
     if setting.workload.apply:
         start = flat(list(setting.unrolls[0].carried.values()))
-        errors = {"relative norm": (relative_norm(found - start, expected - start), state)}
+        errors = {"relative norm": (compare.relative_norm(found - start, expected - start), state)}
     else:
         errors = {
-            "relative norm": (relative_norm(found, expected), gradient),
-            "1 - cosine": (one_minus_cosine(found, expected), direction),
+            "relative norm": (compare.relative_norm(found, expected), gradient),
+            "1 - cosine": (compare.one_minus_cosine(found, expected), direction),
         }
     for kind, (error, limit) in errors.items():
         if not error <= limit:

@@ -168,8 +168,7 @@ def plain_use(config: Config) -> dict[str, Any]:
         "readout": {"name": config.outer.readout.name, "options": config.outer.readout.options},
         **({"size": config.tasks.size[0], "permute": config.tasks.permute} if one else {}),
     }
-    found: dict[str, Any] = json.loads(json.dumps(plain))
-    return found
+    return json.loads(json.dumps(plain))
 
 
 def rule_header(config: Config) -> dict[str, Any]:

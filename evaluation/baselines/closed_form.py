@@ -69,8 +69,7 @@ def landmarks(task: PairedTask, outputs: int, settings: LandmarkSettings) -> Emb
     found, seen = _clustered(task, settings.landmarks, settings.examples)
 
     def nearness(x: np.ndarray) -> np.ndarray:
-        near: np.ndarray = winners(torch.from_numpy(-np.square(found.transform(x))), settings.nearest).numpy()
-        return near
+        return winners(torch.from_numpy(-np.square(found.transform(x))), settings.nearest).numpy()
 
     shares = nearness(seen)
     scale = 1 / np.sqrt(shares.mean(0) + EPS)

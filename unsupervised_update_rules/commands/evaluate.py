@@ -15,17 +15,9 @@ from typing import Any
 
 import torch
 
+from evaluation import lineup
 from evaluation.baselines.settings import read_settings, settings_file
 from evaluation.comparison import TasksDone, compare
-from evaluation.lineup import (
-    about,
-    agreed,
-    check_readouts,
-    chosen_baselines,
-    methods_at,
-    read_rules,
-    split_seeds,
-)
 from evaluation.method import Method
 from evaluation.methods import BASELINES, CHEAP, CLASSIFIED, load_embedding
 from evaluation.probes import OWN, PROBES, READOUT
@@ -200,24 +192,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     different(json=arguments.json, plot=arguments.plot)
     torch.set_num_threads(arguments.threads)
     given = given_settings(arguments)
-    rules = read_rules(arguments.rule, given, arguments.trust, arguments.device)
-    arguments.size = agreed("size", arguments.size, rules, USUAL_SIZE)
-    arguments.permute = agreed("permute", arguments.permute, rules, True)
+    rules = lineup.read_rules(arguments.rule, given, arguments.trust, arguments.device)
+    arguments.size = lineup.agreed("size", arguments.size, rules, USUAL_SIZE)
+    arguments.permute = lineup.agreed("permute", arguments.permute, rules, True)
     use = rules[0].use if rules else use_of(None, given)
     arguments.readout = arguments.readout or [OWN if any(one.use.own for one in rules) else READOUT]
     encoders = {Path(path).stem: load_embedding(path, arguments.trust) for path in arguments.encoder}
-    names = chosen_baselines(arguments.baselines, arguments.readout, rules, list(encoders))
+    names = lineup.chosen_baselines(arguments.baselines, arguments.readout, rules, list(encoders))
     settings = read_settings(arguments.baseline_settings or settings_file(use.network.competes))
     ranges = [Variation({}, use, arguments.size, arguments.permute)]
     if arguments.sweep is not None:
         if len(rules) > 1:
             raise ValueError("got --sweep with several rules, expected one")
         ranges = vary(arguments.sweep, arguments.values, use, arguments.size, arguments.permute)
-    variations = [(one, methods_at(one, rules, names, settings, encoders, arguments.ablate)) for one in ranges]
-    check_readouts(variations[0][1], arguments.readout)
+    variations = [(one, lineup.methods_at(one, rules, names, settings, encoders, arguments.ablate)) for one in ranges]
+    lineup.check_readouts(variations[0][1], arguments.readout)
     tuned = {features for name in names for features in (name, name.rpartition("_")[0])}
     meta: dict[str, Any] = {
-        **about(rules, use),
+        **lineup.about(rules, use),
         **{name: getattr(arguments, name) for name in KEPT},
         "baseline_settings": {name: one for name, one in asdict(settings).items() if name in tuned},
         "command": command("evaluate", argv),
@@ -226,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     every = len(variations[0][1]) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:
-        found = measure(arguments, variations, split_seeds(rules), advance)
+        found = measure(arguments, variations, lineup.split_seeds(rules), advance)
     meta["seconds"] = round(time.perf_counter() - started, 1)
     results = summarise(found, meta, leads=bool(rules))
     print_table(results_table(results), width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))

@@ -102,13 +102,12 @@ class Trials:
 
     def __init__(self, method: str, sources: Mapping[str, TaskSource], arguments: argparse.Namespace) -> None:
         self.method, self.sources, self.arguments = method, sources, arguments
-        self.found: list[tuple[Any, dict[str, float]]] = []
+        self.found: dict[Any, dict[str, float]] = {}
 
     def accuracy(self, settings: Any) -> float:
         """Mean over sources of the mean accuracy on their tasks."""
-        for tried, by_source in self.found:
-            if tried == settings:
-                return _mean(by_source)
+        if settings in self.found:
+            return _mean(self.found[settings])
         network = MLPs((tuple(self.arguments.hidden),), activations=(self.arguments.activation,))
         company = Company(
             Use(network, device=self.arguments.device),
@@ -122,7 +121,7 @@ class Trials:
             shots, tasks, seed = self.arguments.shots, self.arguments.tasks, self.arguments.seed
             (measured,) = compare(methods, source, shots=[shots], tasks=tasks, seed=seed)
             by_source[name] = sum(measured.accuracies) / tasks
-        self.found.append((settings, by_source))
+        self.found[settings] = by_source
         print(f"{self.method} {asdict(settings)}: {100 * _mean(by_source):.2f}", flush=True)
         return _mean(by_source)
 
@@ -137,8 +136,8 @@ class Trials:
 
     def entry(self, chosen: Any) -> dict[str, Any]:
         """What the settings file says about the method: tries from best to worst."""
-        tried = sorted(self.found, key=lambda one: -_mean(one[1]))
-        by_source = next(found for settings, found in self.found if settings == chosen)
+        tried = sorted(self.found.items(), key=lambda one: -_mean(one[1]))
+        by_source = self.found[chosen]
         return {
             "settings": asdict(chosen),
             "accuracy": {"mean": round(_mean(by_source), 4), **{k: round(v, 4) for k, v in by_source.items()}},
