@@ -1,7 +1,4 @@
-"""Time the fixed workloads: this program beside a naive loop and JAX, and all beside the arithmetic they need.
-
-    python scripts/benchmark.py [WORKLOAD ...] [--json]
-    python scripts/benchmark.py --device cuda --error
+"""What ``scripts/benchmark.py`` does: time the fixed workloads.
 
 Every implementation runs in a process of its own. On a CPU, JAX takes part where it is installed
 (``pip install -r requirements-benchmark.txt``), after a check of its results. The floor is the multiply-adds of forward
@@ -13,24 +10,24 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.measure import Conditions, alone, check_jax, implementations, measure
+from benchmarks.measure import alone, check_jax, implementations, measure
 from benchmarks.workloads import WORKLOADS
 from outer_loop.run.processes import ALONE
 from unsupervised_update_rules.commands.arguments import Parser, at_least, threads
 
 COLUMNS = {
-    "workload": ("workload", "<8"),
-    "implementation": ("implementation", "<14"),
-    "median_s": ("median s", "9.4f"),
-    "first_s": ("first s", "9.3f"),
-    "steps_tasks_per_s": ("steps·tasks/s", "13.1f"),
-    "floor_s": ("floor s", "8.4f"),
-    "ratio_to_floor": ("× floor", "8.2f"),
-    "peak_rss_mb": ("peak MB", "8.0f"),
+    "workload": ("workload", "<8", ""),
+    "implementation": ("implementation", "<14", ""),
+    "median_s": ("median s", ">9", ".4f"),
+    "first_s": ("first s", ">9", ".3f"),
+    "steps_tasks_per_s": ("steps·tasks/s", ">13", ".1f"),
+    "floor_s": ("floor s", ">8", ".4f"),
+    "ratio_to_floor": ("× floor", ">8", ".2f"),
+    "peak_rss_mb": ("peak MB", ">8", ".0f"),
 }
-ON_A_GPU = {"peak_device_mb": ("GPU MB", "8.0f")}
-ERROR = {"gradient_error": ("gradient error", "14.1e"), "one_minus_cosine": ("1 - cosine", "10.1e")}
-"""Key, title and format of each column."""
+ON_A_GPU = {"peak_device_mb": ("GPU MB", ">8", ".0f")}
+ERROR = {"gradient_error": ("gradient error", ">14", ".1e"), "one_minus_cosine": ("1 - cosine", ">10", ".1e")}
+"""Key, title, width and format of each column."""
 
 
 def _workload(text: str) -> str:
@@ -39,17 +36,12 @@ def _workload(text: str) -> str:
     return text
 
 
-def _width(form: str) -> str:
-    """The format of a text in a column of numbers of ``form``."""
-    return form if form.startswith("<") else f">{form.partition('.')[0]}"
-
-
-def _line(found: dict[str, Any], columns: dict[str, tuple[str, str]]) -> str:
+def _line(found: dict[str, Any], columns: dict[str, tuple[str, str, str]]) -> str:
     """The figures ``found`` of one implementation in ``columns``; what does not exist is a dash."""
-    cells = []
-    for key, (_, form) in columns.items():
-        cells.append(f"{'-':{_width(form)}}" if found[key] is None else f"{found[key]:{form}}")
-    return "  ".join(cells)
+    return "  ".join(
+        f"{'-' if found[key] is None else format(found[key], form):{width}}"
+        for key, (_, width, form) in columns.items()
+    )
 
 
 def make_parser() -> Parser:
@@ -74,18 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure the workloads named in ``argv`` and print a line for each implementation; the exit code."""
     given = make_parser().parse_args(argv)
     ALONE.device(given.device)
-    conditions = Conditions(
-        given.threads, given.repeats, given.device, given.precision, given.recompute, given.compile, given.error
-    )
     columns = COLUMNS | (ON_A_GPU if given.device == "cuda" else {}) | (ERROR if given.error else {})
-    checked: set[str] = set()
     if not given.json:
-        print("  ".join(f"{title:{_width(form)}}" for title, form in columns.values()))
+        print("  ".join(f"{title:{width}}" for title, width, _ in columns.values()))
     for name in given.workloads or WORKLOADS:
         for implementation in implementations(given.device):
             if implementation == "jax":
-                alone(check_jax, name, given.threads, WORKLOADS[name].rule not in checked)
-                checked.add(WORKLOADS[name].rule)
-            found = alone(measure, name, implementation, conditions)
+                alone(check_jax, name, given.threads)
+            found = alone(measure, name, implementation, given)
             print(json.dumps(found) if given.json else _line(found, columns), flush=True)
     return 0

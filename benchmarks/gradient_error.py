@@ -17,10 +17,7 @@ def flat(arrays: Sequence[Any]) -> np.ndarray:
 
 
 def gradient_error(setting: Setting, found: Sequence[Any]) -> dict[str, float | None]:
-    """The norm of the error of ``found``, a workload's meta-gradient, relative to the exact one, and 1 - their cosine.
-
-    Both None for a workload that has no gradient.
-    """
+    """The error of the meta-gradient ``found``: its relative norm, and 1 - cosine; both None without a gradient."""
     if setting.workload.apply:
         return {"gradient_error": None, "one_minus_cosine": None}
     given, exact = flat(found), flat(ours(in_float64(setting), recompute=True))

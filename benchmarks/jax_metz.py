@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.lax import rsqrt
 
-from benchmarks.jax_mlp import forward
+from benchmarks.jax_layers import forward, soft_normalise, standardise, symmetrise
 from update_rules.metz.change import TERMS
 
 Theta = Mapping[str, Array]
@@ -86,23 +86,6 @@ def neuron_state(
     return t
 
 
-def standardise(x: Array) -> Array:
-    """``x`` [B, N] with mean 0 and variance 1 over the examples."""
-    centred = x - x.mean(0)
-    return centred * rsqrt((centred**2).mean(0) + 1e-6)
-
-
-def soft_normalise(t: Array) -> Array:
-    """``t`` [..., P, N] over √(1 + its columns' mean square)."""
-    return t * rsqrt(1 + (t**2).mean(-2, keepdims=True))
-
-
-def symmetrise(squares: Array) -> Array:
-    """(U + Uᵀ)/√2 of ``squares`` [..., N, N] with the diagonal set to 0, over √N."""
-    units = squares.shape[-1]
-    return (squares + squares.mT) * ((1 - jnp.eye(units, dtype=squares.dtype)) / math.sqrt(2 * units))
-
-
 def readouts(theta: Theta, name: str, h: Array, channels: int) -> Array:
     """The readouts of ``h`` [B, N, H], one matrix [B·R, N] each."""
     examples, units, _ = h.shape
@@ -148,8 +131,8 @@ def bias_change(theta: Theta, h: Array) -> Array:
     return change * rsqrt(0.5 + (change**2).mean())
 
 
-def changes(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: State, x: Array) -> State:
-    """The change of every entry of ``state`` on the batch ``x`` [B, D]."""
+def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: State, x: Array) -> State:
+    """The State after one update of one task on ``x`` [B, D]."""
     top, channels = len(sizes) - 1, options["readout_channels"]
     xs, zs = forward(state, top, x)
     error = top_signal(theta, options, xs[top])
@@ -174,10 +157,5 @@ def changes(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], stat
             )
         change.setdefault(f"v{layer}", change[f"w{layer}"])
         change[f"b{layer}"] = bias_change(theta, h[layer])
-    return change
-
-
-def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: State, x: Array) -> State:
-    """The State after one update of one task on ``x`` [B, D]."""
-    change, rate = changes(theta, options, sizes, state, x), options["learning_rate"]
+    rate = options["learning_rate"]
     return {key: value * (1 - rate) - rate * change[key] for key, value in state.items()}

@@ -13,19 +13,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.lax import rsqrt
 
-from benchmarks.jax_mlp import forward
+from benchmarks.jax_layers import forward, soft_normalise, standardise, symmetrise
 from update_rules.local.neuron_local import MIDDLE, QUICK, REACH, SHARE
 from update_rules.local.weight_terms import LOWER, UPPER
 
 Theta = Mapping[str, Array]
 State = dict[str, Array]
 EPS = 1e-6
-
-
-def standardised(x: Array) -> Array:
-    """``x`` [B, N] with mean 0 and variance 1 over the batch."""
-    centred = x - x.mean(0)
-    return centred * rsqrt((centred**2).mean(0) + EPS)
 
 
 def levels(x: Array) -> Array:
@@ -46,17 +40,6 @@ def own_inputs(theta: Theta, x: Array, z: Array, layer: int) -> Array:
 def unit_rms_columns(w: Array) -> Array:
     """``w`` [P, N] with every column scaled to rms 1."""
     return w * rsqrt((w**2).mean(0) + EPS)
-
-
-def bounded_columns(t: Array) -> Array:
-    """``t`` [P, N] over sqrt(1 + mean square of its column)."""
-    return t * rsqrt(1 + (t**2).mean(-2, keepdims=True))
-
-
-def symmetric(u: Array) -> Array:
-    """(u + uᵀ)/√2 with a zero diagonal, over sqrt(N): ``u`` [N, N]."""
-    n = len(u)
-    return (u + u.T) * ((1 - jnp.eye(n, dtype=u.dtype)) / math.sqrt(2 * n))
 
 
 def layer_context(state: State, layer: int, top: int) -> Array:
@@ -112,22 +95,22 @@ def weight_change(mixing: Array, w: Array, lower: Array, upper: Array, v: Array,
         w * outer(low["order_1"], up["order_1"]),
         v.T @ u / len(u),
         -square * sign,
-        symmetric(outer(low["linear_lower_a"], low["linear_lower_b"])) @ w,
+        symmetrise(outer(low["linear_lower_a"], low["linear_lower_b"])) @ w,
         w @ outer(up["psd"], up["psd"]) / root,
-        w @ symmetric(outer(up["linear_upper_a"], up["linear_upper_b"])),
+        w @ symmetrise(outer(up["linear_upper_a"], up["linear_upper_b"])),
         jnp.exp(-square) * outer(low["rbf"], up["rbf"]),
-        (symmetric(outer(low["square_lower_a"], low["square_lower_b"])) @ magnitude) * sign,
-        (magnitude @ symmetric(outer(up["square_upper_a"], up["square_upper_b"]))) * sign,
+        (symmetrise(outer(low["square_lower_a"], low["square_lower_b"])) @ magnitude) * sign,
+        (magnitude @ symmetrise(outer(up["square_upper_a"], up["square_upper_b"]))) * sign,
     )
-    change = sum(weight * bounded_columns(term) for weight, term in zip(mixing, terms, strict=True))
-    return bounded_columns(change - w * (change * w).mean(0))
+    change = sum(weight * soft_normalise(term) for weight, term in zip(mixing, terms, strict=True))
+    return soft_normalise(change - w * (change * w).mean(0))
 
 
 def step(theta: Theta, options: Mapping[str, Any], sizes: Sequence[int], state: State, x: Array) -> State:
     """The State after one update of one task on ``x`` [B, D]."""
     top, channels, errors = len(sizes) - 1, options["readout_channels"], options["error_channels"]
     xs, zs = forward(state, top, x)
-    standard = [standardised(activation) for activation in xs]
+    standard = [standardise(activation) for activation in xs]
     zs[0] = standard[0]
     ends = [len(UPPER) * channels, len(UPPER) * channels + 1, len(UPPER) * channels + 1 + errors]
     new: State = {"t": state["t"] + 1}

@@ -6,8 +6,8 @@ import os
 import resource
 import statistics
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,23 +17,6 @@ from benchmarks.workloads import WORKLOADS, Setting, multiply_adds, naive, ours,
 
 SQUARES = {"cpu": (256, 512, 1024), "cuda": (1024, 4096, 8192)}
 """Sizes of the products that the rate of a device is measured with."""
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """How workloads are run."""
-
-    threads: int = 1
-    repeats: int = 7
-    """Timed runs after the first."""
-    device: str = "cpu"
-    precision: str = "highest"
-    """Of float32 products, as ``torch.set_float32_matmul_precision`` takes it."""
-    recompute: bool = False
-    compiled: bool = False
-    """Whether this program's inner step goes through ``torch.compile``."""
-    error: bool = False
-    """Whether the meta-gradient is also compared with one in float64."""
 
 
 def implementations(device: str) -> tuple[str, ...]:
@@ -62,10 +45,10 @@ def _median(work: Callable[[], object], repeats: int, device: str) -> tuple[floa
     return statistics.median(seconds[1:]), seconds[0]
 
 
-def measure(name: str, implementation: str, conditions: Conditions) -> dict[str, Any]:
+def measure(name: str, implementation: str, conditions: Namespace) -> dict[str, Any]:
     """The figures of one workload: seconds, throughput, floor and peak memory of this process and of its device.
 
-    JAX always recomputes, since it is faster so, and its first run compiles.
+    ``conditions`` are the command's arguments. JAX always recomputes, which is faster, and its first run compiles.
     """
     torch.set_num_threads(conditions.threads)
     torch.set_float32_matmul_precision(conditions.precision)
@@ -97,7 +80,7 @@ def measure(name: str, implementation: str, conditions: Conditions) -> dict[str,
     }
 
 
-def _work(setting: Setting, implementation: str, conditions: Conditions) -> Callable[[], Sequence[Any]]:
+def _work(setting: Setting, implementation: str, conditions: Namespace) -> Callable[[], Sequence[Any]]:
     """What is timed."""
     if implementation == "jax":
         _limit_jax(conditions.threads)
@@ -106,7 +89,7 @@ def _work(setting: Setting, implementation: str, conditions: Conditions) -> Call
         return compiled(setting)
     if implementation == "naive":
         return lambda: naive(setting)
-    return lambda: ours(setting, conditions.recompute, conditions.compiled)
+    return lambda: ours(setting, conditions.recompute, conditions.compile)
 
 
 def _limit_jax(threads: int) -> None:
@@ -117,17 +100,12 @@ def _limit_jax(threads: int) -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
 
 
-def check_jax(name: str, threads: int, vectors: bool) -> None:
-    """Hold the JAX version of a workload to this program and, with ``vectors``, metz to its stored reference vectors.
-
-    Raises ValueError where they differ by more than rounding, OSError or ValueError for vectors that cannot be read.
-    """
+def check_jax(name: str, threads: int) -> None:
+    """Hold the JAX version of a workload to this program. Raises ValueError where they differ by more than rounding."""
     torch.set_num_threads(threads)
     _limit_jax(threads)
-    from benchmarks.jax_check import check_vectors, check_workload
+    from benchmarks.jax_check import check_workload
 
-    if vectors and WORKLOADS[name].rule == "metz":
-        check_vectors()
     check_workload(prepare(WORKLOADS[name]))
 
 

@@ -55,10 +55,8 @@ def neuron_state(rule: Metz, theta: Theta, state: State, layer: int, x: Tensor, 
     for weights in (state.get(f"w{layer}"), state.get(f"w{layer + 1}")):
         if weights is not None:
             columns = weights if weights is state.get(f"w{layer}") else weights.T
-            statistics.append(columns.abs().mean(0))
-            statistics.append(torch.sqrt((columns**2).mean(0) + 1e-6))
-            statistics.append(columns.mean(0))
-            statistics.append(torch.sqrt(columns.var(0, correction=0) + 1e-8))
+            deviation = torch.sqrt(columns.var(0, correction=0) + 1e-8)
+            statistics += [columns.abs().mean(0), torch.sqrt((columns**2).mean(0) + 1e-6), columns.mean(0), deviation]
     if len(statistics) == 4:
         statistics = statistics * 2
     per_unit = torch.stack(statistics, 1)

@@ -157,10 +157,7 @@ def naive(setting: Setting) -> list[Tensor]:
 
 
 def multiply_adds(setting: Setting) -> int:
-    """Multiply-adds of the matrix products in one run of the plain step, forward and backward without recomputation.
-
-    Counted on one task and multiplied, since all tasks are alike.
-    """
+    """Multiply-adds of the matrix products of the plain step, both ways; counted on one of its equal tasks."""
     one = Setting(setting.workload, setting.rule, setting.problem, setting.unrolls[:1])
     rule, problem = setting.rule, setting.problem
     with FlopCounterMode(display=False) as counter:

@@ -1,8 +1,9 @@
 """Few-shot accuracy of several methods on the same tasks, by labelled examples, readout and inner steps."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from evaluation.method import Fitted, Method
 from evaluation.paired_tasks import EPISODE, PairedTask
@@ -31,14 +32,6 @@ class Measured:
     """Tasks with features that are not finite."""
 
 
-@dataclass
-class _Gathered:
-    """What is filled in group by group."""
-
-    accuracies: dict[int, float] = field(default_factory=dict)
-    diverged: int = 0
-
-
 def compare(
     methods: Mapping[str, Method],
     source: TaskSource,
@@ -57,7 +50,8 @@ def compare(
     same arguments give the same numbers, and no global random state is read or changed. Raises ValueError as
     ``TaskSource`` does.
     """
-    gathered: dict[tuple[str, int, str, int | None], _Gathered] = {}
+    accuracies: dict[tuple[str, int, str, int | None], dict[int, float]] = {}
+    diverged: Counter[tuple[str, int, str, int | None]] = Counter()
     drawn: dict[int, dict[int, bytes]] = {count: {} for count in shots}
     for group in task_groups(source, tasks, seed):
         episodes = {count: [task.task.episode(task.generator(EPISODE), count) for task in group] for count in shots}
@@ -71,28 +65,19 @@ def compare(
                     reads = method.fit(group, episodes[count])
                 for steps, every in zip(method.reads, reads, strict=True):
                     for task, fitted, episode in zip(group, every, episodes[count], strict=True):
-                        support, query = fitted.features(episode.support_x, episode.query_x)
+                        support, query = fitted(episode.support_x, episode.query_x)
                         finite = bool(support.isfinite().all() and query.isfinite().all())
                         for readout, classify in classifiers.items():
-                            place = gathered.setdefault((name, count, readout, steps), _Gathered())
-                            place.diverged += not finite
-                            place.accuracies[task.index] = accuracy(
-                                classify, support, episode.support_y, query, episode.query_y
-                            )
+                            place = (name, count, readout, steps)
+                            diverged[place] += not finite
+                            right = accuracy(classify, support, episode.support_y, query, episode.query_y)
+                            accuracies.setdefault(place, {})[task.index] = right
             if progress is not None:
                 progress(len(group))
     identities = {count: tasks_identity(source, count, some) for count, some in drawn.items()}
     return [
-        Measured(
-            name,
-            count,
-            readout,
-            steps,
-            identities[count],
-            [found.accuracies[index] for index in range(tasks)],
-            found.diverged,
-        )
-        for (name, count, readout, steps), found in gathered.items()
+        Measured(*place, identities[place[1]], [found[index] for index in range(tasks)], diverged[place])
+        for place, found in accuracies.items()
     ]
 
 

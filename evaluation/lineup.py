@@ -29,50 +29,32 @@ class Evaluated:
     header: RuleHeader
     use: Use
 
-    @property
-    def about(self) -> dict[str, Any]:
-        """What results say of it; fit for JSON."""
-        header, use = self.header, self.use
-        return {
-            "file": self.path,
-            "rule": header.rule,
-            "config": header.config,
-            "provenance": header.provenance,
-            "use": {
-                "network": use.network.first_options(),
-                "steps": use.steps,
-                "batch": use.batch,
-                "normalisation": use.normalisation,
-                "own": use.own,
-            },
-        }
-
 
 def about(rules: Sequence[Evaluated], use: Use) -> dict[str, Any]:
-    """What results say of ``rules`` by label, of how baselines are used, and of the split of the data.
+    """What results say of ``rules`` by label, of how baselines are used, and of the split of the data; fit for JSON.
 
     Of a rule also what its training ``changed`` from that of the first, where the configs of both runs lie beside them.
     """
     network = use.network.first_options()
     if use.network.layers == "dense":
-        network = {
-            "hidden": network["hidden"][0],
-            "outputs": network["outputs"],
-            "activation": network["activations"][0],
+        hidden, (activation,) = network["hidden"][0], network["activations"]
+        network = {"hidden": hidden, "outputs": network["outputs"], "activation": activation}
+    of_rules = {}
+    for one in rules:
+        configs = [find_rule_file(path).parent / "config.yaml" for path in (one.path, rules[0].path)]
+        of_rules[one.label] = {
+            "file": one.path,
+            "rule": one.header.rule,
+            "config": one.header.config,
+            "provenance": one.header.provenance,
+            "use": {"network": one.use.network.first_options(), **_training(one.use), "own": one.use.own},
+            "changed": changed_settings(*configs) if all(config.exists() for config in configs) else [],
         }
-    return {
-        "rules": {one.label: {**one.about, "changed": _changed(one.path, rules[0].path)} for one in rules},
-        **network,
-        "steps": use.steps,
-        "batch": use.batch,
-        "normalisation": use.normalisation,
-        "split_seed": split_seeds(rules)[0],
-    }
+    return {"rules": of_rules, **network, **_training(use), "split_seed": split_seeds(rules)[0]}
 
 
-def _changed(path: str, first: str) -> list[str]:
-    configs = [find_rule_file(one).parent / "config.yaml" for one in (path, first)]
-    return changed_settings(*configs) if all(config.exists() for config in configs) else []
+def _training(use: Use) -> dict[str, Any]:
+    return {"steps": use.steps, "batch": use.batch, "normalisation": use.normalisation}
 
 
 def rule_label(path: str | Path) -> str:
@@ -104,10 +86,7 @@ def read_rules(
 
 
 def agreed(name: str, given: Any, rules: Sequence[Evaluated], usual: Any) -> Any:
-    """What the user has ``given`` for a setting of tasks, else what the rules' files say, else the ``usual``.
-
-    Raises ValueError where the files say different things.
-    """
+    """Setting ``name`` as ``given``, else as files say, else ``usual``. Raises ValueError where these differ."""
     said = {value: one.label for one in rules if (value := getattr(one.use, name)) is not None}
     if given is None and len(said) > 1:
         trained = " and ".join(f"{value} ({label})" for value, label in said.items())
@@ -115,15 +94,10 @@ def agreed(name: str, given: Any, rules: Sequence[Evaluated], usual: Any) -> Any
     return given if given is not None else next(iter(said), usual)
 
 
-def split_seed(header: RuleHeader | None) -> int:
-    """The seed that told training data from test data where the rule was trained; 0 if its file does not say."""
-    seed = "0" if header is None else header.provenance.get("seed", "0")
-    return int(seed) if seed.isdecimal() else 0
-
-
 def split_seeds(rules: Sequence[Evaluated]) -> list[int]:
-    """The different ``split_seed`` of ``rules``, the first one's first; 0 where there are none."""
-    return list(dict.fromkeys(split_seed(one.header) for one in rules)) or [0]
+    """The different seeds that told training data from test data where ``rules`` were trained; 0 where nothing says."""
+    said = [one.header.provenance.get("seed", "0") for one in rules] or ["0"]
+    return list(dict.fromkeys(int(seed) if seed.isdecimal() else 0 for seed in said))
 
 
 def chosen_baselines(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,24 +16,9 @@ Embed = Callable[[Tensor], Tensor]
 """Examples of one task [n, D] give features [n, N], each on its own."""
 
 
-class Fitted:
-    """What a method made of one task: a way to the features of its examples."""
-
-    def features(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """The features [S, N] and [Q, N] of ``support`` [S, D] and ``query`` [Q, D], on the CPU."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Embedding(Fitted):
-    """Features of each example by itself."""
-
-    embed: Embed
-
-    def features(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Both from one call."""
-        both = self.embed(torch.cat([support, query]))
-        return both[: len(support)], both[len(support) :]
+Fitted = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""What a method made of one task: a support set [S, D] and queries [Q, D] give their features [S, N] and [Q, N], on the
+CPU."""
 
 
 class Method:
@@ -64,4 +50,20 @@ class Method:
 
 def embeddings(found: Sequence[Embed]) -> list[Fitted]:
     """Each of ``found`` as what was made of its task."""
-    return [Embedding(embed) for embed in found]
+    return [partial(_both, embed) for embed in found]
+
+
+def _both(embed: Embed, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+    both = embed(torch.cat([support, query]))
+    return both[: len(support)], both[len(support) :]
+
+
+@dataclass(frozen=True)
+class TaskByTask(Method):
+    """A method without steps that makes an ``embedding`` of one task after the other, and looks at no labels."""
+
+    embedding: Callable[[PairedTask], Embed]
+
+    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
+        """One read."""
+        return [embeddings([self.embedding(task) for task in tasks])]

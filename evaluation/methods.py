@@ -9,18 +9,11 @@ import torch
 from common.names import did_you_mean
 from common.tensor_file import file_header
 from evaluation.baselines.autoencoders import Autoencoder, Vae
-from evaluation.baselines.closed_form import (
-    Centroids,
-    Discriminants,
-    Landmarks,
-    PrincipalComponents,
-    RandomNetwork,
-    Raw,
-)
+from evaluation.baselines.closed_form import discriminants, kmeans, landmarks, principal_components, random_network
 from evaluation.baselines.contrastive import Contrastive
 from evaluation.baselines.settings import BaselineSettings
 from evaluation.baselines.supervised import Supervised
-from evaluation.method import Embed, Embedding, Fitted, Method
+from evaluation.method import Embed, Fitted, Method, TaskByTask
 from evaluation.paired_tasks import PairedTask
 from evaluation.probes import OWN, PROBES, Classify
 from evaluation.protocol import Use
@@ -49,7 +42,9 @@ class Company:
 
 
 def _random_network(of: Company) -> Method:
-    return RandomNetwork(of.use) if of.rule is None else BeforeSteps(of.rule, of.use)
+    if of.rule is None:
+        return TaskByTask(lambda task: random_network(task, of.use))
+    return BeforeSteps(of.rule, of.use)
 
 
 def _untrained(of: Company) -> Method:
@@ -61,26 +56,26 @@ def _untrained(of: Company) -> Method:
 BASELINES: dict[str, tuple[str, Callable[[Company], Method]]] = {
     "untrained_rule": ("the same rule at its initial weights", _untrained),
     "random_network": ("the base network at random weights, before any inner step", _random_network),
-    "raw": ("the inputs themselves", lambda of: Raw()),
+    "raw": ("the inputs themselves", lambda of: TaskByTask(lambda task: torch.clone)),
     "pca": (
         "principal components of the inputs, as many as the network has outputs",
-        lambda of: PrincipalComponents(of.outputs),
+        lambda of: TaskByTask(lambda task: principal_components(task, of.outputs)),
     ),
     "pca_whitened": (
         "the same, divided by their spread",
-        lambda of: PrincipalComponents(of.outputs, of.settings.pca_whitened),
+        lambda of: TaskByTask(lambda task: principal_components(task, of.outputs, of.settings.pca_whitened)),
     ),
     "kmeans": (
         "distances to k-means centroids, as many as the network has outputs",
-        lambda of: Centroids(of.outputs, of.settings.kmeans),
+        lambda of: TaskByTask(lambda task: kmeans(task, of.outputs, of.settings.kmeans)),
     ),
     "landmarks": (
         "principal components of how near an example is to the nearest of many k-means centroids",
-        lambda of: Landmarks(of.outputs, of.settings.landmarks),
+        lambda of: TaskByTask(lambda task: landmarks(task, of.outputs, of.settings.landmarks)),
     ),
     "discriminants": (
         "linear discriminants of k-means clusters, as many as the network has outputs",
-        lambda of: Discriminants(of.outputs, of.settings.discriminants),
+        lambda of: TaskByTask(lambda task: discriminants(task, of.outputs, of.settings.discriminants)),
     ),
     "autoencoder": (
         "the base network trained to reconstruct its inputs",
@@ -134,42 +129,31 @@ class Classified(Method):
         return self.method.fit(tasks, episodes)
 
 
-@dataclass(frozen=True)
-class FixedEncoder(Method):
-    """Features of a fixed ``embedding`` that no evaluation task trains."""
+def fixed(embed: Embed) -> Method:
+    """Features of a fixed encoder that no evaluation task trains; it sees inputs in the order of the data."""
 
-    embed: Embed
-
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
-        """One read. Inputs are brought back to the order of the data, since an encoder knows no other."""
-        return [[Embedding(self._in_order(task)) for task in tasks]]
-
-    def _in_order(self, task: PairedTask) -> Embed:
+    def in_order(task: PairedTask) -> Embed:
         place = torch.argsort(task.task.permutation)
-        return lambda x: self.embed(x[:, place])
+        return lambda x: embed(x[:, place])
+
+    return TaskByTask(in_order)
 
 
 def load_embedding(path: str | Path, trust: Collection[str] = ()) -> Embed:
-    """What the file at ``path`` embeds with: a convolutional encoder, or a base network written after its training.
-
-    Raises OSError or ValueError as ``load_encoder`` and ``load_network`` do.
-    """
+    """What an encoder's or a network's file embeds with. Raises as ``load_encoder`` and ``load_network`` do."""
     if file_header(path, "encoder").get("format") == ENCODER_FORMAT:
         return load_encoder(path).embed
     return load_network(path, trust).embed
 
 
 def make_baselines(names: Iterable[str], of: Company, encoders: Mapping[str, Embed] | None = None) -> dict[str, Method]:
-    """The baselines called ``names``; NAME_PROBE is the features of one with a probe as its own readout.
-
-    ``encoders`` can be named like baselines. Raises ValueError for an unknown name.
-    """
+    """The baselines ``names``; NAME_PROBE is one read by that probe. Raises ValueError for an unknown name."""
     return {name: _make(name, of, encoders or {}) for name in names}
 
 
 def _make(name: str, of: Company, encoders: Mapping[str, Embed]) -> Method:
     if name in encoders:
-        return FixedEncoder(encoders[name])
+        return fixed(encoders[name])
     if name in BASELINES:
         return BASELINES[name][1](of)
     features, _, probe = name.rpartition("_")

@@ -34,8 +34,7 @@ Probe = Callable[[Array, Array, Array], Array]
 
 def ridge(support: Array, classes: Array, query: Array) -> Array:
     """Ridge classification with the penalty of least leave-one-out error."""
-    predicted: Array = RidgeClassifierCV(alphas=PENALTIES).fit(support, classes).predict(query)
-    return predicted
+    return RidgeClassifierCV(alphas=PENALTIES).fit(support, classes).predict(query)
 
 
 def logistic(support: Array, classes: Array, query: Array) -> Array:
@@ -44,23 +43,19 @@ def logistic(support: Array, classes: Array, query: Array) -> Array:
     if np.unique(classes, return_counts=True)[1].min() >= FOLDS:
         folds = StratifiedKFold(FOLDS)
         readout = GridSearchCV(readout, {"C": INVERSE_PENALTIES}, scoring="neg_log_loss", cv=folds)
-    predicted: Array = readout.fit(support, classes).predict(query)
-    return predicted
+    return readout.fit(support, classes).predict(query)
 
 
 def prototype(support: Array, classes: Array, query: Array) -> Array:
     """The class whose mean support features are nearest."""
     labels = np.unique(classes)
     means = np.stack([support[classes == label].mean(0) for label in labels])
-    nearest = ((query[:, None] - means) ** 2).sum(-1).argmin(1)
-    predicted: Array = labels[nearest]
-    return predicted
+    return labels[((query[:, None] - means) ** 2).sum(-1).argmin(1)]
 
 
 def nearest(support: Array, classes: Array, query: Array) -> Array:
     """The class of the nearest support example."""
-    predicted: Array = classes[((query[:, None] - support) ** 2).sum(-1).argmin(1)]
-    return predicted
+    return classes[((query[:, None] - support) ** 2).sum(-1).argmin(1)]
 
 
 PROBES: dict[str, Probe] = {READOUT: ridge, "logistic": logistic, "prototype": prototype, "nearest": nearest}

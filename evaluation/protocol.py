@@ -94,11 +94,6 @@ def use_of(header: RuleHeader | None, given: Mapping[str, Any]) -> Use:
     )
 
 
-def untrained(rule: Rule) -> Rule:
-    """The same rule at its initial θ, on the same device."""
-    return type(rule)(**rule.config).to(device_of(rule))
-
-
 def device_of(rule: Rule) -> torch.device:
     """Where the weights of ``rule`` are."""
     return next((parameter.device for parameter in rule.parameters()), torch.device("cpu"))

@@ -18,14 +18,21 @@ Setting = dict[str, Any]
 """What a sweep varies: one name and its value, or empty outside sweeps."""
 
 
-class TaskAccuracies(TypedDict):
-    """The accuracy (0 to 1) of a method on each task, and all that identifies the tasks."""
+class Entry(TypedDict):
+    """Where a number of a results file is from."""
 
     method: str
     source: str
-    seed: int
-    ways: int
     shots: int
+    readout: str
+    setting: Setting
+    seed: int
+
+
+class TaskAccuracies(Entry):
+    """The accuracy (0 to 1) of a method on each task, and all that identifies the tasks."""
+
+    ways: int
     queries: int
     size: int | None
     permute: bool
@@ -33,41 +40,27 @@ class TaskAccuracies(TypedDict):
     """Fingerprints of the data sets, shortened."""
     drawn: str
     """Fingerprint of the data and everything drawn for the tasks: equal for equal tasks alone."""
-    readout: str
-    setting: Setting
     diverged: int
     """Tasks whose features are not finite, which count as guesses."""
     accuracies: list[float]
 
 
-class Row(TypedDict):
+class Row(Entry):
     """Mean few-shot accuracy (0 to 1) of a method on a source, and the half-width of its 95 % interval over tasks."""
 
-    method: str
-    source: str
     ways: int
-    shots: int
-    readout: str
-    setting: Setting
     accuracy: float
     ci95: float
     tasks: int
-    seed: int
 
 
-class Difference(TypedDict):
+class Difference(Entry):
     """Mean accuracy of ``method`` less that of ``minus`` on the same tasks, with its own 95 % interval."""
 
-    method: str
     minus: str
-    source: str
-    shots: int
-    readout: str
-    setting: Setting
     difference: float
     ci95: float
     tasks: int
-    seed: int
 
 
 class Results(TypedDict):

@@ -1,15 +1,10 @@
 """Results as tables of text: methods by sources, pooled over seeds."""
 
-from collections.abc import Iterable
-from typing import TypeVar
-
 from rich.table import Table
 from rich.text import Text
 
 from evaluation.results import Results, TaskAccuracies, View, leader, view
 from evaluation.statistics import mean_over_tasks, paired_difference
-
-Item = TypeVar("Item")
 
 
 def percent(value: float, ci95: float, sign: str = "") -> str:
@@ -25,17 +20,17 @@ def short_source(name: str) -> str:
 
 def methods_of(results: Results) -> list[str]:
     """The names of the methods, in their order."""
-    return _distinct(found["method"] for found in results["per_task"])
+    return list(dict.fromkeys(found["method"] for found in results["per_task"]))
 
 
 def sources_of(results: Results) -> list[str]:
     """The names of the sources, in their order."""
-    return _distinct(found["source"] for found in results["per_task"])
+    return list(dict.fromkeys(found["source"] for found in results["per_task"]))
 
 
 def views_of(results: Results) -> list[View]:
     """The views, in their order."""
-    return _distinct(view(found) for found in results["per_task"])
+    return list(dict.fromkeys(view(found) for found in results["per_task"]))
 
 
 def pooled(results: Results, seen: View) -> dict[tuple[str, str], list[float]]:
@@ -95,7 +90,3 @@ def results_table(results: Results) -> Table:
             if any(parts):
                 table.add_row(Text(method), *(str(getattr(seen, name)) for name in shown), *parts)
     return table
-
-
-def _distinct(items: Iterable[Item]) -> list[Item]:
-    return list(dict.fromkeys(items))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from evaluation.method import Fitted, Method
 from evaluation.paired_tasks import NETWORK, PairedTask
 from evaluation.probes import OWN, READOUT, Classify, as_classifier
-from evaluation.protocol import Stream, Use, device_of, untrained
+from evaluation.protocol import Stream, Use, device_of
 from inner_loop.state import stack_states, unstack_state
 from inner_loop.unroll import theta_of, unroll
 from outer_loop.readouts.contract import Learned, stacked_episodes
@@ -20,33 +21,28 @@ from tasks.views import VIEWS, fixed_views
 from update_rules.contract import SUPPORT, UNLABELLED, Problem, Rule, Theta
 
 
-@dataclass(frozen=True)
-class Trained(Fitted):
-    """What a rule has learned of one task, as readouts see it."""
+def features_of(
+    learned: Learned, use: Use, unlabelled: Tensor | None, support: Tensor, query: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Features on the CPU of what a rule has learned of one task, normalised as ``use`` says.
 
-    learned: Learned
-    use: Use
-    unlabelled: Tensor | None
-    """The examples [n, D] of the task that freeze statistics, where some do."""
-
-    def features(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised as the rule is used; none of ``support`` where its readout needs none."""
-        device, readout = device_of(self.learned.rule), self.use.readout
-        seen = None if self.unlabelled is None else self.unlabelled.to(device)
-        with torch.no_grad():
-            of_support, of_query = Normalisation(self.use.normalisation).features(
-                self.learned, support.to(device), query.to(device), seen, readout.needs_support
-            )
-        nothing = of_query.new_zeros(0, *of_query.shape[1:])
-        return (nothing if of_support is None else of_support).cpu(), of_query.cpu()
+    ``unlabelled`` are the examples [n, D] that freeze statistics, where some do. Those of ``support`` are none where
+    the readout needs none.
+    """
+    device = device_of(learned.rule)
+    seen = None if unlabelled is None else unlabelled.to(device)
+    with torch.no_grad():
+        of_support, of_query = Normalisation(use.normalisation).features(
+            learned, support.to(device), query.to(device), seen, use.readout.needs_support
+        )
+    nothing = of_query.new_zeros(0, *of_query.shape[1:])
+    return (nothing if of_support is None else of_support).cpu(), of_query.cpu()
 
 
 def trained(read: Sequence[Learned], use: Use, tasks: Sequence[PairedTask]) -> list[Fitted]:
     """What was learned of each of ``tasks``, as ``use`` normalises it."""
-    frozen = use.normalisation == "unlabelled"
-    return [
-        Trained(learned, use, task.unlabelled if frozen else None) for learned, task in zip(read, tasks, strict=True)
-    ]
+    seen = [task.unlabelled if use.normalisation == "unlabelled" else None for task in tasks]
+    return [partial(features_of, learned, use, some) for learned, some in zip(read, seen, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,8 @@ def untrained_method(rule: Rule, use: Use, points: tuple[int, ...]) -> RuleMetho
     """
     if use.normalisation == "running":
         use = replace(use, normalisation="support")
-    return RuleMethod(untrained(rule), use, points, anew=rule.one_network)
+    untrained = type(rule)(**rule.config).to(device_of(rule))
+    return RuleMethod(untrained, use, points, anew=rule.one_network)
 
 
 @dataclass(frozen=True)
@@ -174,7 +171,7 @@ def classes_of(rule: Rule, use: Use, support_x: Tensor, support_y: Tensor, query
         start = stack_states([rule.init_state(problem, torch.Generator())])
         state = unroll(rule, theta_of(rule), problem, start, views, read_points=[use.steps])[-1]
     learned = Learned(rule, theta_of(rule), problem, unstack_state(state)[0])
-    of_support, of_query = Trained(learned, use, None).features(support_x, query_x)
+    of_support, of_query = features_of(learned, use, None, support_x, query_x)
     return use.classify(of_support, support_y, of_query)
 
 

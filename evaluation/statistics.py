@@ -24,10 +24,7 @@ def mean_over_tasks(values: Sequence[float]) -> Mean:
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Mean:
-    """The mean of ``first`` minus ``second``, taken task by task, with its 95 % interval.
-
-    Raises ValueError for different numbers of tasks.
-    """
+    """The mean of ``first`` minus ``second``, task by task. Raises ValueError for different numbers of tasks."""
     if len(first) != len(second):
         raise ValueError(f"got {len(first)} and {len(second)} accuracies, expected the same tasks in both")
     return mean_over_tasks([a - b for a, b in zip(first, second, strict=True)])

@@ -1,9 +1,12 @@
 """Ranges of settings at which methods are compared: other networks, inputs and inner lengths than usual."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
+from pydantic import Field, TypeAdapter, ValidationError
+
+from common.checked import Count, Rate, one_of
 from evaluation.protocol import Use
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
 from inner_loop.networks.mlp import MLPs
@@ -21,43 +24,20 @@ class Variation:
     """Inner steps at which rules are read, where these are what varies; else after the last."""
 
 
-def _number(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise ValueError
-        return value
-
-    return parse
-
-
-def _activation(text: str) -> str:
-    if text not in NETWORK_ACTIVATIONS:
-        raise ValueError
-    return text
-
-
-def _on_off(text: str) -> bool:
-    return {"on": True, "off": False}[text]
-
-
-SWEEPS: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "width": (_number, "factors above 0", "0.5 1 2 4 8"),
-    "depth": (_count(1), "whole numbers of 1 or more", "1 2 3 4 6 8"),
-    "activation": (_activation, f"names from {', '.join(NETWORK_ACTIVATIONS)}", "relu leaky_relu tanh gelu silu step"),
-    "permute": (_on_off, "on or off", "on off"),
-    "steps": (_number, "factors above 0", "0.1 0.2 0.5 1 1.5 2 3 4 5"),
-    "batch": (_count(2), "whole numbers of 2 or more", "8 16 32 64 128 256"),
-    "size": (_count(1), "whole numbers of 1 or more", "8 10 14 20 28"),
+SWEEPS: dict[str, tuple[Any, str, str]] = {
+    "width": (Rate, "factors above 0", "0.5 1 2 4 8"),
+    "depth": (Count, "whole numbers of 1 or more", "1 2 3 4 6 8"),
+    "activation": (
+        Annotated[str, one_of(*NETWORK_ACTIVATIONS)],
+        f"names from {', '.join(NETWORK_ACTIVATIONS)}",
+        "relu leaky_relu tanh gelu silu step",
+    ),
+    "permute": (Literal["on", "off"], "on or off", "on off"),
+    "steps": (Rate, "factors above 0", "0.1 0.2 0.5 1 1.5 2 3 4 5"),
+    "batch": (Annotated[int, Field(ge=2)], "whole numbers of 2 or more", "8 16 32 64 128 256"),
+    "size": (Count, "whole numbers of 1 or more", "8 10 14 20 28"),
 }
-"""What may be swept: how a value is read, which values there are, and the usual ones.
+"""What may be swept: the type of a value, which values there are, and the usual ones.
 
 Width: factors of all hidden layers. Depth: layers with weights, hidden ones as wide as the first. Steps: factors of the
 inner steps, read in one long run from its start on. Size: pixels of a side.
@@ -69,10 +49,10 @@ def vary(name: str, values: Sequence[str], inner: Use, size: int, permute: bool)
 
     Raises ValueError for values that the sweep does not know, and for a depth above 1 without a hidden layer to repeat.
     """
-    read, expected, usual = SWEEPS[name]
+    kind, expected, usual = SWEEPS[name]
     try:
-        settings = [read(value) for value in values or usual.split()]
-    except (ValueError, KeyError):
+        settings = [TypeAdapter(kind).validate_python(value) for value in values or usual.split()]
+    except ValidationError:
         raise ValueError(f"got values {' '.join(values)} for a sweep of {name}, expected {expected}") from None
     if name == "steps":
         points = tuple(sorted({0, *(round(factor * inner.steps) for factor in settings)}))
@@ -81,7 +61,6 @@ def vary(name: str, values: Sequence[str], inner: Use, size: int, permute: bool)
 
 
 def _variation(name: str, value: Any, inner: Use, size: int, permute: bool) -> Variation:
-    setting = {name: ("on" if value else "off") if name == "permute" else value}
     if name in ("width", "depth", "activation"):
         inner = replace(inner, network=_other_network(name, value, inner))
     elif name == "batch":
@@ -89,8 +68,8 @@ def _variation(name: str, value: Any, inner: Use, size: int, permute: bool) -> V
     elif name == "size":
         size = value
     else:
-        permute = value
-    return Variation(setting, inner, size, permute)
+        permute = value == "on"
+    return Variation({name: value}, inner, size, permute)
 
 
 def _other_network(name: str, value: Any, inner: Use) -> MLPs:

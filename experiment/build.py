@@ -76,10 +76,7 @@ def build_trainer(config: Config, checkpoint: Mapping[str, Any] | None = None, r
 
 
 def first_problem(config: Config, source: TaskSource) -> Problem:
-    """What the rule of ``config`` knows of a task of the most ways, with the first of the config's networks.
-
-    Raises ValueError for inputs that such a network cannot take.
-    """
+    """What the rule knows of a task of the most ways. Raises ValueError for inputs that networks cannot take."""
     family = NETWORKS.make(config.network.name, config.network.options)
     inputs, ways = source.datasets[0].inputs, config.tasks.ways[1]
     logits = ways if RULES.find(config.rule.name).gives == "logits" else 0
@@ -122,10 +119,7 @@ def trusted(config: Config) -> tuple[str, ...]:
 
 
 def learn_only(rule: Rule, names: Sequence[str]) -> Rule:
-    """``rule``, of whose parameters those of ``names`` alone require gradients; all where there are none.
-
-    Raises ValueError for a parameter that the rule does not have.
-    """
+    """``rule``, whose parameters ``names`` (none: all) require gradients. Raises ValueError for unknown ones."""
     parameters = dict(rule.named_parameters())
     if not parameters:
         raise ValueError(f"rule {rule.name} has nothing to learn; what shall be learned has to be an nn.Parameter")
@@ -147,13 +141,9 @@ def make_readout(config: Config) -> Readout:
 
 def make_estimator(config: Config) -> Estimator:
     """The outer estimator of the config's meta-objective."""
-    normalisation = Normalisation(config.network.normalisation).in_training()
+    objective = Objective(make_readout(config), Normalisation(config.network.normalisation).in_training())
     estimator = ESTIMATORS.make(config.outer.estimator.name, config.outer.estimator.options)
-    return estimator.configured(
-        Objective(make_readout(config), normalisation),
-        recompute=config.inner.recompute is not False,
-        compiled=config.inner.compile,
-    )
+    return estimator.configured(objective, recompute=config.inner.recompute is not False, compiled=config.inner.compile)
 
 
 def use_of_config(config: Config, steps: int) -> Use:
@@ -178,14 +168,10 @@ def plain_use(config: Config) -> dict[str, Any]:
         "readout": {"name": config.outer.readout.name, "options": config.outer.readout.options},
         **({"size": config.tasks.size[0], "permute": config.tasks.permute} if one else {}),
     }
-    found: dict[str, Any] = json.loads(json.dumps(plain))
-    return found
+    return json.loads(json.dumps(plain))
 
 
 def rule_header(config: Config) -> dict[str, Any]:
     """What a rule file says about where the rule comes from."""
-    return {
-        "sources": list(config.tasks.sources),
-        "seed": config.seed,
-        "commit": commit(),
-    } | ({"started_from": config.rule.pretrained} if config.rule.pretrained else {})
+    started = {"started_from": config.rule.pretrained} if config.rule.pretrained else {}
+    return {"sources": list(config.tasks.sources), "seed": config.seed, "commit": commit(), **started}

@@ -46,8 +46,8 @@ TOGETHER = 4
 KEPT_SHARE = 0.5
 """Graphs are kept where that takes at most this share of the memory there is."""
 
-TRIALS = ((1, 1), (3, 1), (3, 2))
-"""Inner steps and readouts of the trials: enough for what starts, what each step and what each readout adds."""
+TRIALS = (range(1, 2), range(3, 4), range(2, 4))
+"""Read points of the trials, one inner step or three: what starts, what each step and what each readout adds."""
 
 ENOUGH_S = 0.1
 """A trial shorter than this is repeated."""
@@ -119,8 +119,7 @@ class Trials:
         carried = estimator.start(self.rule, theta, state, generator)
         trajectory = Trajectory(task, shape, carried, 0, 1, generator, generator)
 
-        def run(steps: int, readouts: int) -> None:
-            points = _points(steps, readouts)
+        def run(points: range) -> None:
             one = trajectory.unroll(points, self.device, self.rule.consumes, normalisation=policy)
             estimator.estimate(self.rule, theta, [one] * tasks, {})
 
@@ -129,24 +128,23 @@ class Trials:
     def evaluation(self, source: TaskSource, inner: Use, tasks: int) -> Cost:
         """Use of the rule on ``tasks`` tasks without gradients, read out few-shot."""
 
-        def run(steps: int, readouts: int) -> None:
-            points = _points(steps, readouts)
+        def run(points: range) -> None:
             mean_accuracies(self.rule, source, inner, points=points, tasks=tasks, seed=self.config.seed)
 
         return self._cost(run)
 
-    def _cost(self, run: Callable[[int, int], None]) -> Cost:
-        first, longer, read = (self._take(run, *trial) for trial in TRIALS)
-        return Cost(first, (longer - first) / (TRIALS[1][0] - TRIALS[0][0]), read - longer)
+    def _cost(self, run: Callable[[range], None]) -> Cost:
+        first, longer, read = (self._take(run, points) for points in TRIALS)
+        return Cost(first, (longer - first) / (TRIALS[1][-1] - TRIALS[0][-1]), read - longer)
 
-    def _take(self, run: Callable[[int, int], None], steps: int, readouts: int) -> Pair:
+    def _take(self, run: Callable[[range], None], points: range) -> Pair:
         """Median seconds, and bytes at the peak. The first run, which is slower, is the one that is watched."""
         with PeakMemory() as memory:
-            run(steps, readouts)
+            run(points)
         seconds: list[float] = []
         while not seconds or (sum(seconds) < ENOUGH_S and len(seconds) < 3):
             started = time.perf_counter()
-            run(steps, readouts)
+            run(points)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             seconds.append(time.perf_counter() - started)
@@ -177,14 +175,9 @@ class OuterStepCost:
         held = _held(shape)
         return np.array([np.interp(held, self.held, column) for column in np.array(found).T])
 
-    def mean_seconds(self, steps: float, readouts: float) -> float:
-        """Seconds of an outer step."""
-        groups = [self.of(shape, n, steps, readouts)[0] for step in self.simulated for shape, n in step.items()]
-        return float(sum(groups)) / len(self.simulated)
-
-    def peak_bytes(self, steps: int, readouts: int) -> float:
-        """Bytes of the greatest group of tasks."""
-        return float(max(self.of(shape, n, steps, readouts)[1] for step in self.simulated for shape, n in step.items()))
+    def groups(self, steps: float, readouts: float) -> Pair:
+        """[G, 2]: seconds and bytes of every group of tasks in the simulated outer steps."""
+        return np.array([self.of(shape, n, steps, readouts) for step in self.simulated for shape, n in step.items()])
 
 
 def forecast_run(trainer: Trainer) -> Forecast:
@@ -208,7 +201,7 @@ def forecast_run(trainer: Trainer) -> Forecast:
         compiled, estimator.compiled = estimator.compiled, False  # which would take minutes
         cost = OuterStepCost(trials, estimator, simulated)
         estimator.compiled = compiled
-        peak = held + cost.peak_bytes(lengths[-1], readouts[-1])
+        peak = held + float(cost.groups(lengths[-1], readouts[-1])[:, 1].max())
         if peak <= KEPT_SHARE * available:
             break
 
@@ -217,8 +210,9 @@ def forecast_run(trainer: Trainer) -> Forecast:
     evaluation = trials.evaluation(source, validator.use, together)
     once = evaluation.of(settings.steps, len(read_points(settings.steps, settings.read_every)))[0]
     in_report = evaluation.of(report.steps, READS + 1)[0] + evaluation.readout[0]  # of raw inputs or of components
+    seconds = cost.groups(float(np.mean(lengths)), float(np.mean(readouts)))[:, 0]
     forecast = Forecast(
-        outer_step_s=cost.mean_seconds(float(np.mean(lengths)), float(np.mean(readouts))),
+        outer_step_s=float(seconds.sum()) / len(simulated),
         outer_steps=config.outer_steps - trainer.state.outer_step,
         evaluations_s=trainer.validations_left() * len(validator.sources) * settings.tasks / together * once,
         report_s=2 * len(report.sources) * report.tasks / together * in_report,
@@ -248,11 +242,6 @@ def _simulate(trainer: Trainer) -> list[Counter[Shape]]:
             shapes[trajectories.draw_shape(generator)] += min(trajectories.team, tasks - start)
         simulated.append(shapes)
     return simulated
-
-
-def _points(steps: int, readouts: int) -> range:
-    """Read points: the last ``readouts`` of ``steps`` inner steps."""
-    return range(steps - readouts + 1, steps + 1)
 
 
 def _held(shape: Shape) -> int:

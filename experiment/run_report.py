@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from evaluation.baselines.settings import BaselineSettings
-from evaluation.comparison import Measured, TasksDone, compare
+from evaluation.comparison import TasksDone, compare
 from evaluation.lineup import Evaluated, about
 from evaluation.methods import CHEAP, CLASSIFIED, Company, make_baselines
 from evaluation.paired_tasks import PairedTask
@@ -29,10 +29,7 @@ READS = 5
 
 
 def report_sources(config: Config) -> dict[str, TaskSource]:
-    """The tasks of ``config.report.sources``, each with the config's ways, shots and queries, by name.
-
-    Raises ValueError or OSError where a source cannot be read or is too small: call it before hours of training.
-    """
+    """The tasks of ``config.report.sources`` by name. Raises ValueError or OSError: call it before training."""
     loaded = load_datasets(config, config.report.sources)
     return {name: evaluation_tasks(config, datasets) for name, datasets in loaded.items()}
 
@@ -62,7 +59,8 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
         "rule": RuleMethod(rule, use, points),
         **make_baselines(_company(config), Company(use, BaselineSettings(), rule, points)),
     }
-    per_task, curves, pictures = [], {}, {}
+    per_task, pictures = [], {}
+    curves: dict[str, dict[str, dict[int, Mean]]] = {}
     for name, source in sources.items():
         measured = compare(
             methods,
@@ -75,7 +73,10 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
         )
         final = {one.method: one for one in measured}  # the last of each method: after its last inner step
         per_task += task_accuracies(final.values(), name, source, seed=config.seed, size=config.tasks.size[0])
-        curves[name] = _curves(measured)
+        curves[name] = {}
+        for one in measured:
+            if one.steps is not None:
+                curves[name].setdefault(one.method, {})[one.steps] = mean_over_tasks(one.accuracies)
         shown = pictures_of(rule, use, PairedTask(source, config.seed, 0))
         if shown is not None:
             pictures[name] = (shown[0].numpy(), shown[1].numpy())
@@ -103,12 +104,3 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
         config=(run_dir / "config.yaml").read_text(encoding="utf-8"),
     )
     return page, results
-
-
-def _curves(measured: list[Measured]) -> dict[str, dict[int, Mean]]:
-    """Mean accuracy with its interval by inner step, for the methods that take inner steps."""
-    curves: dict[str, dict[int, Mean]] = {}
-    for found in measured:
-        if found.steps is not None:
-            curves.setdefault(found.method, {})[found.steps] = mean_over_tasks(found.accuracies)
-    return curves

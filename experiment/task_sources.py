@@ -15,10 +15,7 @@ from tasks.source import TaskSource
 
 
 def load_datasets(config: Config, names: Iterable[str], size: int | None = None) -> dict[str, list[Dataset]]:
-    """The data sets of each named SOURCE, read once, with images of ``size``, by default the first of the config's.
-
-    Raises ValueError or OSError as ``load_source`` does.
-    """
+    """The data sets of each SOURCE, read once, images of ``size`` or the config's first. Raises as ``load_source``."""
     size = config.tasks.size[0] if size is None else size
     return {name: load_source(name, size=size, seed=config.seed) for name in dict.fromkeys(names)}
 
@@ -48,7 +45,12 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     for name in dict.fromkeys(tasks.sources):
         found = loaded[name] + [dataset for again in resized for dataset in again.get(name, [])]
         if len(loaded[name]) > 1:
-            found = [d for d in found if not _left_out(d, config) and suitable(d, 2, tasks.shots[0] + tasks.queries)]
+            found = [
+                dataset
+                for dataset in found  # named scheme:file/table@split
+                if dataset.name.rpartition("/")[2].partition("@")[0] not in tasks.leave_out
+                and suitable(dataset, 2, tasks.shots[0] + tasks.queries)
+            ]
             if not found:
                 raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")
         made[name] = [part for dataset in found for part in made_of(dataset)]
@@ -82,21 +84,8 @@ def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[
 
 
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
-    """Few-shot tasks over ``datasets`` that judge a rule: true labels, all inputs, the config's most ways and shots.
-
-    Raises ValueError as ``TaskSource`` does.
-    """
+    """Few-shot tasks that judge a rule: true labels, all inputs, the most ways and shots. Raises as ``TaskSource``."""
     tasks = config.tasks
     return TaskSource(
-        tuple(datasets),
-        tasks.ways[1],
-        tasks.shots[1],
-        tasks.queries,
-        tasks.permute,
-        transductive=tasks.transductive,
+        tuple(datasets), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute, transductive=tasks.transductive
     )
-
-
-def _left_out(dataset: Dataset, config: Config) -> bool:
-    """Whether ``dataset``, named scheme:file/table@split, is one of the tables to leave out."""
-    return dataset.name.rpartition("/")[2].partition("@")[0] in config.tasks.leave_out

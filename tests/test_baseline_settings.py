@@ -6,10 +6,10 @@ import pytest
 
 from common.yaml_dialect import parse_yaml
 from evaluation.baselines.settings import (
+    METHODS,
     TUNED,
     BaselineSettings,
     KMeansSettings,
-    make_settings,
     read_settings,
     settings_file,
 )
@@ -38,11 +38,11 @@ def test_the_settings_that_come_with_the_code_are_read_and_were_chosen_on_meta_t
         ("kmeans: 1", "expected a key 'methods'"),
         ("methods: {kmean: {settings: {}}}", r"unknown method 'kmean', expected .* \(did you mean kmeans\?\)"),
         ("methods: {kmeans: 3}", "methods.kmeans: expected a key 'settings'"),
-        ("methods: {kmeans: {settings: {feature: square}}}", r"unknown key 'feature'.*\(did you mean features\?\)"),
-        ("methods: {kmeans: {settings: {features: cube}}}", "settings.features: got cube, expected one of triangle"),
-        ("methods: {kmeans: {settings: {examples: 1.5}}}", "settings.examples: got 1.5, expected a whole number of 0"),
-        ("methods: {vae: {settings: {beta: -1}}}", "settings.beta: got -1, expected a number of 0 or more"),
-        ("methods: {vae: {settings: {beta: true}}}", "settings.beta: got true, expected a number"),
+        ("methods: {kmeans: {settings: {feature: square}}}", r"got option 'feature'.*\(did you mean features\?\)"),
+        ("methods: {kmeans: {settings: {features: cube}}}", "method kmeans: got features='cube', expected 'triangle',"),
+        ("methods: {kmeans: {settings: {examples: 1.5}}}", "method kmeans: got examples=1.5, expected a valid integer"),
+        ("methods: {vae: {settings: {beta: -1}}}", "method vae: got beta=-1, expected greater than or equal to 0"),
+        ("methods: {vae: {settings: {beta: true}}}", "method vae: got beta=True, expected a valid number"),
         ("methods: [", "broken YAML"),
     ],
 )
@@ -78,7 +78,7 @@ def test_every_method_with_settings_has_a_grid_of_values_it_accepts() -> None:
     for method, grid in tune_baselines.GRIDS.items():
         for key, values in grid.items():
             for value in values:
-                assert getattr(make_settings(method, {key: value}, ""), key) == value
+                assert getattr(METHODS.make(method, {key: value}), key) == value
 
 
 def test_a_file_of_another_kind_is_not_overwritten(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evaluation.baselines.autoencoders import Decoder, reconstruction_loss
-from evaluation.baselines.closed_form import Centroids, Discriminants, Landmarks, PrincipalComponents
+from evaluation.baselines.closed_form import discriminants, kmeans, landmarks, principal_components
 from evaluation.baselines.networks import dense_network
 from evaluation.baselines.settings import (
     AutoencoderSettings,
@@ -23,10 +23,10 @@ from evaluation.baselines.settings import (
     VaeSettings,
     WhiteningSettings,
 )
-from evaluation.baselines.stacked_training import Draws, minimise, network_parameters
+from evaluation.baselines.stacked_training import Draws, minimise, weights
 from evaluation.baselines.supervised import Supervised
 from evaluation.comparison import compare
-from evaluation.method import Fitted, Method
+from evaluation.method import Fitted, Method, TaskByTask
 from evaluation.methods import BASELINES, CLASSIFIED, CLASSIFIERS, Company, make_baselines, meaning
 from evaluation.paired_tasks import PairedTask, paired_tasks
 from evaluation.probes import OWN
@@ -72,7 +72,7 @@ def baselines(names: list[str], use: Use = USE, rule: Rule | None = None) -> dic
 
 def embed(fitted: Fitted, x: Tensor) -> Tensor:
     """The features of ``x`` beside no queries."""
-    return fitted.features(x, x[:0])[0]
+    return fitted(x, x[:0])[0]
 
 
 def test_every_baseline_beats_chance_and_gives_the_same_twice_whatever_else_is_measured() -> None:
@@ -126,13 +126,13 @@ def test_supervised_training_learns_labels_of_the_support_set_alone() -> None:
 
 def test_whitened_components_have_spread_one_and_a_floor_shrinks_the_small_ones() -> None:
     (task,) = paired_tasks(blobs(), 1, seed=0)
-    ((plain,),) = PrincipalComponents(5).fit([task], [task.episode])
-    ((white,),) = PrincipalComponents(5, WhiteningSettings(floor=0.0)).fit([task], [task.episode])
-    ((floored,),) = PrincipalComponents(5, WhiteningSettings(floor=1.0)).fit([task], [task.episode])
+    plain = principal_components(task, 5)
+    white = principal_components(task, 5, WhiteningSettings(floor=0.0))
+    floored = principal_components(task, 5, WhiteningSettings(floor=1.0))
     seen = task.unlabelled
-    np.testing.assert_allclose(embed(white, seen).std(0), np.ones(5), rtol=1e-4)
-    variance = embed(plain, seen).var(0)
-    np.testing.assert_allclose(embed(floored, seen).var(0), variance / (variance + variance.mean()), rtol=1e-4)
+    np.testing.assert_allclose(white(seen).std(0), np.ones(5), rtol=1e-4)
+    variance = plain(seen).var(0)
+    np.testing.assert_allclose(floored(seen).var(0), variance / (variance + variance.mean()), rtol=1e-4)
 
 
 def test_centroids_are_found_and_turned_into_the_features_named() -> None:
@@ -141,8 +141,7 @@ def test_centroids_are_found_and_turned_into_the_features_named() -> None:
     (task,) = paired_tasks(TaskSource((data,), 3, 2, 2, permute=False), 1, seed=0)
     apart = math.sqrt(2)
     for features, near, far in (("triangle", 2 / 3 * apart, 0), ("distance", 0, -apart), ("square", 0, -2)):
-        ((fitted,),) = Centroids(8, KMeansSettings(features=features)).fit([task], [task.episode])
-        found = embed(fitted, torch.eye(3))
+        found = kmeans(task, 8, KMeansSettings(features=features))(torch.eye(3))
         assert found.shape == (3, 3)  # no more centroids than different examples
         expected = [sorted([near, far, far])] * 3
         np.testing.assert_allclose(np.sort(found.numpy(), axis=1), expected, atol=1e-3)
@@ -155,7 +154,7 @@ def test_landmarks_tell_apart_curves_that_a_line_through_the_inputs_cannot() -> 
     rings = torch.stack([angle.cos(), angle.sin()], 1) * (1.0 + y[:, None])
     data = Dataset("rings", rings, y, None, tuple("abc"))
     source = TaskSource((data,), 3, 5, 20, permute=False)
-    near = Landmarks(8, LandmarkSettings(landmarks=60, nearest=3))
+    near = TaskByTask(lambda task: landmarks(task, 8, LandmarkSettings(landmarks=60, nearest=3)))
     raw = baselines(["raw"])["raw"]
     found = compare({"landmarks": near, "raw": raw}, source, shots=[5], tasks=4, seed=0)
     by_landmarks, by_line = (np.mean(one.accuracies) for one in found)
@@ -173,8 +172,8 @@ def test_discriminants_shrink_the_direction_in_which_clusters_are_wide() -> None
     noise = torch.randn(600, 2, generator=generator) * torch.tensor([0.05, 1.0])
     data = Dataset("stripes", torch.stack([y.float(), torch.zeros(600)], 1) + noise, y, None, tuple("abc"))
     source = TaskSource((data,), 3, 1, 20, permute=False)
-    method = Discriminants(1, DiscriminantSettings(clusters=40, floor=0.0))
-    components = PrincipalComponents(1)
+    method = TaskByTask(lambda task: discriminants(task, 1, DiscriminantSettings(clusters=40, floor=0.0)))
+    components = TaskByTask(lambda task: principal_components(task, 1))
     methods = {"discriminants": method, "pca": components}
     found = compare(methods, source, shots=[1], readouts=["prototype"], tasks=6, seed=0)
     by_discriminants, by_components = (np.mean(one.accuracies) for one in found)
@@ -192,8 +191,7 @@ def test_discriminants_of_one_input_whose_covariance_has_no_dimensions() -> None
     noise = 0.05 * torch.randn(600, 1, generator=torch.Generator().manual_seed(0))
     line = Dataset("line", y[:, None] + noise, y, None, tuple("abc"))
     (task,) = paired_tasks(TaskSource((line,), 3, 1, 20, permute=False), 1, seed=0)
-    ((one,),) = Discriminants(1, DiscriminantSettings(clusters=40, floor=0.0)).fit([task], [task.episode])
-    assert embed(one, line.x[:5]).shape == (5, 1)
+    assert discriminants(task, 1, DiscriminantSettings(clusters=40, floor=0.0))(line.x[:5]).shape == (5, 1)
 
 
 def test_the_reconstruction_loss_is_the_likelihood_that_the_inputs_allow() -> None:
@@ -226,9 +224,9 @@ def test_descent_finds_the_minimum_of_every_task() -> None:
     torch.testing.assert_close(found["p"], aims, atol=1e-2, rtol=0)
     assert not found["p"].requires_grad
     draws = Draws.of(list(paired_tasks(blobs(), 2, seed=0)))
-    weights = network_parameters("n", (400, 300), draws)["n.w1"]
-    assert weights.shape == (2, 400, 300)
-    assert float(weights.std()) == pytest.approx(0.05, rel=0.02)
+    drawn = weights("n", (400, 300), draws)["n.w1"]
+    assert drawn.shape == (2, 400, 300)
+    assert float(drawn.std()) == pytest.approx(0.05, rel=0.02)
 
 
 def test_every_method_has_a_meaning_and_a_colour_and_wrong_names_are_errors() -> None:
@@ -301,7 +299,7 @@ def test_no_method_sees_the_classes_of_queries(name: str) -> None:
     def seen(fitted_to: list[Episode], rows: slice = slice(None)) -> list[tuple[Tensor, ...]]:
         reads = method.fit(tasks, fitted_to)
         return [
-            fitted.features(episode.support_x, episode.query_x[rows])
+            fitted(episode.support_x, episode.query_x[rows])
             for read in reads
             for fitted, episode in zip(read, episodes, strict=True)
         ]
@@ -321,7 +319,7 @@ def test_labels_of_the_support_set_reach_those_alone_that_say_so() -> None:
     relabelled = [episode._replace(support_y=(episode.support_y + 1) % 4) for episode in episodes]
     for name, (method, _) in every_method().items():
         first, second = (
-            method.fit(tasks, some)[-1][0].features(episodes[0].support_x, episodes[0].query_x)
+            method.fit(tasks, some)[-1][0](episodes[0].support_x, episodes[0].query_x)
             for some in (episodes, relabelled)
         )
         same = torch.equal(first[1], second[1])
@@ -354,10 +352,10 @@ def test_the_random_network_of_a_learned_start_is_not_the_start(gives: str) -> N
     below = replace(learned, problem=rule.embedder(learned.problem)[0], state=rule.embedder(learned.problem)[1])
     with torch.no_grad():
         started = below.features_by(support_x, query_x)
-    found = fitted.features(support_x, query_x)
+    found = fitted(support_x, query_x)
     assert [part.shape for part in found] == [(6, 5), (12, 5)]
     assert not torch.allclose(found[1], started, atol=1e-3)
-    assert not torch.allclose(found[1], again.features(support_x, query_x)[1], atol=1e-3)
+    assert not torch.allclose(found[1], again(support_x, query_x)[1], atol=1e-3)
     assert random["random_network"].classifier(OWN) is None
     assert random["random_network_prototype"].classifier(OWN) is not None
 
@@ -374,7 +372,7 @@ def test_what_has_no_averages_of_meta_training_goes_by_the_support_set() -> None
             RuleMethod(rule, use, (0,)),
         ]:
             ((fitted,),) = method.fit([task], [task.episode])
-            found.append(fitted.features(support_x, query_x)[1])
+            found.append(fitted(support_x, query_x)[1])
     assert torch.equal(found[0], found[3])
     assert torch.equal(found[1], found[4])
     assert not torch.allclose(found[2], found[5], atol=1e-3)

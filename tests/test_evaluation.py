@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from evaluation import protocol
-from evaluation.baselines.closed_form import PrincipalComponents, Raw
+from evaluation.baselines.closed_form import principal_components
 from evaluation.baselines.settings import BaselineSettings
 from evaluation.comparison import Measured, compare
-from evaluation.method import Method
+from evaluation.method import Method, TaskByTask
 from evaluation.methods import CHEAP, Company, make_baselines
 from evaluation.paired_tasks import EPISODE, NETWORK, PairedTask, paired_tasks
 from evaluation.probes import PROBES, accuracy, as_classifier
@@ -280,10 +280,11 @@ def test_paired_tasks_draw_the_stream_and_the_episode_apart() -> None:
 
 def test_all_principal_components_do_what_the_raw_inputs_do() -> None:
     shared = list(paired_tasks(blob_source(), 1, seed=0))
-    ((fitted,),) = PrincipalComponents(outputs=99).fit(shared, [shared[0].episode])
+    components = TaskByTask(lambda task: principal_components(task, 99))
+    ((fitted,),) = components.fit(shared, [shared[0].episode])
     support_x, _, query_x, _ = shared[0].episode
-    assert [part.shape for part in fitted.features(support_x, query_x)] == [(20, 20), (40, 20)]
-    methods = {"pca": PrincipalComponents(outputs=99), "raw": Raw()}
+    assert [part.shape for part in fitted(support_x, query_x)] == [(20, 20), (40, 20)]
+    methods = {"pca": components, "raw": TaskByTask(lambda task: torch.clone)}
     pca, raw = compare(methods, blob_source(), shots=[5], tasks=4, seed=0)
     assert pca.accuracies == raw.accuracies
 

@@ -20,6 +20,7 @@ from evaluation.results_table import results_table
 from evaluation.statistics import Mean
 from experiment.report import plots
 from experiment.report.report import read_metrics, write_report
+from experiment.report.sweep_plot import line_figure
 from tasks.dataset import Dataset
 from tasks.source import TaskSource
 
@@ -177,9 +178,9 @@ def test_figures_show_what_was_measured() -> None:
     loss, mean = plots.meta_loss_curve(METRICS).axes[0].lines
     np.testing.assert_array_equal(loss.get_ydata(), [0.9, np.nan, 0.7])
     assert mean.get_xdata().tolist() == [1, 2, 3]
-    long = plots.inner_step_curves({"npz:/a/rather/long/folder/name/d$.npz": CURVES[NAME]}).axes[0].get_title()
+    long = line_figure("steps", {"npz:/a/rather/long/folder/name/d$.npz": CURVES[NAME]}).axes[0].get_title()
     assert long == r"…ng/folder/name/d\$.npz"
-    curve = plots.inner_step_curves(CURVES).axes[0].lines[0]
+    curve = line_figure("steps", CURVES).axes[0].lines[0]
     assert curve.get_xydata().tolist() == [[0, 30], [5, 50]]
 
 

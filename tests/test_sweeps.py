@@ -5,7 +5,7 @@ import pytest
 from evaluation.protocol import Use
 from evaluation.results import summarise
 from evaluation.sweeps import SWEEPS, vary
-from experiment.report.sweep_plot import line_figure, sweep_curves, sweep_lines
+from experiment.report.sweep_plot import line_figure, sweep_lines
 from inner_loop.networks.conv4 import Conv4s
 from inner_loop.networks.mlp import MLPs
 
@@ -81,7 +81,7 @@ def test_lines_hold_the_means_at_every_setting_and_constants_are_dashed() -> Non
     assert name == "steps"
     assert {key: round(mean.value, 9) for key, mean in lines["d"]["rule"].items()} == {1: 0.2, 2: 0.4}
     assert lines["d"]["raw"][None].value == 0.5
-    axis = sweep_curves(results).axes[0]
+    axis = line_figure(*sweep_lines(results)).axes[0]
     assert axis.lines[-1].get_linestyle() == "--"
     by_name = {"d": {"rule": {"relu": lines["d"]["raw"][None], "tanh": lines["d"]["raw"][None]}}}
     ticks = line_figure("activation", by_name).axes[0].get_xticklabels()

@@ -9,31 +9,44 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from evaluation.comparison import compare
-    from evaluation.protocol import Use
-    from evaluation.rules import RuleMethod
-    from experiment.build import build_trainer
-    from inner_loop.network_file import load_network, save_network
-    from inner_loop.networks.conv4 import Conv4
-    from inner_loop.networks.mlp import MLP
-    from inner_loop.transformer import RuleFeatures
-    from inner_loop.unroll import theta_of, unroll
-    from outer_loop.config.file import load_config
-    from outer_loop.estimators.batching import Group, by_groups, losses_of, over_reads
-    from outer_loop.estimators.contract import Estimate, Estimator, TruncatedUnroll
-    from outer_loop.readouts.contract import Learned, Reading, Readout
-    from outer_loop.readouts.metz_objective import metz_objective
-    from outer_loop.readouts.normalisation import Normalisation
-    from outer_loop.readouts.objective import Objective
-    from tasks.data.sources import load_source
-    from tasks.dataset import Dataset
-    from tasks.labellers.contract import Labeller
-    from tasks.source import TaskSource
-    from tasks.task import Episode
-    from update_rules.contract import Problem, Rule, State, StepViews
-    from update_rules.registry import make_rule
-    from update_rules.rule_file import load_rule, save_rule
+if TYPE_CHECKING:  # as X: for others to import from here
+    from evaluation.comparison import compare as compare
+    from evaluation.protocol import Use as Use
+    from evaluation.rules import RuleMethod as RuleMethod
+    from experiment.build import build_trainer as build_trainer
+    from inner_loop.network_file import load_network as load_network
+    from inner_loop.network_file import save_network as save_network
+    from inner_loop.networks.conv4 import Conv4 as Conv4
+    from inner_loop.networks.mlp import MLP as MLP
+    from inner_loop.transformer import RuleFeatures as RuleFeatures
+    from inner_loop.unroll import theta_of as theta_of
+    from inner_loop.unroll import unroll as unroll
+    from outer_loop.config.file import load_config as load_config
+    from outer_loop.estimators.batching import Group as Group
+    from outer_loop.estimators.batching import by_groups as by_groups
+    from outer_loop.estimators.batching import losses_of as losses_of
+    from outer_loop.estimators.batching import over_reads as over_reads
+    from outer_loop.estimators.contract import Estimate as Estimate
+    from outer_loop.estimators.contract import Estimator as Estimator
+    from outer_loop.estimators.contract import TruncatedUnroll as TruncatedUnroll
+    from outer_loop.readouts.contract import Learned as Learned
+    from outer_loop.readouts.contract import Reading as Reading
+    from outer_loop.readouts.contract import Readout as Readout
+    from outer_loop.readouts.metz_objective import metz_objective as metz_objective
+    from outer_loop.readouts.normalisation import Normalisation as Normalisation
+    from outer_loop.readouts.objective import Objective as Objective
+    from tasks.data.sources import load_source as load_source
+    from tasks.dataset import Dataset as Dataset
+    from tasks.labellers.contract import Labeller as Labeller
+    from tasks.source import TaskSource as TaskSource
+    from tasks.task import Episode as Episode
+    from update_rules.contract import Problem as Problem
+    from update_rules.contract import Rule as Rule
+    from update_rules.contract import State as State
+    from update_rules.contract import StepViews as StepViews
+    from update_rules.registry import make_rule as make_rule
+    from update_rules.rule_file import load_rule as load_rule
+    from update_rules.rule_file import save_rule as save_rule
 
 PACKAGES = ("common", "tasks", "update_rules", "inner_loop", "outer_loop", "evaluation", "experiment", "pretrained")
 """What is installed beside this package."""
@@ -66,45 +79,7 @@ _NAMES = {
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = [
-    "MLP",
-    "Conv4",
-    "Dataset",
-    "Episode",
-    "Estimate",
-    "Estimator",
-    "Group",
-    "Labeller",
-    "Learned",
-    "Normalisation",
-    "Objective",
-    "Problem",
-    "Reading",
-    "Readout",
-    "Rule",
-    "RuleFeatures",
-    "RuleMethod",
-    "State",
-    "StepViews",
-    "TaskSource",
-    "TruncatedUnroll",
-    "Use",
-    "build_trainer",
-    "by_groups",
-    "compare",
-    "load_config",
-    "load_network",
-    "load_rule",
-    "load_source",
-    "losses_of",
-    "make_rule",
-    "metz_objective",
-    "over_reads",
-    "save_network",
-    "save_rule",
-    "theta_of",
-    "unroll",
-]
+__all__ = sorted(_PLACES)
 
 
 def check_nothing_hides_us() -> None:
@@ -131,4 +106,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

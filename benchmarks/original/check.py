@@ -45,10 +45,7 @@ class FileResult(NamedTuple):
 
 
 def load_arrays(path: Path) -> ArrayFile:
-    """All arrays of the .npz file at ``path``.
-
-    Raises OSError if it cannot be opened and ValueError if it is not a readable archive of numbers.
-    """
+    """All arrays of the .npz file at ``path``. Raises OSError, and ValueError for what is no archive of numbers."""
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
@@ -65,23 +62,20 @@ def load_arrays(path: Path) -> ArrayFile:
 
 
 def check_file(path: Path) -> FileResult:
-    """Compute everything that the file at ``path`` stores and compare.
-
-    Raises OSError or ValueError for a file that is missing, corrupt, incomplete or of no known kind.
-    """
+    """Compare all that the file at ``path`` stores. Raises OSError or ValueError for one that cannot be checked."""
     stored = load_arrays(path)
-    if any(name.startswith("grad_theta/") for name in stored):
-        kind, compute = "meta-gradient", meta_gradient
-    elif any(name.endswith("/features_train") for name in stored):
-        kind, compute = "meta-objective", meta_objectives
-    elif any(re.match(r"(base[1-9]\d*|fwd|change)/", name) for name in stored):
-        kind, compute = "update steps", update_steps
-    else:
+    kinds = {
+        "meta-gradient": (r"grad_theta/", meta_gradient),
+        "meta-objective": (r".*/features_train$", meta_objectives),
+        "update steps": (r"(base[1-9]\d*|fwd|change)/", update_steps),
+    }
+    kind = next((kind for kind, (name, _) in kinds.items() if any(re.match(name, one) for one in stored)), None)
+    if kind is None:
         raise ValueError(
             f"{path} holds no reference arrays: expected base<t>/… (update steps), <case>/features_train "
             "(meta-objective) or grad_theta/… (meta-gradient)"
         )
-    inputs = stored if kind == "meta-objective" else inputs_of(stored)
+    inputs, compute = stored if kind == "meta-objective" else inputs_of(stored), kinds[kind][1]
     try:
         computed = compute(stored, inputs, torch.float64), compute(stored, inputs, torch.float32)
     except (IndexError, RuntimeError) as error:
@@ -207,10 +201,7 @@ def meta_gradient(stored: ArrayFile, inputs: ArrayFile, dtype: torch.dtype) -> d
 
 
 def objective_of(arrays: ArrayFile, prefix: str, support: Tensor, query: Tensor) -> MetaObjective:
-    """The meta-objective of features [B, F] with the labels stored under ``prefix``.
-
-    Raises ValueError if labels and features differ in number or a label is out of range.
-    """
+    """The meta-objective of features [B, F] with the labels of ``prefix``. Raises ValueError for unfit labels."""
     labels = []
     for part, features in (("train", support), ("test", query)):
         y = arrays.shaped(f"{prefix}labels_{part}", (len(features),))

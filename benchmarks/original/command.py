@@ -1,6 +1,4 @@
-"""Check this program against stored arrays of the original rule.
-
-    python scripts/check_reference.py FILE.npz ...
+"""What ``scripts/check_reference.py`` does.
 
 Prints the worst relative error of every group of arrays, in float64 and in float32, and its limit. Exits with 0 if all
 are within their limits, 1 if not, 2 for a file that cannot be checked.

@@ -34,8 +34,10 @@ ROUNDED_ONE_MINUS_COSINE = 1e-3
 # this share of the largest in their group are skipped.
 NEGLIGIBLE = 1e-6
 
-NOT_OUTPUTS = re.compile(r"(cfg|batches|theta|base0)/|neuron/rows$|.*/(shuffle_ind|(images|labels|features)_\w+)$")
-UNUSED_BIASES = re.compile(r"(base\d+|final)/.*/b$")  # the backward half has biases too, which nothing reads
+# The backward half of a State has biases too, which nothing reads.
+NOT_OUTPUTS = re.compile(
+    r"(cfg|batches|theta|base0)/|neuron/rows$|.*/(shuffle_ind|(images|labels|features)_\w+)$|(base\d+|final)/.*/b$"
+)
 
 
 class GroupResult(NamedTuple):
@@ -61,18 +63,11 @@ def group_of(name: str) -> str:
 
 def uncompared(stored: ArrayFile, computed: Computed) -> list[str]:
     """Names of stored arrays that look like outputs and that nothing was compared with."""
-    return [
-        name
-        for name in stored
-        if name not in computed and not NOT_OUTPUTS.match(name) and not UNUSED_BIASES.match(name)
-    ]
+    return [name for name in stored if name not in computed and not NOT_OUTPUTS.match(name)]
 
 
 def compare(stored: ArrayFile, inputs: ArrayFile, computed: tuple[Computed, Computed]) -> list[GroupResult]:
-    """The errors of ``computed`` (in float64, in float32) against ``stored``, by group.
-
-    Raises ValueError if a shape differs or the file holds none of the computed arrays.
-    """
+    """The errors of ``computed`` by group. Raises ValueError for another shape, and for nothing to compare."""
     names = [name for name in computed[0] if name in stored]
     if not names:
         raise ValueError(f"{stored.path} holds no output arrays to compare with")
@@ -82,42 +77,28 @@ def compare(stored: ArrayFile, inputs: ArrayFile, computed: tuple[Computed, Comp
             raise ValueError(f"{stored.path}: got {name} of shape {stored[name].shape}, expected {ours}")
     strict = all(stored[name].dtype == np.float64 for name in names)
     norms = {n: float(np.linalg.norm(stored[n].astype(np.float64))) for n in names if n.startswith("grad_")}
-    negligible: dict[str, float] = defaultdict(float)
+    largest_norm: dict[str, float] = defaultdict(float)
     for name, norm in norms.items():
-        negligible[group_of(name)] = max(negligible[group_of(name)], NEGLIGIBLE * norm)
+        largest_norm[group_of(name)] = max(largest_norm[group_of(name)], norm)
 
-    errors: dict[str, list[tuple[tuple[float, float], str]]] = defaultdict(list)
+    errors: dict[str, list[tuple[str, list[float]]]] = defaultdict(list)
     for name in names:
-        reference = stored[name].astype(np.float64).reshape(-1)
-        ours64, ours32 = (c[name].detach().to(torch.float64).numpy().reshape(-1) for c in computed)
+        group, reference = group_of(name), stored[name].astype(np.float64).reshape(-1)
+        both = [one[name].detach().to(torch.float64).numpy().reshape(-1) for one in computed]
         if name not in norms:
             scale = magnitude(name, reference, inputs)
-            difference = (largest(ours64 - reference) / scale, largest(ours32 - reference) / scale)
-            errors[group_of(name)].append((difference, name))
-        elif not norms[name] <= negligible[group := group_of(name)]:
-            difference = (relative_norm(ours64, reference), relative_norm(ours32, reference))
-            errors[group].append((difference, name))
-            angle = (one_minus_cosine(ours64, reference), one_minus_cosine(ours32, reference))
-            errors[f"{group} 1-cos"].append((angle, name))
+            errors[group].append((name, [largest(ours - reference) / scale for ours in both]))
+        elif not norms[name] <= NEGLIGIBLE * largest_norm[group]:
+            errors[group].append((name, [relative_norm(ours, reference) for ours in both]))
+            errors[f"{group} 1-cos"].append((name, [one_minus_cosine(ours, reference) for ours in both]))
     results = []
     for group, entries in errors.items():
-        worst = [max(entries, key=lambda entry: rank(entry[0][i])) for i in range(2)]
+        (worst64, pair64), (worst32, pair32) = (max(entries, key=lambda one: rank(one[1][i])) for i in range(2))
         loose = rounded_limit(group, inputs)
-        results.append(
-            GroupResult(
-                group,
-                len(entries),
-                (worst[0][0][0], worst[1][0][1]),
-                (strict_limit(group) if strict else loose, loose),
-                (worst[0][1], worst[1][1]),
-            )
-        )
+        tight = STRICT_UPDATE if re.match(r"fwd|neuron|forward|backward|change|base|final", group) else STRICT_META
+        limits = (tight if strict else loose, loose)
+        results.append(GroupResult(group, len(entries), (pair64[0], pair32[1]), limits, (worst64, worst32)))
     return results
-
-
-def strict_limit(group: str) -> float:
-    """The limit for our float64 against a float64 reference."""
-    return STRICT_UPDATE if re.match(r"fwd|neuron|forward|backward|change|base|final", group) else STRICT_META
 
 
 def rounded_limit(group: str, inputs: ArrayFile) -> float:

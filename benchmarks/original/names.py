@@ -104,10 +104,7 @@ def rule_names(rule: Metz) -> dict[str, list[str]]:
 
 
 def rule_from_arrays(arrays: ArrayFile, learning_rate: float, dtype: torch.dtype) -> Metz:
-    """The rule with the sizes of ``cfg/*`` and the weights of ``theta/*``, in ``dtype``.
-
-    Raises ValueError for an array that is missing or does not fit.
-    """
+    """The rule of ``cfg/*`` and ``theta/*``. Raises ValueError for an array that is missing or does not fit."""
     sizes = {ours: arrays.count(f"cfg/{theirs}") for ours, theirs in CONFIG_NAMES.items()}
     identical = bool(arrays.count("cfg/identical_updates"))
     rule = Metz(**sizes, identical_updates=identical, learning_rate=learning_rate)
@@ -142,10 +139,7 @@ def state_names(layers: int) -> dict[str, str]:
 
 
 def network_from_arrays(arrays: ArrayFile, dtype: torch.dtype) -> tuple[MLP, State]:
-    """The base network of ``base0/*`` and its State in ``dtype``.
-
-    Raises ValueError for an array that is missing or does not fit.
-    """
+    """The base network of ``base0/*`` and its State. Raises ValueError for an array that is missing or does not fit."""
     layers = arrays.count("cfg/n_layers") + 1
     names = state_names(layers)
     sizes = [arrays[f"base0/{SHUFFLE}"].size]

@@ -7,89 +7,55 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evaluation.baselines.networks import dense_network
 from evaluation.baselines.settings import AutoencoderSettings, VaeSettings
-from evaluation.baselines.stacked_training import (
-    Draws,
-    Parameters,
-    affine,
-    encoder_embeddings,
-    minimise,
-    network_parameters,
-    part,
-    unlabelled_batches,
-)
-from evaluation.method import Fitted, Method
-from evaluation.paired_tasks import PairedTask
-from evaluation.protocol import Use
+from evaluation.baselines.stacked_training import Batches, Draws, Encoder, Parameters, Training, affine, part, weights
 from inner_loop.networks.mlp import MLP
 from tasks.task import Episode
 
 
-@dataclass(frozen=True)
-class Autoencoder(Method):
+class Autoencoder(Encoder):
     """The code of an autoencoder whose decoder mirrors the encoder (Vincent et al., 2008, for inputs dropped)."""
 
-    inner: Use
     settings: AutoencoderSettings
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
-        """One read of the encoders trained on unlabelled examples."""
-        settings, draws, network = (
-            self.settings,
-            Draws.of(tasks, self.inner.device),
-            dense_network(tasks[0], self.inner),
-        )
-        linear, decoder = settings.code == "linear", Decoder.mirror(network)
-        start = network_parameters("encoder", network.sizes, draws) | decoder.parameters(draws)
-        batches = unlabelled_batches(tasks, self.inner.batch, draws)
+    def objective(self, network: MLP, draws: Draws, batches: Batches, episodes: Sequence[Episode]) -> Training:
+        """The decoder, and how far it is from the inputs."""
+        decoder = Decoder.mirror(network)
 
         def loss(parameters: Parameters) -> Tensor:
             x = next(batches)
-            seen = x.masked_fill(draws.below(settings.dropped, *x.shape[1:]), 0.0) if settings.dropped else x
-            code = network.forward(part(parameters, "encoder"), seen)
-            said = decoder(parameters, code.z[-1] if linear else code.x[-1])
-            return reconstruction_loss(said, x, settings.likelihood).mean(1)
+            said = decoder(parameters, self.code(network, parameters, draws.dropped(self.settings.dropped, x)))
+            return reconstruction_loss(said, x, self.settings.likelihood).mean(1)
 
-        trained = minimise(start, loss, steps=settings.steps, learning_rate=settings.learning_rate)
-        return [encoder_embeddings(network, part(trained, "encoder"), tasks, linear=linear)]
+        return decoder.parameters(draws), loss
 
 
-@dataclass(frozen=True)
-class Vae(Method):
+class Vae(Encoder):
     """The posterior mean of a variational autoencoder (Kingma and Welling, 2014).
 
     The mean is the encoder's last pre-activation, and a second map from the layer below gives the log variance.
     """
 
-    inner: Use
     settings: VaeSettings
 
-    def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:
-        """One read of the encoders trained on unlabelled examples."""
-        settings, draws, network = (
-            self.settings,
-            Draws.of(tasks, self.inner.device),
-            dense_network(tasks[0], self.inner),
-        )
+    def objective(self, network: MLP, draws: Draws, batches: Batches, episodes: Sequence[Episode]) -> Training:
+        """The decoder and the map to log variances, and the negative evidence lower bound."""
         decoder = Decoder.mirror(network)
-        start = network_parameters("encoder", network.sizes, draws) | decoder.parameters(draws)
-        spread = network_parameters("spread", network.sizes[-2:], draws)
-        start |= {name: 0.1 * value for name, value in spread.items()}
-        batches = unlabelled_batches(tasks, self.inner.batch, draws)
+        beside = decoder.parameters(draws)
+        spread = weights("spread", network.sizes[-2:], draws)
+        beside |= {name: 0.1 * value for name, value in spread.items()}
 
         def loss(parameters: Parameters) -> Tensor:
             x = next(batches)
             code = network.forward(part(parameters, "encoder"), x)
-            mean, log_variance = code.z[-1], affine(part(parameters, "spread"), code.x[-2])
+            mean, log_variance = code.z[-1], affine(parameters, "spread", code.x[-2])
             noise = draws.normal(*mean.shape[1:])
             said = decoder(parameters, mean + torch.exp(0.5 * log_variance) * noise)
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
-            misfit = reconstruction_loss(said, x, settings.likelihood)
-            return (misfit + settings.beta * divergence).mean(1)
+            misfit = reconstruction_loss(said, x, self.settings.likelihood)
+            return (misfit + self.settings.beta * divergence).mean(1)
 
-        trained = minimise(start, loss, steps=settings.steps, learning_rate=settings.learning_rate)
-        return [encoder_embeddings(network, part(trained, "encoder"), tasks, linear=True)]
+        return beside, loss
 
 
 @dataclass(frozen=True)
@@ -108,14 +74,14 @@ class Decoder:
 
     def parameters(self, draws: Draws) -> Parameters:
         """Its stacked parameters at the start."""
-        hidden = {} if self.hidden is None else network_parameters("decoder", self.hidden.sizes, draws)
-        return hidden | network_parameters("said", self.last, draws)
+        hidden = {} if self.hidden is None else weights("decoder", self.hidden.sizes, draws)
+        return hidden | weights("said", self.last, draws)
 
     def __call__(self, parameters: Parameters, code: Tensor) -> Tensor:
         """What it makes of ``code`` [T, B, N]: logits or values [T, B, D]."""
         if self.hidden is not None:
             code = self.hidden.forward(part(parameters, "decoder"), code).x[-1]
-        return affine(part(parameters, "said"), code)
+        return affine(parameters, "said", code)
 
 
 def reconstruction_loss(said: Tensor, x: Tensor, likelihood: str) -> Tensor:

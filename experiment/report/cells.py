@@ -26,10 +26,7 @@ def documents(root: Path) -> list[Path]:
 
 
 def filled(text: str, claims: Mapping[str, Claim], name: str) -> str:
-    """``text`` with the numbers of ``claims`` in its tables. Raises ValueError, naming the document ``name``.
-
-    That is for a claim that there is not, and for a table with more or fewer numbers than claims.
-    """
+    """``text`` with ``claims`` in its tables. Raises ValueError for unknown claims, and other numbers of cells."""
 
     def fill(found: re.Match[str]) -> str:
         names, cells = spelt_out(found[1]), CELL.findall(found[2])

@@ -36,7 +36,6 @@ def effect_figure(
     figure, axes = figure_in_style(3, 11.6, 3.4)
     draw_lines(axes[0], name, methods, [COLOURS[method] for method in METHODS])
     axes[0].set_title(title, fontsize=10, color=INK)
-    axes[0].set_ylabel("accuracy, %")
     legend(axes[0])
     for axis, when, images in zip(axes[1:], ("before", "after"), fields, strict=True):
         draw_fields(axis, f"what its units look for, {when}", images[:units].numpy())

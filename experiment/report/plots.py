@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from common.atomic_file import atomic_write
 from evaluation.results import Results
 from evaluation.results_table import methods_of, pooled, sources_of, views_of
-from evaluation.statistics import Mean, mean_over_tasks
+from evaluation.statistics import mean_over_tasks
 from experiment.report.montage import montage
 from outer_loop.run.metric_names import validation_names
 
@@ -74,7 +73,6 @@ def accuracy_bars(results: Results) -> Figure:
             label=method,
         )
     axes[0].set_xticks(range(len(sources)), [short_label(source) for source in sources])
-    axes[0].set_ylabel("accuracy, %")
     axes[0].set_ylim(0, 100)
     legend(axes[0], ncols=legend_columns(methods, breadth), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
@@ -89,35 +87,16 @@ def legend_columns(names: Sequence[str], inches: float) -> int:
     return 1
 
 
-def inner_step_curves(curves: Mapping[str, Mapping[str, Mapping[int, Mean]]]) -> Figure:
-    """Accuracy against inner steps: a panel for each source, a line and its 95 % band for each method."""
-    figure, axes = figure_in_style(len(curves), 3.4 * len(curves), 3.0, sharey=True)
-    for axis, (source, methods) in zip(axes, curves.items(), strict=True):
-        for method, by_step in methods.items():
-            steps = list(by_step)
-            mean = 100 * np.array([by_step[step].value for step in steps])
-            half = 100 * np.array([by_step[step].ci95 for step in steps])
-            axis.plot(steps, mean, color=COLOURS[method], label=method)
-            axis.fill_between(steps, mean - half, mean + half, color=COLOURS[method], alpha=0.2, linewidth=0)
-        axis.set_title(short_label(source), fontsize=10, color=INK)
-        axis.set_xlabel("inner steps")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].set_ylabel("accuracy, %")
-    legend(axes[0])
-    return figure
-
-
 def meta_loss_curve(metrics: Metrics) -> Figure:
     """The meta-loss of every outer step, and its running mean over a twentieth of the run."""
     steps = np.array([line["outer_step"] for line in metrics])
-    loss = _series(metrics, "meta_loss")
-    figure, axes = figure_in_style(1, 5.2, 3.0)
+    loss = np.array([np.nan if line.get("meta_loss") is None else line["meta_loss"] for line in metrics])
+    figure, axes = figure_in_style(1, 5.2, 3.0, "outer steps", "meta-loss")
     axes[0].plot(steps, loss, color=COLOURS["rule"], alpha=0.35, linewidth=0.8, label="each outer step")
     window = max(1, len(steps) // 20)
-    means = [_mean_of_finite(loss[max(0, end - window) : end]) for end in range(1, len(loss) + 1)]
+    recent = [loss[max(0, end - window) : end] for end in range(1, len(loss) + 1)]
+    means = [part[np.isfinite(part)].mean() if np.isfinite(part).any() else np.nan for part in recent]
     axes[0].plot(steps, means, color=COLOURS["rule"], label=f"mean of {window}")
-    axes[0].set_xlabel("outer steps")
-    axes[0].set_ylabel("meta-loss")
     legend(axes[0])
     return figure
 
@@ -127,7 +106,7 @@ def validation_curves(metrics: Metrics) -> Figure | None:
     names = {name for line in metrics for name in validation_names(line)}
     if not names:
         return None
-    figure, axes = figure_in_style(1, 5.2, 3.0)
+    figure, axes = figure_in_style(1, 5.2, 3.0, "outer steps")
     colours = list(COLOURS.values())
     for place, source in enumerate(sorted({name.source for name in names})):
         points = sorted((name for name in names if name.source == source), key=lambda name: name.step)
@@ -142,15 +121,13 @@ def validation_curves(metrics: Metrics) -> Figure | None:
                 color=colours[place % len(colours)],
                 label=f"{short_label(source)} after {point.step} inner steps",
             )
-    axes[0].set_xlabel("outer steps")
-    axes[0].set_ylabel("accuracy, %")
     legend(axes[0])
     return figure
 
 
 def receptive_field_pair(before: NDArray[np.float32], after: NDArray[np.float32]) -> Figure:
     """First-layer weights [N, H, W] of a base network before and after the rule trained it, as grey pictures."""
-    figure, axes = figure_in_style(2, 7.6, 3.9)
+    figure, axes = figure_in_style(2, 7.6, 3.9, y="")
     for axis, title, fields in zip(axes, ("before", "after"), (before, after), strict=True):
         draw_fields(axis, title, fields)
     return figure
@@ -173,17 +150,19 @@ def svg(figure: Figure) -> bytes:
 
 def save_png(figure: Figure, path: str | Path) -> None:
     """Write ``figure`` to ``path`` as PNG on white: whole or not at all. Raises OSError where that fails."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
     with atomic_write(path) as file:
-        file.write(buffer.getvalue())
+        figure.savefig(file, format="png", dpi=150)
 
 
-def figure_in_style(panels: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure in inches with a row of panels in our style."""
+def figure_in_style(
+    panels: int, width: float, height: float, x: str = "", y: str = "accuracy, %", sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure in inches with a row of panels in our style, ``x`` below each and ``y`` beside the first."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = list(figure.subplots(1, panels, squeeze=False, sharey=sharey)[0])
+    axes[0].set_ylabel(y)
     for axis in axes:
+        axis.set_xlabel(x)
         axis.tick_params(colors=INK, labelsize=9)
         axis.xaxis.label.set_color(INK)
         axis.yaxis.label.set_color(INK)
@@ -201,13 +180,3 @@ def short_label(text: str) -> str:
     """``text`` as a label: its end where it is long, and without the dollar signs' power to start a formula."""
     short = text if len(text) <= LABEL_LENGTH else "…" + text[1 - LABEL_LENGTH :]
     return short.replace("$", r"\$")
-
-
-def _series(metrics: Metrics, key: str) -> NDArray[np.float64]:
-    """The values of ``key``, NaN where a line has none."""
-    return np.array([np.nan if line.get(key) is None else line[key] for line in metrics], dtype=np.float64)
-
-
-def _mean_of_finite(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else np.nan

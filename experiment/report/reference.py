@@ -18,6 +18,8 @@ from outer_loop.config.values import Component, Section
 
 NOTE = "Written by `make pages` from the code; do not edit."
 
+KEYS = ("key", "value", "default", "meaning")
+
 FOLLOWS = "the run's"
 """The default of an option that has none: what makes the component states it."""
 
@@ -32,10 +34,11 @@ def config_page() -> str:
         "A config is a YAML file. A dot in a key stands for a section: `outer.clip` is `clip` under `outer`. On the "
         "command line of `meta_train`, `key=value` sets one key. What is left out has its default.",
         "## The run",
-        _keys(config, "", own=True),
+        markdown_table(KEYS, list(_rows(config, "", own=True))),
     ]
     for name, section in sections:
-        parts += [f"## {name}", paragraph(type(section)), _keys(section, f"{name}.")]
+        rows = list(_rows(section, f"{name}."))
+        parts += [f"## {name}", paragraph(type(section)), markdown_table(KEYS, rows)]
     parts += [
         "## Components",
         "A component is named as `{name: NAME, options: {...}}`, or by its name alone. `my_module:MyClass` names a "
@@ -59,18 +62,14 @@ def _title(registry: Registry[Any]) -> str:
     return f"{registry.kind.capitalize()}s"
 
 
-def _keys(section: Section, prefix: str, *, own: bool = False) -> str:
-    """The table of the keys of ``section``; of those below it too, unless only its ``own`` are asked for."""
-    return markdown_table(("key", "value", "default", "meaning"), list(_rows(section, prefix, own)))
-
-
-def _rows(section: Section, prefix: str, own: bool) -> Iterator[Sequence[str]]:
+def _rows(section: Section, prefix: str, *, own: bool = False) -> Iterator[Sequence[str]]:
+    """The keys of ``section``, and of those below it, unless only its ``own`` are asked for, as rows of a table."""
     dumped = section.model_dump(mode="json")
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
             if not own:
-                yield from _rows(value, f"{prefix}{name}.", own)
+                yield from _rows(value, f"{prefix}{name}.")
             continue
         meaning = field.description or ""
         if isinstance(section, Component) and name == "name":

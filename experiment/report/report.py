@@ -15,8 +15,8 @@ from common.atomic_file import atomic_write
 from evaluation.methods import meaning
 from evaluation.results import Results, leader, write_results
 from evaluation.results_table import caption, cells, methods_of, sources_of
-from evaluation.statistics import Mean
 from experiment.report import plots
+from experiment.report.sweep_plot import Lines, line_figure
 from outer_loop.config.file import by_dotted_key
 
 INTRODUCTION = (
@@ -37,6 +37,22 @@ tr.rule { font-weight: 600; } tr.rule .meaning { font-weight: 400; } .lead { dis
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 .pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { flex: 1 1 24rem; }
 pre { overflow-x: auto; font-size: .8rem; border-left: 3px solid var(--line); padding-left: 1rem; }
+"""
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
 """
 
 
@@ -60,7 +76,7 @@ def write_report(
     title: str,
     metrics: plots.Metrics,
     results: Results,
-    inner_curves: Mapping[str, Mapping[str, Mapping[int, Mean]]],
+    inner_curves: Lines,
     receptive_fields: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
     config: str,
 ) -> Path:
@@ -70,25 +86,6 @@ def write_report(
     ``receptive_fields`` first-layer weights by source, in the order of the pixels as they are seen. ``config`` is the
     text of the resolved config; the environment is ``results["meta"]``. Raises OSError where it cannot be written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_results(folder / "results.json", results)
-    page = _page(title, metrics, results, inner_curves, receptive_fields, config)
-    with atomic_write(folder / "index.html") as file:
-        file.write(page.encode())
-    return folder / "index.html"
-
-
-def _page(
-    title: str,
-    metrics: plots.Metrics,
-    results: Results,
-    inner_curves: Mapping[str, Mapping[str, Mapping[int, Mean]]],
-    receptive_fields: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
-    config: str,
-) -> str:
-    """The whole page."""
-    validated = plots.validation_curves(metrics) if metrics else None
     parts = [
         f"<p>{escape(INTRODUCTION)}</p>",
         "<h2>Few-shot accuracy</h2>",
@@ -98,22 +95,16 @@ def _page(
     if metrics:
         parts += ["<h2>Learning to learn</h2>", '<div class="pair">']
         parts.append(_figure(plots.meta_loss_curve(metrics), "What the outer loop minimises, by outer step."))
-        if validated is not None:
-            parts.append(
-                _figure(
-                    validated, "Accuracy on validation data: after the last inner step, and before the first (dotted)."
-                )
-            )
+        if (validated := plots.validation_curves(metrics)) is not None:
+            text = "Accuracy on validation data: after the last inner step, and before the first (dotted)."
+            parts.append(_figure(validated, text))
         parts.append("</div>")
     if inner_curves:
-        parts += [
-            "<h2>While a base network is trained</h2>",
-            _figure(
-                plots.inner_step_curves(inner_curves),
-                "Accuracy against inner steps for the meta-trained rule and, from the same networks, the untrained "
-                "one; or from a random start, where the rule learned where to start.",
-            ),
-        ]
+        text = (
+            "Accuracy against inner steps for the meta-trained rule and, from the same networks, the untrained one; or "
+            "from a random start, where the rule learned where to start."
+        )
+        parts += ["<h2>While a base network is trained</h2>", _figure(line_figure("steps", inner_curves), text)]
     if receptive_fields:
         parts.append("<h2>First-layer receptive fields</h2>")
     for source, (before, after) in receptive_fields.items():
@@ -122,13 +113,12 @@ def _page(
         )
         parts.append(_figure(plots.receptive_field_pair(before, after), text))
     parts += ["<h2>How it was made</h2>", _meta(results), "<h2>Config</h2>", f"<pre>{escape(config)}</pre>"]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
-    )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_results(folder / "results.json", results)
+    with atomic_write(folder / "index.html") as file:
+        file.write(PAGE.format(title=escape(title), style=STYLE, body="\n".join(parts)).encode())
+    return folder / "index.html"
 
 
 def _table(results: Results) -> str:

@@ -18,8 +18,8 @@ WORDS = {bool: "true or false", int: "integer", float: "number", str: "text", di
 FIELDS = {"_fields", "__dataclass_fields__"}
 """What classes have whose fields are the arguments of their constructor."""
 
-WIDTH = 100
-"""A longer signature goes on in further lines."""
+WRAPPED: dict[str, Any] = {"width": 100, "subsequent_indent": "    ", "break_long_words": False}
+"""How a longer signature goes on in further lines."""
 
 
 def value_text(hint: Any, limits: Sequence[Any] = ()) -> str:
@@ -47,12 +47,12 @@ def signature_text(name: str, made: Callable[..., Any]) -> str:
     if isinstance(node, ast.ClassDef):
         starts = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
         if not starts:
-            return _wrapped(f"{name}({', '.join(_fields(made))})")
+            return textwrap.fill(f"{name}({', '.join(_fields(made))})", **WRAPPED)
         node = starts[0]
         node.args.args.pop(0)  # self
     assert isinstance(node, ast.FunctionDef)
     returned = f" -> {ast.unparse(node.returns)}" if node.returns is not None and node.name != "__init__" else ""
-    return _wrapped(f"{name}({ast.unparse(node.args)}){returned}")
+    return textwrap.fill(f"{name}({ast.unparse(node.args)}){returned}", **WRAPPED)
 
 
 def _fields(made: Callable[..., Any]) -> list[str]:
@@ -61,10 +61,6 @@ def _fields(made: Callable[..., Any]) -> list[str]:
     nodes = [node for one in kinds for node in cast(ast.ClassDef, ast.parse(inspect.getsource(one)).body[0]).body]
     fields = [ast.unparse(node) for node in nodes if isinstance(node, ast.AnnAssign)]
     return [field for field in fields if ": ClassVar" not in field]
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent="    ", break_long_words=False)
 
 
 def paragraph(thing: Any) -> str:

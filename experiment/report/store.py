@@ -177,10 +177,7 @@ class Store:
 
 
 def read(root: Path, files: Iterable[str]) -> Store:
-    """What the ``files`` under ``root`` say: paths or patterns, or ``NAME=PATH``, whose rule goes by that name.
-
-    Raises ValueError for a pattern without files, files of another kind, and files that contradict each other.
-    """
+    """What ``files`` say: paths, patterns, or NAME=PATH, whose rule goes by NAME. Raises ValueError for others."""
     store = Store()
     for pattern in files:
         label, _, pattern_path = pattern.rpartition("=")

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from evaluation.results import Results
 from evaluation.results_table import pooled, views_of
@@ -43,7 +44,6 @@ def line_figure(name: str, lines: Lines) -> Figure:
     for axis, (source, methods) in zip(axes, lines.items(), strict=True):
         draw_lines(axis, name, methods)
         axis.set_title(short_label(source), fontsize=10, color=INK)
-    axes[0].set_ylabel("accuracy, %")
     legend(axes[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -73,13 +73,10 @@ def draw_lines(
         )
     if name in ("width", "shots", "batch"):
         axis.set_xscale("log", base=2)
-    if name != "steps":
+    if name == "steps":
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    else:
         texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
         axis.set_xticks(list(places.values()), texts)
         axis.minorticks_off()
     axis.set_xlabel(AXES.get(name, name))
-
-
-def sweep_curves(results: Results) -> Figure:
-    """``results`` of a sweep as lines. Raises ValueError for results that vary nothing."""
-    return line_figure(*sweep_lines(results))

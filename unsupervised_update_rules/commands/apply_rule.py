@@ -18,14 +18,7 @@ from inner_loop.network_file import load_network, save_network
 from inner_loop.trained_network import TrainedNetwork
 from inner_loop.transformer import RuleFeatures
 from tasks.data.sources import load_inputs, load_source
-from unsupervised_update_rules.commands.arguments import (
-    Parser,
-    at_least,
-    different,
-    given_settings,
-    threads,
-    writable,
-)
+from unsupervised_update_rules.commands.arguments import Parser, at_least, different, given_settings, threads, writable
 from unsupervised_update_rules.commands.terminal import progress
 from update_rules.rule_file import read_header
 
@@ -67,15 +60,9 @@ def train(arguments: argparse.Namespace, x: Tensor) -> TrainedNetwork:
     """A base network trained on ``x`` [n, D] as the arguments say."""
     header = read_header(arguments.rule)
     steps = settings_of(replace(header, trust=tuple(arguments.trust)), given_settings(arguments)).steps
+    given = {name: getattr(arguments, name) for name in NETWORK if name != "batch"}
     features = RuleFeatures(
-        arguments.rule,
-        hidden=arguments.hidden,
-        outputs=arguments.outputs,
-        activation=arguments.activation,
-        steps=arguments.steps,
-        batch_size=arguments.batch,
-        random_state=arguments.seed,
-        trust=arguments.trust,
+        arguments.rule, **given, batch_size=arguments.batch, random_state=arguments.seed, trust=arguments.trust
     )
     with progress("inner step", steps) as advance:
         return features.fit(x.numpy(), progress=lambda step: advance(1)).network_

@@ -25,31 +25,32 @@ class Parser(argparse.ArgumentParser):
         """Raise ValueError with ``message``."""
         raise ValueError(f"{message}; {self.prog} --help lists the options")
 
-    def add_hidden_layers(self, where: str = "") -> None:
-        """Add --hidden and --activation, what base networks are; ``where`` ends their help."""
-        self._add_hidden(f"hidden units{where}", list(USUAL.hidden[0]))
-        self._add_activation(f"of the base network{where}", USUAL.activations[0])
-
-    def _add_hidden(self, meaning: str, default: list[int] | None = None) -> None:
+    def add_hidden_layers(self, said: str = "") -> None:
+        """Add --hidden and --activation; if something else has ``said`` what networks are, None where not given."""
+        hidden, activation = USUAL.hidden[0], USUAL.activations[0]
+        told = [f" (default {said} {usual})" if said else "" for usual in (" ".join(map(str, hidden)), activation)]
+        least, default = at_least(LEAST["hidden"]), None if said else list(hidden)
         self.add_argument(
-            "--hidden", type=at_least(LEAST["hidden"]), nargs="*", default=default, metavar="N", help=meaning
+            "--hidden", type=least, nargs="*", default=default, metavar="N", help=f"hidden units{told[0]}"
         )
-
-    def _add_activation(self, meaning: str, default: str | None = None) -> None:
-        self.add_argument("--activation", choices=list(NETWORK_ACTIVATIONS), default=default, help=meaning)
+        self.add_argument(
+            "--activation",
+            choices=list(NETWORK_ACTIVATIONS),
+            default=None if said else activation,
+            help=f"of the base network{told[1]}",
+        )
 
     def add_base_network(self) -> None:
         """Add --hidden, --outputs, --activation, --steps and --batch, None where not given."""
         usual, said = InnerSettings(), "as the rule's file says, else"
-        self._add_hidden(f"hidden units (default {said} {' '.join(map(str, USUAL.hidden[0]))})")
-        self._add_activation(f"of the base network (default {said} {USUAL.activations[0]})")
-        for name, metavar, meaning in (
-            ("outputs", "N", "features"),
-            ("steps", "K", "inner steps"),
-            ("batch", "B", "examples a step"),
+        self.add_hidden_layers(said)
+        for name, metavar, meaning, default in (
+            ("outputs", "N", "features", USUAL.outputs),
+            ("steps", "K", "inner steps", usual.steps),
+            ("batch", "B", "examples a step", usual.batch),
         ):
-            kind, default = at_least(LEAST[name]), USUAL.outputs if name == "outputs" else getattr(usual, name)
-            self.add_argument(f"--{name}", type=kind, metavar=metavar, help=f"{meaning} (default {said} {default})")
+            told = f"{meaning} (default {said} {default})"
+            self.add_argument(f"--{name}", type=at_least(LEAST[name]), metavar=metavar, help=told)
 
     def add_trust(self) -> None:
         """Add --trust."""

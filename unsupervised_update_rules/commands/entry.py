@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from unsupervised_update_rules import check_nothing_hides_us
 
@@ -34,15 +34,16 @@ def run_command(name: str) -> NoReturn:
     folder = os.getcwd()  # noqa: PTH109 (as Python itself writes it to sys.path)
     if folder not in sys.path:
         sys.path.append(folder)
-    run(lambda: _main_of(name)())
 
+    def main() -> int:
+        try:
+            check_nothing_hides_us()
+        except ImportError as error:
+            raise ValueError(str(error)) from None
+        code: int = import_module(f"unsupervised_update_rules.commands.{name}").main()
+        return code
 
-def _main_of(name: str) -> Callable[[], int]:
-    try:
-        check_nothing_hides_us()
-    except ImportError as error:
-        raise ValueError(str(error)) from None
-    return cast(Callable[[], int], import_module(f"unsupervised_update_rules.commands.{name}").main)
+    run(main)
 
 
 def run(main: Callable[[], int]) -> NoReturn:

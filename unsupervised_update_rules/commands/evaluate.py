@@ -15,27 +15,18 @@ from typing import Any
 
 import torch
 
-from evaluation.baselines.settings import BaselineSettings, read_settings, settings_file
+from evaluation import lineup
+from evaluation.baselines.settings import read_settings, settings_file
 from evaluation.comparison import TasksDone, compare
-from evaluation.lineup import (
-    Evaluated,
-    about,
-    agreed,
-    check_readouts,
-    chosen_baselines,
-    methods_at,
-    read_rules,
-    split_seeds,
-)
 from evaluation.method import Method
 from evaluation.methods import BASELINES, CHEAP, CLASSIFIED, load_embedding
 from evaluation.probes import OWN, PROBES, READOUT
-from evaluation.protocol import Use, use_of
+from evaluation.protocol import use_of
 from evaluation.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
 from evaluation.results_table import results_table
 from evaluation.sweeps import SWEEPS, Variation, vary
 from experiment.report.plots import accuracy_bars, save_png
-from experiment.report.sweep_plot import sweep_curves
+from experiment.report.sweep_plot import line_figure, sweep_lines
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from tasks.data.sources import load_source
 from tasks.source import TaskSource
@@ -49,6 +40,9 @@ from unsupervised_update_rules.commands.arguments import (
     writable,
 )
 from unsupervised_update_rules.commands.terminal import print_table, progress
+
+KEPT = ("queries", "size", "permute", "redraw", "sweep", "seeds", "encoder")
+"""Arguments that stand in the results as they are."""
 
 USUAL_SIZE = 14
 """Pixels of a side where neither a user nor a rule says."""
@@ -190,23 +184,6 @@ def measure(
     return found
 
 
-def described(
-    arguments: argparse.Namespace,
-    rules: Sequence[Evaluated],
-    use: Use,
-    settings: BaselineSettings,
-    names: Sequence[str],
-) -> dict[str, Any]:
-    """What a reader of the results may ask for, beside the environment; ``use`` is that of baselines."""
-    kept = ("queries", "size", "permute", "redraw", "sweep", "seeds", "encoder")
-    tuned = {features for name in names for features in (name, name.rpartition("_")[0])}
-    return {
-        **about(rules, use),
-        **{name: getattr(arguments, name) for name in kept},
-        "baseline_settings": {name: one for name, one in asdict(settings).items() if name in tuned},
-    }
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate, print the table, and write what was asked for."""
     arguments = parse(argv)
@@ -215,32 +192,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     different(json=arguments.json, plot=arguments.plot)
     torch.set_num_threads(arguments.threads)
     given = given_settings(arguments)
-    rules = read_rules(arguments.rule, given, arguments.trust, arguments.device)
-    arguments.size = agreed("size", arguments.size, rules, USUAL_SIZE)
-    arguments.permute = agreed("permute", arguments.permute, rules, True)
+    rules = lineup.read_rules(arguments.rule, given, arguments.trust, arguments.device)
+    arguments.size = lineup.agreed("size", arguments.size, rules, USUAL_SIZE)
+    arguments.permute = lineup.agreed("permute", arguments.permute, rules, True)
     use = rules[0].use if rules else use_of(None, given)
     arguments.readout = arguments.readout or [OWN if any(one.use.own for one in rules) else READOUT]
     encoders = {Path(path).stem: load_embedding(path, arguments.trust) for path in arguments.encoder}
-    names = chosen_baselines(arguments.baselines, arguments.readout, rules, list(encoders))
+    names = lineup.chosen_baselines(arguments.baselines, arguments.readout, rules, list(encoders))
     settings = read_settings(arguments.baseline_settings or settings_file(use.network.competes))
     ranges = [Variation({}, use, arguments.size, arguments.permute)]
     if arguments.sweep is not None:
         if len(rules) > 1:
             raise ValueError("got --sweep with several rules, expected one")
         ranges = vary(arguments.sweep, arguments.values, use, arguments.size, arguments.permute)
-    variations = [(one, methods_at(one, rules, names, settings, encoders, arguments.ablate)) for one in ranges]
-    check_readouts(variations[0][1], arguments.readout)
-    # Of the code that is about to run.
-    made: dict[str, Any] = {"command": command("evaluate", argv), **environment(arguments.device)}
+    variations = [(one, lineup.methods_at(one, rules, names, settings, encoders, arguments.ablate)) for one in ranges]
+    lineup.check_readouts(variations[0][1], arguments.readout)
+    tuned = {features for name in names for features in (name, name.rpartition("_")[0])}
+    meta: dict[str, Any] = {
+        **lineup.about(rules, use),
+        **{name: getattr(arguments, name) for name in KEPT},
+        "baseline_settings": {name: one for name, one in asdict(settings).items() if name in tuned},
+        "command": command("evaluate", argv),
+        **environment(arguments.device),  # of the code that is about to run
+    }
     started = time.perf_counter()
     every = len(variations[0][1]) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:
-        found = measure(arguments, variations, split_seeds(rules), advance)
-    made["seconds"] = round(time.perf_counter() - started, 1)
-    results = summarise(found, {**described(arguments, rules, use, settings, names), **made}, leads=bool(rules))
+        found = measure(arguments, variations, lineup.split_seeds(rules), advance)
+    meta["seconds"] = round(time.perf_counter() - started, 1)
+    results = summarise(found, meta, leads=bool(rules))
     print_table(results_table(results), width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
     if arguments.json is not None:
         write_results(arguments.json, results)
     if arguments.plot is not None:
-        save_png(accuracy_bars(results) if arguments.sweep is None else sweep_curves(results), arguments.plot)
+        figure = accuracy_bars(results) if arguments.sweep is None else line_figure(*sweep_lines(results))
+        save_png(figure, arguments.plot)
     return 0

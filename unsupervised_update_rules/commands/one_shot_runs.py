@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -50,14 +51,9 @@ def make_parser() -> Parser:
     return parser
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
-    return make_parser().parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Score everything that was named, print the table, and write what was asked for."""
-    arguments = parse(argv)
+    arguments = make_parser().parse_args(argv)
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
     about = {"command": command("one_shot_runs", argv), "steps": arguments.steps, **environment()}
@@ -79,9 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table.add_row(name, "", f"{value}")
     Console().print(table)
     if arguments.json is not None:
-        found: dict[str, dict[str, float | str]] = {
-            name: {"error": error.value, "ci95": error.ci95} for name, error in errors.items()
-        }
+        found: dict[str, dict[str, Any]] = {n: {"error": e.value, "ci95": e.ci95} for n, e in errors.items()}
         for name, norm in norms.items():
             found[name]["normalisation"] = norm
         with atomic_write(arguments.json) as file:

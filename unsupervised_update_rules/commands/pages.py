@@ -29,14 +29,9 @@ def make_parser() -> Parser:
     return parser
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
-    return make_parser().parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Recompute, and write or compare."""
-    arguments = parse(argv)
+    arguments = make_parser().parse_args(argv)
     results, docs = arguments.root / "results", arguments.root / "docs" / "results"
     claims = [recompute(claim, arguments.root) for claim in read_claims(results / "claims.yaml")]
     by_id = {claim["id"]: claim for claim in claims}

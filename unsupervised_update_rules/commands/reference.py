@@ -27,12 +27,5 @@ def parsers() -> dict[str, Parser]:
 
 
 def reference_pages() -> dict[str, str]:
-    """The text of each page by its name. Raises ValueError for an exported name that is in no group."""
-    lost = set(_PLACES) - {name for names in GROUPS.values() for name in names}
-    if lost:
-        raise ValueError(f"GROUPS: nothing of {', '.join(sorted(lost))}, expected every exported name in a group")
-    return {
-        "api.md": api_page(GROUPS, _PLACES),
-        "commands.md": commands_page(parsers()),
-        "config.md": config_page(),
-    }
+    """The text of each page by its name."""
+    return {"api.md": api_page(GROUPS, _PLACES), "commands.md": commands_page(parsers()), "config.md": config_page()}

@@ -25,10 +25,7 @@ def print_table(table: RenderableType, width: int) -> None:
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Advance]:
-    """Show how much of ``total`` is done, as told by calls of what this yields.
-
-    A bar on a terminal, plain lines now and then elsewhere.
-    """
+    """Show how much of ``total`` is done, by calls of what this yields: a bar, or lines without a terminal."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

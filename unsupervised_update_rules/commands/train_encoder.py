@@ -51,14 +51,9 @@ def make_parser() -> Parser:
     return parser
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
-    return make_parser().parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the images, train, and write the encoder."""
-    arguments = parse(argv)
+    arguments = make_parser().parse_args(argv)
     torch.set_num_threads(arguments.threads)
     writable(arguments.out)
     settings = EncoderSettings(**{name: getattr(arguments, name) for name in asdict(DEFAULT)})

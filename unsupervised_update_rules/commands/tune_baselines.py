@@ -7,7 +7,7 @@ their entries.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,12 @@ class Trials:
 
     def __init__(self, method: str, sources: Mapping[str, TaskSource], arguments: argparse.Namespace) -> None:
         self.method, self.sources, self.arguments = method, sources, arguments
-        self.found: list[tuple[Any, dict[str, float]]] = []
+        self.found: dict[Any, dict[str, float]] = {}
 
     def accuracy(self, settings: Any) -> float:
         """Mean over sources of the mean accuracy on their tasks."""
-        for tried, by_source in self.found:
-            if tried == settings:
-                return _mean(by_source)
+        if settings in self.found:
+            return _mean(self.found[settings])
         network = MLPs((tuple(self.arguments.hidden),), activations=(self.arguments.activation,))
         company = Company(
             Use(network, device=self.arguments.device),
@@ -122,7 +121,7 @@ class Trials:
             shots, tasks, seed = self.arguments.shots, self.arguments.tasks, self.arguments.seed
             (measured,) = compare(methods, source, shots=[shots], tasks=tasks, seed=seed)
             by_source[name] = sum(measured.accuracies) / tasks
-        self.found.append((settings, by_source))
+        self.found[settings] = by_source
         print(f"{self.method} {asdict(settings)}: {100 * _mean(by_source):.2f}", flush=True)
         return _mean(by_source)
 
@@ -137,8 +136,8 @@ class Trials:
 
     def entry(self, chosen: Any) -> dict[str, Any]:
         """What the settings file says about the method: tries from best to worst."""
-        tried = sorted(self.found, key=lambda one: -_mean(one[1]))
-        by_source = next(found for settings, found in self.found if settings == chosen)
+        tried = sorted(self.found.items(), key=lambda one: -_mean(one[1]))
+        by_source = self.found[chosen]
         return {
             "settings": asdict(chosen),
             "accuracy": {"mean": round(_mean(by_source), 4), **{k: round(v, 4) for k, v in by_source.items()}},
@@ -148,15 +147,6 @@ class Trials:
 
 def _mean(by_source: Mapping[str, float]) -> float:
     return sum(by_source.values()) / len(by_source)
-
-
-def tune(
-    arguments: argparse.Namespace, sources: Mapping[str, TaskSource], known: BaselineSettings
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each method with its entry, as soon as it is found; ``known`` settings are a start beside the defaults."""
-    for method in arguments.methods:
-        trials = Trials(method, sources, arguments)
-        yield method, trials.entry(trials.search([getattr(start, method) for start in (BaselineSettings(), known)]))
 
 
 def write(path: Path, entries: Mapping[str, Any]) -> None:
@@ -178,17 +168,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.out.exists():
         known = read_settings(arguments.out)  # refuses a file of another kind, which is not to be overwritten
         entries = parse_yaml(arguments.out.read_text(encoding="utf-8"), str(arguments.out))["methods"]
+    drawn = {"ways": arguments.ways, "shots": arguments.shots, "queries": arguments.queries, "permute": True}
     sources = {
-        name: TaskSource(
-            tuple(load_source(name, size=arguments.size, seed=arguments.seed)),
-            arguments.ways,
-            arguments.shots,
-            arguments.queries,
-            permute=True,
-        )
+        name: TaskSource(tuple(load_source(name, size=arguments.size, seed=arguments.seed)), **drawn)
         for name in arguments.data
     }
-    for method, entry in tune(arguments, sources, known):
-        entries[method] = {**entry, **made}
+    for method in arguments.methods:
+        trials = Trials(method, sources, arguments)
+        chosen = trials.search([getattr(start, method) for start in (BaselineSettings(), known)])
+        entries[method] = {**trials.entry(chosen), **made}
         write(arguments.out, entries)
     return 0
