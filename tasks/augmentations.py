@@ -37,16 +37,21 @@ def _sampled(images: Tensor, grid: Tensor) -> Tensor:
     return read.permute(0, 2, 3, 1) if colour else read[:, 0]
 
 
-def _affine(images: Tensor, matrices: Tensor) -> Tensor:
-    """``images`` under ``matrices`` [n, 2, 3] in units of half a side."""
-    height, width = images.shape[1:3]
-    return _sampled(images, F.affine_grid(matrices, [len(images), 1, height, width], align_corners=False))
+def _affine_grid(images: Tensor, entries: list[Tensor]) -> Tensor:
+    """Where ``_sampled`` reads under matrices [n, 2, 3] of six ``entries`` [n], in units of half a side."""
+    matrices = torch.stack(entries, 1).view(-1, 2, 3)
+    return F.affine_grid(matrices, [len(images), 1, *images.shape[1:3]], align_corners=False)
+
+
+def _chosen(images: Tensor, generator: Generator, share: float) -> Tensor:
+    """Which of ``images`` are drawn, each with probability ``share``, bool [n, 1, 1] or [n, 1, 1, 1]."""
+    drawn = torch.rand(len(images), generator=generator).to(images.device) < share
+    return drawn.view(-1, *[1] * (images.dim() - 1))
 
 
 def zero_pixels(images: Tensor, generator: Generator, share: float) -> Tensor:
     """Each pixel becomes 0 with probability ``share``, in all of its colours."""
-    keep = torch.rand(images.shape[:3], generator=generator) >= share
-    return _masked(images, keep)
+    return _masked(images, torch.rand(images.shape[:3], generator=generator) >= share)
 
 
 def shift(images: Tensor, generator: Generator, most: float) -> Tensor:
@@ -67,8 +72,8 @@ def rotate(images: Tensor, generator: Generator, most: float) -> Tensor:
     angle = _uniform(len(images), -most * 2 * math.pi, most * 2 * math.pi, images, generator)
     height, width = images.shape[1:3]
     zero, cos, sin = torch.zeros_like(angle), angle.cos(), angle.sin()
-    rows = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], 1)
-    return _affine(images, rows.view(-1, 2, 3))
+    entries = [cos, -sin * height / width, zero, sin * width / height, cos, zero]
+    return _sampled(images, _affine_grid(images, entries))
 
 
 def crop(images: Tensor, generator: Generator, most: float) -> Tensor:
@@ -76,19 +81,17 @@ def crop(images: Tensor, generator: Generator, most: float) -> Tensor:
     side = _uniform(len(images), 1 - most, 1, images, generator)
     place = _uniform(2 * len(images), -1, 1, images, generator).view(-1, 2) * (1 - side)[:, None]
     zero = torch.zeros_like(side)
-    return _affine(images, torch.stack([side, zero, place[:, 0], zero, side, place[:, 1]], 1).view(-1, 2, 3))
+    return _sampled(images, _affine_grid(images, [side, zero, place[:, 0], zero, side, place[:, 1]]))
 
 
 def warp(images: Tensor, generator: Generator, most: float) -> Tensor:
     """Bent smoothly: nodes on a grid move by up to ``most`` of a side along each axis."""
-    height, width = images.shape[1:3]
     moves = _uniform(len(images) * 2 * WARP_NODES**2, -2 * most, 2 * most, images, generator)
-    field = F.interpolate(
-        moves.view(-1, 2, WARP_NODES, WARP_NODES), (height, width), mode="bicubic", align_corners=True
-    )
-    still = torch.eye(2, 3).to(images).expand(len(images), 2, 3)
-    grid = F.affine_grid(still, [len(images), 1, height, width], align_corners=False)
-    return _sampled(images, grid + field.permute(0, 2, 3, 1)).clamp(0, 1)
+    moves = moves.view(-1, 2, WARP_NODES, WARP_NODES)
+    field = F.interpolate(moves, images.shape[1:3], mode="bicubic", align_corners=True)
+    one, zero = images.new_ones(len(images)), images.new_zeros(len(images))
+    still = _affine_grid(images, [one, zero, zero, zero, one, zero])
+    return _sampled(images, still + field.permute(0, 2, 3, 1)).clamp(0, 1)
 
 
 def cut_out(images: Tensor, generator: Generator, side: float) -> Tensor:
@@ -97,22 +100,18 @@ def cut_out(images: Tensor, generator: Generator, side: float) -> Tensor:
     half = side * max(height, width) / 2
     rows = torch.arange(height) + 0.5 - torch.rand(len(images), 1, generator=generator) * height
     columns = torch.arange(width) + 0.5 - torch.rand(len(images), 1, generator=generator) * width
-    keep = ~((rows.abs() < half)[:, :, None] & (columns.abs() < half)[:, None, :])
-    return _masked(images, keep)
+    return _masked(images, ~((rows.abs() < half)[:, :, None] & (columns.abs() < half)[:, None, :]))
 
 
 def flip(images: Tensor, generator: Generator, share: float) -> Tensor:
     """Left and right are exchanged with probability ``share``."""
-    chosen = torch.rand(len(images), generator=generator).to(images.device) < share
-    return torch.where(chosen.view(-1, *[1] * (images.dim() - 1)), images.flip(2), images)
+    return torch.where(_chosen(images, generator, share), images.flip(2), images)
 
 
 def grey(images: Tensor, generator: Generator, share: float) -> Tensor:
     """With probability ``share`` the colours of each pixel become their mean; grey images stay as they are."""
-    chosen = torch.rand(len(images), generator=generator).to(images.device) < share
-    if images.dim() == 3:
-        return images
-    return torch.where(chosen.view(-1, 1, 1, 1), images.mean(3, keepdim=True), images)
+    chosen = _chosen(images, generator, share)
+    return images if images.dim() == 3 else torch.where(chosen, images.mean(3, keepdim=True), images)
 
 
 def brightness(images: Tensor, generator: Generator, most: float) -> Tensor:
@@ -122,15 +121,7 @@ def brightness(images: Tensor, generator: Generator, most: float) -> Tensor:
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, Generator, float], Tensor]] = {
-    "zero_pixels": zero_pixels,
-    "shift": shift,
-    "rotate": rotate,
-    "crop": crop,
-    "warp": warp,
-    "cut_out": cut_out,
-    "flip": flip,
-    "grey": grey,
-    "brightness": brightness,
+    step.__name__: step for step in (zero_pixels, shift, rotate, crop, warp, cut_out, flip, grey, brightness)
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from common.draws import uniform_int
-from tasks.augmentations import Augmentation, parse_augmentation
+from tasks.augmentations import parse_augmentation
 from tasks.dataset import Dataset
 from tasks.labellers.contract import Labeller, Sizes
 from tasks.labellers.registry import DEFAULT, LABELLERS
@@ -53,7 +53,7 @@ class TaskSource:
         fewest = self.sizes.shots[0]
         if fewest < 1 or self.queries < 1:
             raise ValueError(f"got shots={fewest} and queries={self.queries}, expected 1 or more of each")
-        _ = self._redraw  # refuse what it cannot read before anything is drawn
+        parse_augmentation(self.redraw)  # refuse what it cannot read before anything is drawn
         for dataset in self.datasets:
             if dataset.labelled and not self.labeller.sees_labels:
                 raise ValueError(
@@ -61,10 +61,6 @@ class TaskSource:
                     "expected what tasks.labellers.contract.labelled makes of them"
                 )
             self.labeller.check(dataset, self.sizes)
-
-    @cached_property
-    def _redraw(self) -> Augmentation:
-        return parse_augmentation(self.redraw)
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -81,11 +77,9 @@ class TaskSource:
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the data sets and every setting that decides what is drawn."""
         settings = (self.ways, self.shots, self.queries, self.permute, self.labeller.settings)
-        varying: tuple[object, ...] = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts)
-        if self.redraw != "identity":  # sources without it keep the fingerprint that they had
-            varying += (self.redraw,)
-        if not self.transductive:  # the same
-            varying += ("not transductive",)
+        added = [] if self.redraw == "identity" else [self.redraw]  # later, so that others keep their fingerprints
+        added += [] if self.transductive else ["not transductive"]
+        varying = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts, *added)
         digest = hashlib.sha256(repr((settings, varying)).encode())
         for dataset in self.datasets:
             digest.update(self.labeller.identity(dataset).encode())
@@ -93,12 +87,11 @@ class TaskSource:
 
     def draw_shape(self, generator: Generator) -> TaskShape:
         """A part uniformly, one of its data sets uniformly, then what varies: shots, ways and the number of inputs."""
-        index = 0
         if self.parts:
-            part = int(torch.randint(len(self.parts), (), generator=generator))
-            index = sum(self.parts[:part]) + int(torch.randint(self.parts[part], (), generator=generator))
+            part = uniform_int((0, len(self.parts) - 1), generator)
+            index = sum(self.parts[:part]) + uniform_int((0, self.parts[part] - 1), generator)
         else:
-            index = int(torch.randint(len(self.datasets), (), generator=generator))
+            index = uniform_int((0, len(self.datasets) - 1), generator)
         shots, ways, inputs = self.shots, self.ways, self.datasets[index].inputs
         if self.fewest_shots is not None:
             fewest_ways = self.sizes.ways[0]
@@ -114,20 +107,15 @@ class TaskSource:
     def draw(self, generator: Generator, shape: TaskShape | None = None) -> Task:
         """A task of ``shape``, drawn first unless given: classes, then an input permutation, then labels."""
         index, ways, shots, inputs = self.draw_shape(generator) if shape is None else shape
+        dataset = self.datasets[index]
         classes = self.labeller.choose(self._usable(index, shots), ways, generator)
-        permutation = self._permutation(index, inputs, generator)
-        rows = self.labeller.rows(self.datasets[index], classes)
-        places = torch.repeat_interleave(torch.tensor([len(r) for r in rows]))
-        labels = self.labeller.labels(places, generator)
-        return self._task(index, classes, permutation, shots, labels)
-
-    def _permutation(self, index: int, inputs: int, generator: Generator) -> Tensor:
-        """Which inputs of a data set a task has, in its order, int64 [inputs]."""
-        width = self.datasets[index].inputs
-        if not self.permute and inputs == width:
-            return torch.arange(width)
-        drawn = torch.randperm(width, generator=generator)[:inputs]
-        return drawn if self.permute else drawn.sort().values
+        permutation = torch.arange(inputs)
+        if self.permute or inputs < dataset.inputs:
+            permutation = torch.randperm(dataset.inputs, generator=generator)[:inputs]
+        if not self.permute:
+            permutation = permutation.sort().values
+        places = torch.repeat_interleave(torch.tensor([len(r) for r in self.labeller.rows(dataset, classes)]))
+        return self._task(index, classes, permutation, shots, self.labeller.labels(places, generator))
 
     def restore(self, state: dict[str, Tensor]) -> Task:
         """The task whose ``state()`` this is. Raises ValueError for a state that another source made."""
@@ -161,6 +149,6 @@ class TaskSource:
             pool=torch.cat(list(self.labeller.rows(dataset, classes))),
             labeller=self.labeller,
             dataset_index=index,
-            redraw=self._redraw,
+            redraw=parse_augmentation(self.redraw),
             transductive=self.transductive,
         )

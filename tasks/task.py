@@ -20,27 +20,19 @@ if TYPE_CHECKING:
 class Episode(NamedTuple):
     """Labelled examples of one task: support and query are disjoint, class-balanced and in random order."""
 
-    support_x: Tensor
-    """[S, D] float32."""
-    support_y: Tensor
-    """[S] int64 in 0..ways-1."""
-    query_x: Tensor
-    """[Q, D] float32."""
-    query_y: Tensor
-    """[Q] int64 in 0..ways-1."""
+    support_x: Tensor  # [S, D] float32
+    support_y: Tensor  # [S] int64 in 0..ways-1
+    query_x: Tensor  # [Q, D] float32
+    query_y: Tensor  # [Q] int64 in 0..ways-1
 
 
 class Picked(NamedTuple):
-    """Which rows of the data set an episode shows, and under which labels; all int64."""
+    """Which rows of the data set an episode shows, and under which labels; all int64, [S] and [Q]."""
 
     support: Tensor
-    """[S]."""
     support_y: Tensor
-    """[S] in 0..ways-1."""
     query: Tensor
-    """[Q]."""
     query_y: Tensor
-    """[Q] in 0..ways-1."""
 
 
 def in_random_order(rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -50,10 +42,9 @@ def in_random_order(rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]
 
 
 class TaskShape(NamedTuple):
-    """What must agree for tasks to run as one batch."""
+    """What must agree for tasks to run as one batch; ``dataset`` is its place in the task source."""
 
     dataset: int
-    """The place of the data set in its task source."""
     ways: int
     shots: int
     inputs: int

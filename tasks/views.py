@@ -57,8 +57,7 @@ def unknown_view(names: Collection[str]) -> str | None:
 
 def views_of(names: Collection[str]) -> list[View]:
     """The views called ``names``, in the order of the table. Raises ValueError for a name of none."""
-    wrong = unknown_view(names)
-    if wrong is not None:
+    if wrong := unknown_view(names):
         raise ValueError(wrong)
     return [view for name, view in VIEWS.items() if name in names]
 
@@ -91,21 +90,17 @@ def draw_views(
     """
     wanted = views_of(names)
     count = 1 if any(view.fixed for view in wanted) else episodes
-    batches = _batches(wanted, task, generator, steps, batch, device) if task.transductive else {}
+
+    def batches_of(task: Task) -> dict[str, Tensor]:
+        of_task = {view.name: view.of_task for view in wanted if view.of_task is not None}
+        return {name: draw(task, generator, steps, batch, device) for name, draw in of_task.items()}
+
+    batches = batches_of(task) if task.transductive else {}
     drawn, queries = [], []
     for _ in range(count):
         picked = task.pick(generator)
         queries.append(picked.query)
         drawn.append(task.episode_of(picked, generator, device))
     if not task.transductive and not all(view.fixed for view in wanted):
-        batches = _batches(wanted, task.without(torch.cat(queries)), generator, steps, batch, device)
+        batches = batches_of(task.without(torch.cat(queries)))
     return batches | fixed_views(names, drawn[0], steps), tuple(drawn * (episodes // count))
-
-
-def _batches(
-    views: Collection[View], task: Task, generator: Generator, steps: int, batch: int, device: torch.device | None
-) -> dict[str, Tensor]:
-    """Those of ``views`` that are drawn from the task, [steps, ...] each."""
-    return {
-        view.name: view.of_task(task, generator, steps, batch, device) for view in views if view.of_task is not None
-    }

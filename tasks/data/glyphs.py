@@ -10,13 +10,14 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from common.atomic_file import atomic_write
 from tasks.data.glyph_fonts import DIGITS, Drawing, Outline, OutlineFont, candidates, fonts, fonts_fingerprint
 from tasks.data.npz_source import DAMAGED
 from tasks.data.raw import RawData
@@ -64,19 +65,17 @@ class Jitter:
 
 def jitters(count: int, generator: torch.Generator) -> list[Jitter]:
     """``count`` jitters, each quantity uniform in its range."""
-    made = []
-    for angle, stretch, shear, size, right, down, weight in torch.rand(count, 7, generator=generator).tolist():
-        made.append(
-            Jitter(
-                angle=math.radians(20 * angle - 10),
-                stretch=1.12 ** (2 * stretch - 1),
-                shear=0.24 * shear - 0.12,
-                size=0.93 + 0.14 * size,
-                shift=(2 * right - 1, 2 * down - 1),
-                weight=weight,
-            )
+    return [
+        Jitter(
+            angle=math.radians(20 * angle - 10),
+            stretch=1.12 ** (2 * stretch - 1),
+            shear=0.24 * shear - 0.12,
+            size=0.93 + 0.14 * size,
+            shift=(2 * right - 1, 2 * down - 1),
+            weight=weight,
         )
-    return made
+        for angle, stretch, shear, size, right, down, weight in torch.rand(count, 7, generator=generator).tolist()
+    ]
 
 
 def render(drawing: Drawing, jitter: Jitter) -> Images:
@@ -88,7 +87,7 @@ def render(drawing: Drawing, jitter: Jitter) -> Images:
         back = np.linalg.inv(matrix)
         rows = np.column_stack([back, -back @ offset]).ravel().tolist()
         image = drawing.ink.transform(large, Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR)
-        image = image.filter(ImageFilter.BoxBlur(1)).point(_level(jitter.weight))
+        image = image.filter(ImageFilter.BoxBlur(1)).point(_level(round(jitter.weight * LEVELS)))
     else:
         image = Image.new("L", large)
         pen = ImageDraw.Draw(image)
@@ -113,13 +112,9 @@ def _placing(drawing: Drawing, jitter: Jitter, pen_width: int) -> tuple[Floats, 
     return scale * shape, middle - scale * (low + high) / 2
 
 
-def _level(weight: float) -> list[int]:
-    """The lookup table that cuts a blurred edge: at a high level strokes get thinner, at a low one bolder."""
-    return _level_of_step(round(weight * LEVELS))
-
-
 @cache
-def _level_of_step(step: int) -> list[int]:
+def _level(step: int) -> list[int]:
+    """The lookup table that cuts a blurred edge: at a high level strokes get thinner, at a low one bolder."""
     cut = 255 * (0.6 - 0.35 * step / LEVELS)
     return [min(max(round(2 * (value - cut) + 128), 0), 255) for value in range(256)]
 
@@ -131,15 +126,13 @@ def choose_characters() -> list[str]:
     """
     outlines = [font for font in fonts() if isinstance(font, OutlineFont)]
     digits = np.stack([_mean_upright(digit, outlines) for digit in DIGITS])
-    chosen: list[str] = []
-    seen: list[Floats] = []
+    chosen: dict[str, Floats] = {}
     for character in candidates():
         mean = _mean_upright(character, outlines)
         unlike_digits = (digits @ mean).max() < DIGIT_LOOKALIKE
-        if unlike_digits and (not seen or (np.stack(seen) @ mean).max() < LOOKALIKE):
-            seen.append(mean)
-            chosen.append(character)
-    return chosen
+        if unlike_digits and (not chosen or (np.stack([*chosen.values()]) @ mean).max() < LOOKALIKE):
+            chosen[character] = mean
+    return [*chosen]
 
 
 def _mean_upright(character: str, outlines: list[OutlineFont]) -> Floats:
@@ -153,8 +146,7 @@ def _mean_upright(character: str, outlines: list[OutlineFont]) -> Floats:
 def draw_glyphs(generator: torch.Generator) -> RawData:
     """All classes, 40 images each, whose fonts take turns; ``group`` is the font's place in ``fonts()``."""
     characters = choose_characters()
-    images: list[Images] = []
-    groups: list[int] = []
+    images, groups = [], []
     for character in characters:
         drawings = [
             (place, drawing)
@@ -176,20 +168,22 @@ def glyphs() -> RawData:
     Rendered once (seconds) and kept in ``$XDG_CACHE_HOME`` (or ``~/.cache``) under ``unsupervised-update-rules/``;
     a cache that cannot be read is made again, one that cannot be written is done without.
     """
-    path = _cache_folder() / f"glyphs-{VERSION}-{fonts_fingerprint()[:16]}.npz"
-    cached = _read_cache(path)
-    if cached is not None:
-        return cached
-    data = draw_glyphs(torch.Generator().manual_seed(SEED))
-    with contextlib.suppress(OSError):
-        _write_cache(path, data)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = base / "unsupervised-update-rules" / f"glyphs-{VERSION}-{fonts_fingerprint()[:16]}.npz"
+    data = _read_cache(path)
+    if data is None:
+        data = draw_glyphs(torch.Generator().manual_seed(SEED))
+        kept: dict[str, Any] = {
+            "x": data.x,
+            "y": data.labels,
+            "class_names": np.array(data.class_names),
+            "group": data.group,
+        }
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                np.savez_compressed(file, **kept)
     return data
-
-
-def _cache_folder() -> Path:
-    """The folder where rendered glyphs are kept; it need not exist."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "unsupervised-update-rules"
 
 
 def _read_cache(path: Path) -> RawData | None:
@@ -201,19 +195,3 @@ def _read_cache(path: Path) -> RawData | None:
         return None
     shapes_agree = x.shape == (len(names) * IMAGES, SIDE, SIDE) and y.shape == group.shape == x.shape[:1]
     return RawData("glyphs", x, y, tuple(names.tolist()), group) if shapes_agree else None
-
-
-def _write_cache(path: Path, data: RawData) -> None:
-    """Write ``data`` so that ``path`` is whole or not there. Raises OSError if it cannot be written."""
-    assert data.labels is not None
-    assert data.group is not None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
-        try:
-            np.savez_compressed(file, x=data.x, y=data.labels, class_names=np.array(data.class_names), group=data.group)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise

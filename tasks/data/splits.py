@@ -23,19 +23,16 @@ def pick_split(tables: Sequence[RawData], split: str, seed: int) -> list[RawData
         families = sorted({table.family or table.name for table in tables})
         source = tables[0].name.rsplit("/", 1)[0]
         kept = {families[i] for i in _part(f"{source}: table families", len(families), split, seed, smallest=1)}
-        return [_named(table, split) for table in tables if (table.family or table.name) in kept]
-    table = tables[0]
-    if table.split is not None:
-        return [_named(_stated(table, split), split)]
-    if table.labels is None:
+        parts = [table for table in tables if (table.family or table.name) in kept]
+    elif (table := tables[0]).split is not None:
+        parts = [_stated(table, split)]
+    elif table.labels is not None:
+        present = np.unique(table.labels)
+        classes = present[_part(f"{table.name}: classes", len(present), split, seed, smallest=2)]
+        parts = [table.rows(np.flatnonzero(np.isin(table.labels, classes)))]
+    else:
         raise ValueError(f"{table.name}: no labels and no split array, so there is no part {split!r} to take")
-    present = np.unique(table.labels)
-    classes = present[_part(f"{table.name}: classes", len(present), split, seed, smallest=2)]
-    return [_named(table.rows(np.flatnonzero(np.isin(table.labels, classes))), split)]
-
-
-def _named(table: RawData, split: str) -> RawData:
-    return replace(table, name=f"{table.name}@{split}")
+    return [replace(part, name=f"{part.name}@{split}") for part in parts]
 
 
 def _stated(table: RawData, split: str) -> RawData:
@@ -60,10 +57,5 @@ def _part(what: str, count: int, split: str, seed: int, smallest: int) -> list[i
             f"drop @{split} to take them all"
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-    ends = {
-        "train": (0, count - 2 * held_out),
-        "valid": (count - 2 * held_out, count - held_out),
-        "test": (count - held_out, count),
-    }
-    start, end = ends[split]
-    return sorted(order[start:end])
+    place, ends = SPLITS.index(split), (0, count - 2 * held_out, count - held_out, count)
+    return sorted(order[ends[place] : ends[place + 1]])

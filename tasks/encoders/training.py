@@ -6,6 +6,7 @@ section 3: the critic d tells from an image how far it lies between two others; 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -46,8 +47,7 @@ class EncoderSettings:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Losses:
+class Losses(NamedTuple):
     """What one batch gives to learn from."""
 
     autoencoder: Tensor
@@ -81,9 +81,10 @@ def train_encoder(
             group["lr"] = settings.learning_rate * (1 - step / settings.steps)
         batch = x[torch.randint(len(x), (settings.batch,), generator=generator)]
         losses = batch_losses(encoder, decoder, critic, batch, settings, generator)
+        optimiser.zero_grad()
         if losses.critic is not None:  # each loss moves its own networks, from one forward pass
-            _set_gradients(losses.critic, judge, keep_graph=True)
-        _set_gradients(losses.autoencoder, own)
+            losses.critic.backward(inputs=judge, retain_graph=True)
+        losses.autoencoder.backward(inputs=own)
         optimiser.step()
         progress(step)
     some = x[torch.randperm(len(x), generator=generator)[:JUDGED]]
@@ -113,10 +114,3 @@ def batch_losses(
     blended = critic((said + settings.blend * (x - said)).detach())
     critic_loss = (seen - alpha).square().mean() + blended.square().mean()
     return Losses(reconstruction + settings.interpolation_weight * seen.square().mean(), critic_loss)
-
-
-def _set_gradients(loss: Tensor, parameters: list[nn.Parameter], keep_graph: bool = False) -> None:
-    for parameter, gradient in zip(
-        parameters, torch.autograd.grad(loss, parameters, retain_graph=keep_graph), strict=True
-    ):
-        parameter.grad = gradient

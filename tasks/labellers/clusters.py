@@ -4,7 +4,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Generator, Tensor
 
-from tasks.labellers.partitions import ATTEMPTS, Partitions, enough, too_small
+from tasks.labellers.partitions import Partitions, first_large
 
 
 def cluster_groups(embedding: Tensor, clusters: int, generator: Generator, fewest: int) -> Tensor:
@@ -14,13 +14,13 @@ def cluster_groups(embedding: Tensor, clusters: int, generator: Generator, fewes
     """
     if not 2 <= clusters <= len(embedding):
         raise ValueError(f"got {clusters} clusters of {len(embedding)} examples, expected 2 to {len(embedding)}")
-    for _ in range(ATTEMPTS):
+
+    def draw() -> Tensor:
         seed = int(torch.randint(2**31, (), generator=generator))
         found = KMeans(clusters, n_init=1, max_iter=3000, random_state=seed).fit(embedding.double().numpy())
-        groups = torch.from_numpy(found.labels_).long()
-        if enough(groups, clusters, fewest):
-            return groups
-    raise ValueError(too_small(len(embedding), clusters, "clusters", fewest))
+        return torch.from_numpy(found.labels_).long()
+
+    return first_large(draw, clusters, "clusters", fewest)
 
 
 def scaled_at_random(embedding: Tensor, generator: Generator) -> Tensor:

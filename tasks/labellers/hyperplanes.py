@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from tasks.labellers.partitions import ATTEMPTS, Partitions, enough, too_small
+from tasks.labellers.partitions import Partitions, first_large
 
 
 def hyperplane_groups(embedding: Tensor, cells: int, generator: Generator, fewest: int) -> Tensor:
@@ -16,12 +16,12 @@ def hyperplane_groups(embedding: Tensor, cells: int, generator: Generator, fewes
     """
     planes = math.ceil(math.log2(cells))
     centred = embedding - embedding.mean(0)
-    for _ in range(ATTEMPTS):
+
+    def draw() -> Tensor:
         normals = torch.randn(embedding.shape[1], planes, generator=generator).to(embedding)
-        groups = ((centred @ normals > 0) * 2 ** torch.arange(planes)).sum(1)
-        if enough(groups, cells, fewest):
-            return groups
-    raise ValueError(too_small(len(embedding), cells, "cells", fewest))
+        return ((centred @ normals > 0) * 2 ** torch.arange(planes)).sum(1)
+
+    return first_large(draw, cells, "cells", fewest)
 
 
 class Hyperplanes(Partitions):

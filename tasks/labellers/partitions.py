@@ -5,7 +5,7 @@ that a ``TaskSource`` of all of them draws a partition and then groups, each equ
 Shapes: n examples, E embedding axes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Generator, Tensor
@@ -19,16 +19,18 @@ LARGE_SHARE = 0.75
 ATTEMPTS = 20
 
 
-def enough(groups: Tensor, wanted: int, fewest: int) -> bool:
-    """Whether so many of ``wanted`` groups [n] have ``fewest`` examples that a partition will do."""
-    return int((torch.bincount(groups) >= fewest).sum()) > LARGE_SHARE * wanted
+def first_large(draw: Callable[[], Tensor], wanted: int, what: str, fewest: int) -> Tensor:
+    """The first partition [n] of those that ``draw`` gives in which most of ``wanted`` groups have ``fewest`` examples.
 
-
-def too_small(examples: int, wanted: int, what: str, fewest: int) -> str:
-    """The message where ATTEMPTS draws are not ``enough``; ``what`` is a word for groups."""
-    return (
-        f"got {wanted} {what} of {examples} examples, of which {100 * (1 - LARGE_SHARE):.0f} % or more had fewer than "
-        f"{fewest} in {ATTEMPTS} attempts; lower their number, or the shots and queries of a task"
+    Raises ValueError, with ``what`` as a word for groups, where ATTEMPTS draws leave too many of them small.
+    """
+    for _ in range(ATTEMPTS):
+        groups = draw()
+        if int((torch.bincount(groups) >= fewest).sum()) > LARGE_SHARE * wanted:
+            return groups
+    raise ValueError(
+        f"got {wanted} {what} of {len(groups)} examples, of which {100 * (1 - LARGE_SHARE):.0f} % or more had fewer "
+        f"than {fewest} in {ATTEMPTS} attempts; lower their number, or the shots and queries of a task"
     )
 
 
@@ -44,7 +46,7 @@ def grouped(dataset: Dataset, groups: Tensor, fewest: int, name: str) -> Dataset
             f"{name}: {len(kept)} of {len(present)} groups have {fewest} examples or more, expected at least 2; take "
             "fewer groups, shots or queries"
         )
-    names = tuple(str(group) for group in present.tolist())
+    names = tuple(map(str, present.tolist()))
     return of_classes(Dataset(name, dataset.x, y, dataset.image_shape, names, dataset.group, labelled=False), kept)
 
 
