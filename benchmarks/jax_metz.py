@@ -1,7 +1,6 @@
-"""The Metz rule in JAX as one pure function of one task, for ``jit``, ``vmap``, ``scan`` and ``grad``.
+"""The Metz rule in JAX as one pure function of one task; θ has the names of ``Metz.named_parameters()``.
 
-θ has the names of ``Metz.named_parameters()``. Shapes: B examples, D inputs, N units, P units below, C delta channels,
-H hidden channels, R readout channels.
+Shapes: B examples, D inputs, N units, P units below, C delta channels, H hidden channels, R readout channels.
 """
 
 import math

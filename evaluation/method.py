@@ -33,10 +33,7 @@ class Method:
         return (None,)
 
     def classifier(self, readout: str) -> Classify | None:
-        """What tells classes from the features where ``readout`` reads them; None for one that cannot.
-
-        By default every probe can, and there is no readout of the method's own.
-        """
+        """What ``readout`` tells classes with; None for one that cannot: by default every probe can, and OWN cannot."""
         return None if readout == OWN else as_classifier(readout)
 
     def fit(self, tasks: Sequence[PairedTask], episodes: Sequence[Episode]) -> list[list[Fitted]]:

@@ -10,10 +10,9 @@ from tasks.task import Episode
 
 
 def one_shot_error(runs: Sequence[Episode], classify: Classify) -> Mean:
-    """The error of ``classify`` on inputs in percent, the mean over all trials, with a 95 % interval over ``runs``.
+    """The mean error of ``classify`` in percent, with a 95 % interval over ``runs``, which have equally many trials.
 
-    Runs have equally many trials, so the mean over runs is that over trials. Raises ValueError for answers of another
-    shape than the queries' classes.
+    Raises ValueError for answers of another shape than the queries' classes.
     """
     errors = []
     for place, run in enumerate(runs, start=1):

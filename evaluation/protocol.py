@@ -64,8 +64,7 @@ class Use(InnerSettings):
 def use_of(header: RuleHeader | None, given: Mapping[str, Any]) -> Use:
     """How a rule is used: as ``given`` where that is not None, else as its file says, else as usual.
 
-    ``given`` may hold what ``settings_of`` takes, normalisation, size and device. Raises ValueError for a file that
-    says what cannot be.
+    ``given`` holds what ``settings_of`` takes, normalisation, size, device. Raises ValueError for what cannot be.
     """
     inner = settings_of(header, given)
     said = {} if header is None else header.use
@@ -82,16 +81,8 @@ def use_of(header: RuleHeader | None, given: Mapping[str, Any]) -> Use:
         )
     if header is not None:
         READOUTS.check_trust(str(readout.get("name")), header.trust, header.where)
-    return Use(
-        inner.network,
-        inner.steps,
-        inner.batch,
-        policy,
-        READOUTS.make(str(readout.get("name")), readout.get("options", {})),
-        given.get("size") or size,
-        permute,
-        given.get("device"),
-    )
+    made, size = READOUTS.make(str(readout.get("name")), readout.get("options", {})), given.get("size") or size
+    return Use(inner.network, inner.steps, inner.batch, policy, made, size, permute, given.get("device"))
 
 
 def device_of(rule: Rule) -> torch.device:

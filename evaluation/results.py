@@ -118,8 +118,7 @@ def task_accuracies(
 def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any], leads: bool = True) -> Results:
     """Means of ``per_task``, and how far the first of its methods ``leads`` the others on the same tasks.
 
-    ``meta`` must be fit for JSON; it is completed by ``diverged``: by source and method, how many tasks' features did
-    not stay finite.
+    ``meta`` is completed by ``diverged``: by source and method, how many tasks' features did not stay finite.
     """
     rows: list[Row] = []
     diverged: dict[str, dict[str, int]] = {}

@@ -24,10 +24,9 @@ from update_rules.contract import SUPPORT, UNLABELLED, Problem, Rule, Theta
 def features_of(
     learned: Learned, use: Use, unlabelled: Tensor | None, support: Tensor, query: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Features on the CPU of what a rule has learned of one task, normalised as ``use`` says.
+    """Features on the CPU of what a rule has learned of one task, by statistics of ``unlabelled`` [n, D] where some do.
 
-    ``unlabelled`` are the examples [n, D] that freeze statistics, where some do. Those of ``support`` are none where
-    the readout needs none.
+    Those of ``support`` are none where the readout needs none.
     """
     device = device_of(learned.rule)
     seen = None if unlabelled is None else unlabelled.to(device)
@@ -49,8 +48,7 @@ def trained(read: Sequence[Learned], use: Use, tasks: Sequence[PairedTask]) -> l
 class RuleMethod(Method):
     """What ``rule`` makes of a task in ``points`` inner steps (rising).
 
-    With ``anew`` each task has a θ of its own, drawn as the rule draws it before any training: for a rule whose θ is
-    itself the start of a network.
+    With ``anew`` each task has an untrained θ of its own: for a rule whose θ is itself the start of a network.
     """
 
     rule: Rule
@@ -85,27 +83,18 @@ class RuleMethod(Method):
         """For each of the points what the rule has learned of each of ``tasks``."""
         problem, device = self.use.problem(self.rule, tasks[0]), device_of(self.rule)
         thetas = [self._theta(task) for task in tasks]
+        theta = {name: torch.stack([one[name] for one in thetas]) for name in thetas[0]} if self.anew else thetas[0]
         start = stack_states([self.rule.init_state(problem, task.generator(NETWORK)) for task in tasks])
+        state = {name: value.to(device) for name, value in start.items()}
         steps, names = self.points[-1], self.rule.consumes
         drawn = Episode(*(part.to(device) for part in stacked_episodes(list(episodes))))
         views: dict[str, Sequence[Tensor] | Tensor] = {**fixed_views(names, drawn, steps)}
         if UNLABELLED in names:
             views[UNLABELLED] = Stream(tasks, self.use.batch, steps, device)
         with torch.no_grad():
-            reads = unroll(
-                self.rule,
-                {name: torch.stack([one[name] for one in thetas]) for name in thetas[0]} if self.anew else thetas[0],
-                problem,
-                {name: value.to(device) for name, value in start.items()},
-                views,
-                read_points=self.points,
-                per_task=self.anew,
-            )
+            reads = unroll(self.rule, theta, problem, state, views, read_points=self.points, per_task=self.anew)
         return [
-            [
-                Learned(self.rule, theta, problem, state)
-                for theta, state in zip(thetas, unstack_state(read), strict=True)
-            ]
+            [Learned(self.rule, own, problem, state) for own, state in zip(thetas, unstack_state(read), strict=True)]
             for read in reads
         ]
 
@@ -157,8 +146,7 @@ def _below_head(learned: Learned) -> Learned:
 def classes_of(rule: Rule, use: Use, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
     """The classes [Q] of ``query_x`` [Q, D], after all inner steps on ``support_x`` [S, D] of classes ``support_y``.
 
-    Raises ValueError for a rule that consumes more than a support set or has no readout of its own, and for more ways,
-    or other inputs, than it was trained with.
+    Raises ValueError for a rule that consumes more, has no readout of its own, or knows other ways or inputs.
     """
     if not use.own or any(view not in SUPPORT for view in rule.consumes):
         raise ValueError(f"rule {rule.name} is not one that tells classes from a support set alone")

@@ -31,10 +31,9 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Mean:
 
 
 def share_of_lead(first: Sequence[float], minus: Sequence[float], whole: Sequence[float]) -> Mean:
-    """The share that ``first`` keeps of the lead of ``whole`` over ``minus``, all on the same tasks.
+    """The share that ``first`` keeps of the lead of ``whole`` over ``minus``; its interval is that of its linear part.
 
-    Its interval is that of the mean of its linear part, task by task. Raises ValueError for different numbers of tasks
-    and where the lead is 0.
+    Raises ValueError for different numbers of tasks and where the lead is 0.
     """
     kept, lead = paired_difference(first, minus).value, paired_difference(whole, minus).value
     if not lead:

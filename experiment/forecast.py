@@ -181,10 +181,9 @@ class OuterStepCost:
 
 
 def forecast_run(trainer: Trainer) -> Forecast:
-    """What the rest of the run will take, and whether graphs are kept, from some seconds of trials.
+    """What the rest of the run will take, from some seconds of trials; the estimator is set to keep graphs or not.
 
-    The trainer's estimator is set to keep them or not. Raises ValueError, with the numbers and what to change, where
-    memory will not do.
+    Raises ValueError, with the numbers and what to change, where memory will not do.
     """
     config, settings, report = trainer.config, trainer.config.evaluation, trainer.config.report
     trajectories, estimator = trainer.parts.trajectories, trainer.parts.estimator

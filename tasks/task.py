@@ -1,6 +1,6 @@
-"""A few-shot task: one problem over one data set, its unlabelled examples and its episodes.
+"""A few-shot task: one problem over one data set, its n unlabelled examples of D inputs and its episodes.
 
-Shapes: n examples in the pool of a task, D inputs, S = ways · shots support and Q = ways · queries query examples.
+S = ways · shots are the support examples of an episode, and Q = ways · queries its queries.
 """
 
 from dataclasses import dataclass, replace
@@ -103,10 +103,7 @@ class Task:
         return self.pool if self.left_out is None else self.pool[~torch.isin(self.pool, self.left_out)]
 
     def without(self, rows: Tensor) -> "Task":
-        """The same task, whose unlabelled batches leave out ``rows`` of the data set, int64.
-
-        Raises ValueError where no example is left.
-        """
+        """The same task, whose unlabelled batches leave out ``rows``, int64. Raises ValueError where none is left."""
         task = replace(self, left_out=rows)
         if not len(task.seen):
             raise ValueError(
@@ -127,10 +124,9 @@ class Task:
         return self.drawn(rows, generator, device)[..., self.permutation.to(device)]
 
     def unlabelled(self, generator: Generator, steps: int, batch: int, device: torch.device | None = None) -> Tensor:
-        """``steps`` batches of unlabelled examples, [steps, batch, D] float32, drawn uniformly from ``seen``.
+        """``steps`` batches [steps, batch, D] float32 drawn uniformly from ``seen``, without repeats where that can be.
 
-        Within a batch no example comes twice, unless there are fewer than a batch. ``device`` is where they lie and
-        images are redrawn, None for the CPU; but for rounding, what is drawn does not depend on it.
+        They lie on ``device``, None for the CPU; but for rounding, what is drawn does not depend on it.
         """
         n = len(self.seen)
         if n >= batch:
@@ -141,10 +137,7 @@ class Task:
         return self.shown(self.seen[index], generator, device)
 
     def pick(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Picked:
-        """The rows of a fresh episode, by default of as many examples as the task states.
-
-        Raises ValueError where the task has too few examples for that, or where unlabelled batches hold its queries.
-        """
+        """The rows of a fresh episode. Raises ValueError for too few examples, or queries among unlabelled ones."""
         shots = self.shots if shots is None else shots
         queries = self.queries if queries is None else queries
         picked = self.labeller.pick(self, generator, shots, queries)

@@ -1,7 +1,6 @@
-"""The views of a task: all that an update rule can ask for, by name, in training and in evaluation alike.
+"""The views of a task: all that an update rule can ask for, by name; no labels of queries, which readouts alone see.
 
-The labels of queries are not among them: a readout alone sees those. Shapes: K inner steps, B examples in an unlabelled
-batch, S support and Q query examples, D inputs.
+Shapes: K inner steps, B examples in an unlabelled batch, S support and Q query examples, D inputs.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -63,10 +62,7 @@ def views_of(names: Collection[str]) -> list[View]:
 
 
 def fixed_views(names: Collection[str], episode: Episode, steps: int) -> dict[str, Tensor]:
-    """Of the views called ``names`` those that ``episode`` holds, each [``steps``, ...] without a copy.
-
-    Raises ValueError for a name of no view.
-    """
+    """Of the views ``names`` those of ``episode``, [``steps``, ...], not copied. Raises ValueError for other names."""
     found = {view.name: view.of_episode(episode) for view in views_of(names) if view.of_episode is not None}
     return {name: value.expand(steps, *value.shape) for name, value in found.items()}
 

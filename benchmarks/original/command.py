@@ -1,7 +1,6 @@
-"""What ``scripts/check_reference.py`` does.
+"""What ``scripts/check_reference.py`` does: prints the worst relative error of every group of arrays, and its limit.
 
-Prints the worst relative error of every group of arrays, in float64 and in float32, and its limit. Exits with 0 if all
-are within their limits, 1 if not, 2 for a file that cannot be checked.
+Exits with 0 if all are within their limits, 1 if not, 2 for a file that cannot be checked.
 """
 
 from collections.abc import Sequence

@@ -153,10 +153,7 @@ def network_from_arrays(arrays: ArrayFile, dtype: torch.dtype) -> tuple[MLP, Sta
 
 
 def shuffled_images(images: np.ndarray, arrays: ArrayFile, dtype: torch.dtype) -> Tensor:
-    """``images`` [B, ...] as rows [B, D] of ``dtype``, their pixels in the order of the stored permutation.
-
-    Raises ValueError if the images do not have D pixels or the order is no permutation of them.
-    """
+    """``images`` [B, ...] as rows [B, D], pixels in the stored order. Raises ValueError unless that permutes them."""
     order = arrays[f"base0/{SHUFFLE}"].reshape(-1)
     rows = images.reshape(len(images), -1)
     if rows.shape[1] != order.size or not np.array_equal(np.sort(order), np.arange(order.size)):

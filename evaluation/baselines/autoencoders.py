@@ -31,10 +31,7 @@ class Autoencoder(Encoder):
 
 
 class Vae(Encoder):
-    """The posterior mean of a variational autoencoder (Kingma and Welling, 2014).
-
-    The mean is the encoder's last pre-activation, and a second map from the layer below gives the log variance.
-    """
+    """The posterior mean of a variational autoencoder (Kingma and Welling, 2014): the encoder's last pre-activation."""
 
     settings: VaeSettings
 
@@ -87,8 +84,7 @@ class Decoder:
 def reconstruction_loss(said: Tensor, x: Tensor, likelihood: str) -> Tensor:
     """How far ``said`` is from ``x`` [T, B, D], summed over inputs: squared error or minus log likelihood, [T, B].
 
-    The Bernoulli likelihood takes ``said`` for logits and needs inputs in [0, 1]; for others, such as those of tables,
-    a task gets the squared error.
+    The Bernoulli likelihood takes ``said`` for logits; a task of inputs outside [0, 1] gets the squared error.
     """
     if likelihood == "squared":
         return (said - x).square().sum(-1)

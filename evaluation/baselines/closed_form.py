@@ -22,11 +22,7 @@ EXACT_PCA_INPUTS = 1000
 
 
 def principal_components(task: PairedTask, outputs: int, whitening: WhiteningSettings | None = None) -> Embed:
-    """The first ``outputs`` principal components of the task's unlabelled examples, divided by their spread or not.
-
-    There are fewer features where there are fewer inputs or examples. The examples are those that give the base
-    networks' batch-norm statistics.
-    """
+    """At most ``outputs`` principal components of the unlabelled examples, divided by their spread or not."""
     seen = task.unlabelled.numpy()
     exact = seen.shape[1] <= EXACT_PCA_INPUTS
     solver = "covariance_eigh" if exact else "randomized"

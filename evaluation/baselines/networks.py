@@ -22,10 +22,7 @@ def dense_network(task: PairedTask, use: Use) -> MLP:
 
 
 def frozen_embedding(network: MLP, state: State, task: PairedTask, *, linear: bool = False) -> Embed:
-    """The outputs of a base network with batch-norm statistics frozen on the task's unlabelled examples.
-
-    With ``linear`` they are those before the last activation.
-    """
+    """The outputs, ``linear`` or activated, of a network with statistics frozen on the task's unlabelled examples."""
     with torch.no_grad():
         statistics = network.statistics(state, task.unlabelled)
 

@@ -1,7 +1,6 @@
 """Gradient descent on the networks of T tasks at once: stacked parameters [T, ...], losses summed over tasks.
 
-No parameter of a task meets another task's loss, and Adam works element by element, so each task is trained as it would
-be alone.
+No parameter meets another task's loss and Adam works element by element: a task is trained as it would be alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

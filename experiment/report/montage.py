@@ -11,10 +11,8 @@ def montage(fields: NDArray[np.float32]) -> NDArray[np.uint8]:
     count, height, width = fields.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), 255, np.uint8)
-    for index, field in enumerate(fields):
-        row, column = divmod(index, columns)
-        scaled = field / max(float(np.abs(field).max()), 1e-12)
-        top, left = row * (height + 1), column * (width + 1)
-        canvas[top : top + height, left : left + width] = np.round(127.5 * (1 + scaled)).astype(np.uint8)
-    return canvas
+    scaled = fields / np.maximum(np.abs(fields).max((1, 2), keepdims=True), 1e-12)
+    tiles = np.full((rows * columns, height + 1, width + 1), 255, np.uint8)  # with a white line below and beside each
+    tiles[:count, :height, :width] = np.round(127.5 * (1 + scaled))
+    canvas = tiles.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2)
+    return canvas.reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]

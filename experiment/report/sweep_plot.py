@@ -23,8 +23,7 @@ Lines = Mapping[str, Mapping[str, Mapping[Any, Mean]]]
 def sweep_lines(results: Results) -> tuple[str, Lines]:
     """The name of what ``results`` vary, and a line a source and method, for the first of shots and readouts.
 
-    A method that the setting leaves as it is, such as one without inner steps, has a single point, at None. Raises
-    ValueError for results that vary nothing.
+    A method that the setting leaves as it is has a single point, at None. Raises ValueError for results of no sweep.
     """
     names = sorted({name for found in results["per_task"] for name in found["setting"]})
     if len(names) != 1:

@@ -1,7 +1,6 @@
 """The ``glyphs`` source: letters of many scripts as small bright-on-dark images, rendered from packaged fonts.
 
-Made to resemble MNIST in size and placing without holding a decimal digit of any script, nor a letter that looks like
-one, so that digit data stay unseen.
+They resemble MNIST in size and placing, without a digit of any script or what looks like one: digits stay unseen.
 """
 
 import contextlib
@@ -40,6 +39,8 @@ SCALE = 3
 
 LEVELS = 16
 """Steps from the thinnest to the boldest outline."""
+CACHED = ("x", "y", "class_names", "group")
+"""The arrays of the file in which rendered glyphs are kept."""
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -49,18 +50,12 @@ Floats = NDArray[np.float64]
 class Jitter:
     """How one image departs from the upright letter in the middle; the default is that letter."""
 
-    angle: float = 0.0
-    """Radians, within ±10°."""
-    stretch: float = 1.0
-    """Width over height, relative to the font's; within 1/1.12 to 1.12."""
-    shear: float = 0.0
-    """Within ±.12."""
-    size: float = 1.0
-    """Of the box, .93 to 1.07."""
-    shift: tuple[float, float] = (0.0, 0.0)
-    """Pixels to the right and down, within ±1."""
-    weight: float = 0.5
-    """Thinnest 0 to boldest 1."""
+    angle: float = 0.0  # radians, within ±10°
+    stretch: float = 1.0  # width over height, relative to the font's; within 1/1.12 to 1.12
+    shear: float = 0.0  # within ±.12
+    size: float = 1.0  # of the box, .93 to 1.07
+    shift: tuple[float, float] = (0.0, 0.0)  # pixels to the right and down, within ±1
+    weight: float = 0.5  # thinnest 0 to boldest 1
 
 
 def jitters(count: int, generator: torch.Generator) -> list[Jitter]:
@@ -165,24 +160,18 @@ def draw_glyphs(generator: torch.Generator) -> RawData:
 def glyphs() -> RawData:
     """The ``glyphs`` source: over 250 letters × 40 images of 28×28, the same in every run with the same packages.
 
-    Rendered once (seconds) and kept in ``$XDG_CACHE_HOME`` (or ``~/.cache``) under ``unsupervised-update-rules/``;
-    a cache that cannot be read is made again, one that cannot be written is done without.
+    Kept below ``$XDG_CACHE_HOME`` (or ``~/.cache``) once rendered, which takes seconds, where that can be written.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = base / "unsupervised-update-rules" / f"glyphs-{VERSION}-{fonts_fingerprint()[:16]}.npz"
     data = _read_cache(path)
     if data is None:
         data = draw_glyphs(torch.Generator().manual_seed(SEED))
-        kept: dict[str, Any] = {
-            "x": data.x,
-            "y": data.labels,
-            "class_names": np.array(data.class_names),
-            "group": data.group,
-        }
+        arrays: list[Any] = [data.x, data.labels, np.array(data.class_names), data.group]
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
-                np.savez_compressed(file, **kept)
+                np.savez_compressed(file, **dict(zip(CACHED, arrays, strict=True)))
     return data
 
 
@@ -190,7 +179,7 @@ def _read_cache(path: Path) -> RawData | None:
     """The cached data, or None if there are none that can be read."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
-            x, y, names, group = z["x"], z["y"], z["class_names"], z["group"]
+            x, y, names, group = (z[key] for key in CACHED)
     except (KeyError, *DAMAGED):
         return None
     shapes_agree = x.shape == (len(names) * IMAGES, SIDE, SIDE) and y.shape == group.shape == x.shape[:1]

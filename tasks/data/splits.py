@@ -14,10 +14,10 @@ STATED = {2: ("train", "test"), 3: SPLITS}
 
 
 def pick_split(tables: Sequence[RawData], split: str, seed: int) -> list[RawData]:
-    """The part ``split`` of every table, or of the tables as a whole where there are several.
+    """The part ``split`` of a table as its data state, else 60/20/20 % of its classes by ``seed``.
 
-    One table: the split its data state, else 60/20/20 % of the classes by ``seed``. Several: 60/20/20 % of the families
-    (a table without one is its own). Raises ValueError if there is no such part or too few classes or families.
+    Of several tables it is 60/20/20 % of the families, a table without one being its own. Raises ValueError if there is
+    no such part or too few classes or families.
     """
     if len(tables) > 1:
         families = sorted({table.family or table.name for table in tables})

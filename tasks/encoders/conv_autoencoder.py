@@ -108,10 +108,7 @@ class ConvEncoder(nn.Module):
         return codes
 
     def embed(self, x: Tensor) -> Tensor:
-        """Codes float32 [n, E] of ``x`` [n, D], without gradients.
-
-        Raises ValueError for another width than D.
-        """
+        """Codes float32 [n, E] of ``x`` [n, D], without gradients. Raises ValueError for another width than D."""
         if x.dim() != 2 or x.shape[1] != prod(self.shape.image_shape):
             raise ValueError(
                 f"got examples of shape {list(x.shape)}, expected [examples, {prod(self.shape.image_shape)}], images "

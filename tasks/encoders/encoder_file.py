@@ -15,21 +15,14 @@ VERSION = "1"
 
 
 def save_encoder(path: str | Path, encoder: ConvEncoder, provenance: Mapping[str, object]) -> None:
-    """Write ``encoder`` and where it comes from to ``path``, whole or not at all: strings as they are, else as JSON.
-
-    Raises OSError if ``path`` cannot be written.
-    """
+    """Write ``encoder`` and its ``provenance`` to ``path``: whole or not at all. Raises OSError where that fails."""
     header = {key: value if isinstance(value, str) else json.dumps(value) for key, value in provenance.items()}
     header |= {"format": FORMAT, "version": VERSION, "shape": json.dumps(asdict(encoder.shape))}
     write_tensors(path, encoder.state_dict(), header)
 
 
 def load_encoder(path: str | Path) -> ConvEncoder:
-    """The encoder that ``save_encoder`` wrote to ``path``; its ``embed`` gives features [n, E] of flat images [n, D].
-
-    Raises OSError if ``path`` cannot be read, and ValueError for a file that is damaged, of another kind or version,
-    or whose tensors do not fit its header.
-    """
+    """The encoder that ``save_encoder`` wrote to ``path``. Raises OSError, and ValueError for any other file."""
     header, tensors = read_tensors(path, "encoder file", FORMAT, VERSION)
     try:
         given = json.loads(header["shape"])

@@ -24,12 +24,9 @@ Features = Callable[[Dataset, str], Tensor]
 class Sizes(NamedTuple):
     """How large tasks are."""
 
-    ways: tuple[int, int]
-    """(fewest, most) classes."""
-    shots: tuple[int, int]
-    """(fewest, most) support examples of each class."""
-    queries: int
-    """Query examples of each class."""
+    ways: tuple[int, int]  # (fewest, most) classes
+    shots: tuple[int, int]  # (fewest, most) support examples of each class
+    queries: int  # query examples of each class
 
 
 class Labeller:
@@ -39,10 +36,9 @@ class Labeller:
     """Whether it may look at the labels of the data; otherwise ``labelled`` hides them from it."""
 
     def datasets(self, dataset: Dataset, features: Features, fewest: int, generator: Generator) -> Iterable[Dataset]:
-        """The data sets whose classes tasks are drawn from, in the place of ``dataset``: by default itself.
+        """The data sets whose classes of ``fewest`` examples make tasks in the place of ``dataset``: by default itself.
 
-        ``features(dataset, encoder)`` is an embedding for who wants one; a class needs ``fewest`` examples. Raises
-        ValueError where no such classes can be made.
+        ``features(dataset, encoder)`` embeds for who wants it. Raises ValueError where no such classes can be made.
         """
         return (dataset,)
 
@@ -95,10 +91,7 @@ class Labeller:
         return labels
 
     def pick(self, task: Task, generator: Generator, shots: int, queries: int) -> Picked:
-        """The examples of an episode: by default as many of each label, no example twice.
-
-        Raises ValueError if a label has fewer examples than it takes.
-        """
+        """The rows of an episode, as many of each label, none twice. Raises ValueError for a label with too few."""
         fewest = min(len(rows) for rows in task.members)
         if min(shots, queries) < 1 or shots + queries > fewest:
             raise ValueError(
@@ -127,9 +120,6 @@ def inputs_alone(dataset: Dataset, encoder: str) -> Tensor:
 def labelled(
     dataset: Dataset, labeller: Labeller, fewest: int, generator: Generator, features: Features = inputs_alone
 ) -> tuple[Dataset, ...]:
-    """What ``labeller.datasets`` makes of ``dataset``, whose labels are hidden from one that sees none.
-
-    Raises ValueError as that does.
-    """
+    """What ``labeller`` makes of ``dataset``, whose labels are hidden from one that sees none. Raises as that does."""
     given = dataset if labeller.sees_labels else without_labels(dataset)
     return tuple(labeller.datasets(given, features, fewest, generator))

@@ -11,8 +11,7 @@ from tasks.labellers.partitions import Partitions, first_large
 def hyperplane_groups(embedding: Tensor, cells: int, generator: Generator, fewest: int) -> Tensor:
     """The cell int64 [n] of every example of ``embedding`` [n, E] between ceil(log2 ``cells``) random hyperplanes.
 
-    Their normals are of random directions and they meet in the mean. They are drawn again until most of ``cells`` have
-    ``fewest`` examples; raises ValueError where ATTEMPTS draws leave too few.
+    They meet in the mean, and are drawn until ``first_large`` takes them. Raises ValueError as that does.
     """
     planes = math.ceil(math.log2(cells))
     centred = embedding - embedding.mean(0)

@@ -18,8 +18,7 @@ from tasks.task import Episode, Picked, Task, in_random_order
 class Instances(Labeller):
     """Each episode has new random examples as classes, and queries that are theirs after ``augmentation``.
 
-    A task is its data set: its pool are all examples, whose labels are all 0 and say nothing. Raises ValueError for
-    what ``parse_augmentation`` refuses.
+    The labels of a task, all 0, say nothing. Raises ValueError for what ``parse_augmentation`` refuses.
     """
 
     sees_labels = False
@@ -61,10 +60,9 @@ class Instances(Labeller):
         return (torch.arange(len(dataset)),)
 
     def pick(self, task: Task, generator: Generator, shots: int, queries: int) -> Picked:
-        """Support: ``shots`` different random examples a class. Query: the same again, ``queries`` a class.
+        """``shots`` different random examples a class, and ``queries`` a class of the same, each about equally often.
 
-        Where there are fewer shots than queries, each example comes about equally often. Raises ValueError if the data
-        set has fewer examples than the support takes.
+        Raises ValueError if the data set has fewer examples than the support takes.
         """
         if min(shots, queries) < 1 or task.ways * shots > len(task.pool):
             raise ValueError(

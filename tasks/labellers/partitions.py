@@ -70,10 +70,7 @@ class Partitions(Labeller):
         self.partitions, self.groups, self.encoder = partitions, groups, encoder
 
     def datasets(self, dataset: Dataset, features: Features, fewest: int, generator: Generator) -> Iterator[Dataset]:
-        """The partitions, with groups of ``fewest`` or more examples as classes.
-
-        Raises ValueError for an embedding of other examples, or one that is not finite.
-        """
+        """The partitions, groups of ``fewest`` or more as classes. Raises ValueError for an embedding that is unfit."""
         embedding = features(dataset, self.encoder)
         if embedding.dim() != 2 or len(embedding) != len(dataset) or not torch.isfinite(embedding).all():
             raise ValueError(

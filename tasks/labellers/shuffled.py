@@ -12,8 +12,5 @@ class ShuffledLabels(Labeller):
     settings = "shuffled"
 
     def labels(self, labels: Tensor, generator: Generator) -> Tensor:
-        """The class labels [n] dealt out at random over the examples.
-
-        Every label keeps its number of examples, so that episodes stay as balanced as with the true labels.
-        """
+        """The class labels [n] dealt out over the examples: episodes stay as balanced as with the true labels."""
         return labels[torch.randperm(len(labels), generator=generator)]

@@ -35,14 +35,10 @@ def standardised(x: Tensor) -> Tensor:
 class Spread(NamedTuple):
     """How activations [..., B, N] of a layer lie over the batch."""
 
-    mean: Tensor
-    """[..., N]"""
-    deviation: Tensor
-    """[..., N]"""
-    standardised: Tensor
-    """[..., B, N] with mean 0 and variance 1 in every unit; a constant unit gives 0."""
-    levels: Tensor
-    """[..., B, N] with mean 0 in every unit, over one deviation for the whole layer."""
+    mean: Tensor  # [..., N]
+    deviation: Tensor  # [..., N]
+    standardised: Tensor  # [..., B, N] with mean 0 and variance 1 in every unit; a constant unit gives 0
+    levels: Tensor  # [..., B, N] with mean 0 in every unit, over one deviation for the whole layer
 
 
 def spread(x: Tensor) -> Spread:

@@ -26,20 +26,9 @@ class NeuronBlock(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        seen: Tensor,
-        unit: Tensor,
-        example: Tensor,
-        unit_weights: Tensor,
-        mix: Tensor,
-        pooled: Tensor,
-        offset: Tensor,
-        from_hidden: Tensor,
-        from_inputs: Tensor | None,
-        read_offset: Tensor | None,
-    ) -> Tensor:
+    def forward(ctx: Any, seen: Tensor, unit: Tensor, *given: Any) -> Tensor:
         """The readouts."""
+        example, unit_weights, mix, pooled, offset, from_hidden, from_inputs, read_offset = given
         tasks, _, examples, units = seen.shape
         flat = seen.flatten(2)
         shape = (tasks, -1, examples, units)
@@ -49,7 +38,7 @@ class NeuronBlock(torch.autograd.Function):
         hidden = torch.bmm(per_task(mix, tasks), first)
         hidden.view(shape).add_((pooled @ mean + offset[:, None])[:, :, None]).relu_()
         read = torch.bmm(per_task(from_hidden, tasks), hidden)
-        if from_inputs is not None and read_offset is not None:
+        if from_inputs is not None:
             read.baddbmm_(per_task(from_inputs, tasks), flat).add_(read_offset[:, None])
         weights = (example, unit_weights, mix, pooled, from_hidden, from_inputs)
         ctx.save_for_backward(flat, unit, first, mean, hidden, *weights)

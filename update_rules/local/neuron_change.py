@@ -10,21 +10,9 @@ import torch
 from torch import Tensor
 
 from update_rules.local.local_terms import bounded_columns, turn
-from update_rules.local.weight_terms import LOWER, UPPER, MixedTerms
+from update_rules.local.weight_terms import LOWER, MIXED, UPPER, MixedTerms
 
-TERMS = {
-    "decorrelate": 1.0,
-    "order_0": 1.0,
-    "order_1": 0.0,
-    "hebb": 0.0,
-    "large_decay": 0.0,
-    "linear_lower": 0.0,
-    "linear_upper_psd": 0.0,
-    "linear_upper": 0.0,
-    "rbf": 0.0,
-    "square_lower": 0.0,
-    "square_upper": 0.0,
-}
+TERMS = {"decorrelate": 1.0, **dict.fromkeys(MIXED, 0.0), "order_0": 1.0}
 """The terms of a weight change, each with the mixing weight it starts from: competition against decorrelation."""
 
 
@@ -77,7 +65,6 @@ def batched_change(w: Tensor, lower: Tensor, upper: Tensor, v: Tensor, u: Tensor
     tasks, _, examples, _ = lower.shape
     rows = lower.shape[1] // len(LOWER) * examples
     sides = (lower.reshape(tasks, len(LOWER), rows, -1), upper.reshape(tasks, len(UPPER), rows, -1))
-    # The order of ``mixing`` [T, 11] is that of TERMS: decorrelate, then those of MIXED.
     mixed = MixedTerms.apply(w, *sides, v, u, mixing[:, 1:])
     return bounded_columns(turn(w, mixed + mixing[:, :1, None] * bounded_columns(decorrelation(w, u))))
 

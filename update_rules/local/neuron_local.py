@@ -189,8 +189,7 @@ class NeuronLocal(LocalRule):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The error at unit rms, and what neurons give weights below, bias, error, weights above: [rows, B, N] each.
 
-        From their ``own`` inputs, those per ``unit`` and the ``error``, which the last layer makes itself. Rows for
-        what is below the ``first`` layer and above the ``last`` are left out.
+        The last layer makes the ``error`` itself. Rows below the ``first`` layer and above the ``last`` are left out.
         """
         seen = torch.stack(own)
         if error is None:

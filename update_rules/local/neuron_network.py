@@ -1,7 +1,6 @@
-"""The small network inside every neuron of ``neuron_local``.
+"""The small network inside every neuron of ``neuron_local``. Channels come first, [channels, B, N]: one product a map.
 
-Layout: channels first, [channels, B, N]. Every linear map of the neurons is then one matrix product on memory as it
-lies. Shapes: B examples, N units, H hidden channels, F inputs per example, R readouts, T tasks.
+Shapes: B examples, N units, H hidden channels, F inputs per example, R readouts, T tasks.
 """
 
 import math

@@ -53,10 +53,7 @@ def _swapped(pair: Tensor) -> Tensor:
 
 
 class _ThinProduct:
-    """``_symmetric(scale · aᵀc) @ w`` of ``pair`` [T, 2·M, P], a above c, and w [T, P, N]: no array [T, P, P].
-
-    As aᵀ(c w) + cᵀ(a w) less the diagonal.
-    """
+    """``_symmetric(scale · aᵀc) @ w`` of ``pair`` [T, 2·M, P], a above c, as aᵀ(c w) + cᵀ(a w) less the diagonal."""
 
     @staticmethod
     def pays(w: Tensor, rows: int) -> bool:

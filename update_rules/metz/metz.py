@@ -3,6 +3,7 @@
 Shapes: B examples, D inputs, N_l units of layer l = 0..L (0 is the input), C delta channels, H hidden channels.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -18,10 +19,8 @@ from update_rules.metz.neurons import NeuronState, TopSignal, weight_statistics
 class NeuronStates(NamedTuple):
     """What the backward sweep leaves at every layer, the input first."""
 
-    h: list[Tensor]
-    """Neuron states [B, N_l, H]."""
-    error: list[Tensor]
-    """Error signals [B, N_l, C], after normalisation."""
+    h: list[Tensor]  # neuron states [B, N_l, H]
+    error: list[Tensor]  # error signals [B, N_l, C], after normalisation
 
 
 class Metz(Rule):
@@ -64,7 +63,7 @@ class Metz(Rule):
         network = problem.network
         self._check(network)
         state: State = {}
-        for layer, shape in enumerate(zip(network.sizes, network.sizes[1:], strict=False), 1):
+        for layer, shape in enumerate(pairwise(network.sizes), start=1):
             state[f"w{layer}"] = truncated_normal(shape, 0.01, generator)
             state[f"v{layer}"] = truncated_normal(shape, 0.01, generator)
             state[f"b{layer}"] = truncated_normal(shape[1:], 0.1, generator)
