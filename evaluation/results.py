@@ -36,12 +36,9 @@ class TaskAccuracies(Entry):
     queries: int
     size: int | None
     permute: bool
-    data: list[str]
-    """Fingerprints of the data sets, shortened."""
-    drawn: str
-    """Fingerprint of the data and everything drawn for the tasks: equal for equal tasks alone."""
-    diverged: int
-    """Tasks whose features are not finite, which count as guesses."""
+    data: list[str]  # fingerprints of the data sets, shortened
+    drawn: str  # fingerprint of the data and everything drawn for the tasks: equal for equal tasks alone
+    diverged: int  # tasks whose features are not finite, which count as guesses
     accuracies: list[float]
 
 
@@ -77,10 +74,8 @@ class View(NamedTuple):
 
     shots: int
     readout: str
-    setting: str
-    """As ``name=value``; empty outside sweeps."""
-    value: Any
-    """The value alone; None outside sweeps."""
+    setting: str  # as ``name=value``; empty outside sweeps
+    value: Any  # the value alone; None outside sweeps
 
 
 def task_accuracies(

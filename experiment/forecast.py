@@ -76,14 +76,11 @@ class Forecast:
 
     outer_step_s: float
     outer_steps: int
-    evaluations_s: float
-    """All evaluations on the way."""
+    evaluations_s: float  # all evaluations on the way
     report_s: float
     peak_bytes: float
-    available_bytes: float
-    """What this process may take, with what it holds already."""
-    recompute: bool
-    """Whether inner steps are to run again in the backward pass."""
+    available_bytes: float  # what this process may take, with what it holds already
+    recompute: bool  # whether inner steps are to run again in the backward pass
 
     @property
     def total_s(self) -> float:

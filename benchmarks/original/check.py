@@ -35,8 +35,7 @@ class FileResult(NamedTuple):
     path: Path
     kind: str
     groups: list[GroupResult]
-    uncompared: list[str]
-    """Stored arrays that look like outputs and that nothing was compared with."""
+    uncompared: list[str]  # stored arrays that look like outputs and that nothing was compared with
 
     @property
     def passed(self) -> bool:
@@ -174,10 +173,8 @@ def meta_gradient(stored: ArrayFile, inputs: ArrayFile, dtype: torch.dtype) -> d
     """The meta-objective after the stored number of inner steps, and its gradient in θ and the first State."""
     rule = rule_from_arrays(inputs, stored.number("cfg/learning_rate"), dtype)
     network, start = network_from_arrays(inputs, dtype)
-    problem = Problem.of(network)
-    start = {key: value.requires_grad_() for key, value in start.items()}
-    batches = inputs["batches/images"]
-    state = start
+    problem, batches = Problem.of(network), inputs["batches/images"]
+    state = start = {key: value.requires_grad_() for key, value in start.items()}
     for step in range(stored.count("cfg/steps")):
         batch = shuffled_images(batches[step % len(batches)], inputs, dtype)
         state = rule.step(problem, state, {"unlabelled": batch}, "train")

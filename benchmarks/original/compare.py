@@ -47,8 +47,7 @@ class GroupResult(NamedTuple):
     arrays: int
     errors: tuple[float, float]
     limits: tuple[float, float]
-    worst: tuple[str, str]
-    """The arrays with the largest errors."""
+    worst: tuple[str, str]  # the arrays with the largest errors
 
     @property
     def passed(self) -> tuple[bool, bool]:

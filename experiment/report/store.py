@@ -42,10 +42,8 @@ class Place(NamedTuple):
     permute: bool | None = None
     redraw: str | None = None
     readout: str | None = None
-    sweep: str = ""
-    """The name of what is varied, or an empty string."""
-    value: Any = None
-    """What it is here; None outside sweeps and for methods that a sweep leaves as they are."""
+    sweep: str = ""  # the name of what is varied, or an empty string
+    value: Any = None  # what it is here; None outside sweeps and for methods that a sweep leaves as they are
 
 
 class Found(NamedTuple):

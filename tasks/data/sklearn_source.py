@@ -19,8 +19,7 @@ LARGEST = 20.0
 def read_sklearn(name: str) -> list[RawData]:
     """The table ``name``, float32 [n, D], every column standardised over the table. Raises ValueError for others."""
     if name not in TABLES:
-        near = get_close_matches(name, TABLES, n=1)
-        hint = f"; did you mean sklearn:{near[0]}?" if near else ""
+        hint = "".join(f"; did you mean sklearn:{near}?" for near in get_close_matches(name, TABLES, n=1))
         raise ValueError(f"unknown table sklearn:{name}, expected one of {', '.join(TABLES)}{hint}")
     bunch = TABLES[name]()
     spread = bunch.data.std(0)

@@ -50,10 +50,8 @@ class EncoderSettings:
 class Losses(NamedTuple):
     """What one batch gives to learn from."""
 
-    autoencoder: Tensor
-    """Mean squared error a pixel, plus λ d² of interpolations where there is a critic."""
-    critic: Tensor | None
-    """Squared error of its α, plus d² of blended reconstructions."""
+    autoencoder: Tensor  # mean squared error a pixel, plus λ d² of interpolations where there is a critic
+    critic: Tensor | None  # squared error of its α, plus d² of blended reconstructions
 
 
 def train_encoder(

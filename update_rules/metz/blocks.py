@@ -47,8 +47,7 @@ def chain(x: Tensor, stages: Sequence[Stage], layers: Sequence[ConvolutionNorm])
         return cast(Tensor, _Chain.apply(stages, x, *theta))
     before = x
     for stage, weight, offset in zip(stages, theta[::2], theta[1::2], strict=True):
-        y = convolve(x, weight, stage.axis)
-        out = _group_norm(y, offset)[0].relu_()
+        out = _group_norm(convolve(x, weight, stage.axis), offset)[0].relu_()
         before, x = x, out.add_(before) if stage.adds else out
     return x
 
