@@ -115,7 +115,7 @@ def check_inputs(name: str, x: Tensor, image_shape: tuple[int, ...] | None) -> N
         )
     low, high = float(x.min()), float(x.max())
     if low < 0 or high > 1:
-        raise ValueError(f"{name}: image values run from {low:g} to {high:g}, expected 0 to 1")
+        raise ValueError(f"{name}: image values run from {low:g} to {high:g}, expected 0 to 1; scale them first")
 
 
 def of_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:

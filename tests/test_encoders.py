@@ -13,6 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from common.tensor_file import file_header
+from evaluation.encoders.conv_autoencoder import ConvDecoder, ConvEncoder, ConvShape, start_at_random
+from evaluation.encoders.encoder_file import load_encoder, save_encoder
+from evaluation.encoders.training import EncoderSettings, batch_losses, train_encoder
 from experiment import encoders
 from experiment.encoders import embedding
 from experiment.task_sources import load_datasets, training_tasks
@@ -22,9 +25,6 @@ from inner_loop.networks.mlp import MLP
 from inner_loop.transformer import RuleFeatures
 from outer_loop.config.file import load_config
 from tasks.dataset import Dataset
-from tasks.encoders.conv_autoencoder import ConvDecoder, ConvEncoder, ConvShape, start_at_random
-from tasks.encoders.encoder_file import load_encoder, save_encoder
-from tasks.encoders.training import EncoderSettings, batch_losses, train_encoder
 from unsupervised_update_rules.commands import train_encoder as script
 from update_rules.contract import Network
 from update_rules.gradient.learned_start import LearnedStart, layout

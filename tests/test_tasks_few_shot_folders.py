@@ -65,7 +65,7 @@ def test_all_of_omniglot_is_dealt_as_published() -> None:
 def test_one_part_of_omniglot_is_taken_by_its_folder(omniglot: Path) -> None:
     data = load(f"omniglot:{omniglot / 'images_evaluation'}")
     assert {name.partition("/")[0] for name in data.class_names} == {"Angelic", "Tengwar"}
-    inputs, shape = load_inputs(f"omniglot:{omniglot / 'images_background'}@train")
+    inputs, shape, *_ = load_inputs(f"omniglot:{omniglot / 'images_background'}@train")
     assert (len(inputs), shape) == (36, (9, 9))
 
 

@@ -57,7 +57,7 @@ def openml_cache(tmp_path, monkeypatch):
 def test_openml_rows(openml_cache):
     openml_cache(["1.5,2,u", "-3,4,v", "5,600,u"], 2)
     for name in ("toy", "7"):
-        (data,) = load_source(f"openml:{name}")
+        (data,) = load_source(f"openml:{name}", standardise=False)
         assert data.name == f"openml:{name}"
         assert data.x.tolist() == [[1.5, 2], [-3, 4], [5, 600]]
         assert data.class_names == ("u", "v")

@@ -1,81 +1,120 @@
-"""``csv:FILE``: a header and one example a line; the class is in a column named so, or in the last one."""
+"""``csv:FILE`` and ``csv:FILE#COLUMN``: a table of text, one example a line; the column that holds the classes."""
 
-import contextlib
-import csv
+import re
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from common.notice import notice
 from tasks.data.raw import Array, RawData, class_codes
+from tasks.data.table_columns import TableColumns
+from tasks.data.table_file import TableFile, is_number, read_table_file
 
-LABEL_COLUMNS = ("label", "class", "target")
+LABEL_TITLES = frozenset({"label", "labels", "class", "target", "y"})
+"""Titles, in lower case, of a column of classes where none is named."""
+
+NO_LABEL = ["", "?", "NA", "N/A", "nan", "NaN"]
+"""What stands where an example has no label."""
+
+MOST_CLASSES = 100
+"""Different values of a column that may be taken for classes without having been named."""
 
 
-def read_csv(location: str, labelled: bool) -> list[RawData]:
-    """The table in the comma-separated file at ``location``: rows of numbers, and classes of any text.
+def read_csv(
+    location: str, labelled: bool, label: str | None = None, columns: TableColumns | None = None
+) -> list[RawData]:
+    """The table in the text file at ``location``, float64 [n, D], read as ``columns`` say, or as suits it.
 
-    The class column is the one named ``label``, ``class`` or ``target`` (any case), else the last one. With
-    ``labelled`` false, a table without such a name whose columns are all numbers has no class column. Raises OSError if
-    the file cannot be read, ValueError, with the line, for rows of other lengths and for values that are no numbers.
+    The classes are in the column called ``label``, or behind a # in ``location``; else in one of LABEL_TITLES; else,
+    with a notice, in the last one, where it holds text, or with ``labelled`` whole numbers. Raises OSError if the file
+    cannot be read, and ValueError for what is no table, for no inputs, and with ``labelled`` for no classes.
     """
-    path = Path(location)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [title.strip() for title in next(reader, [])]
-            target = _class_column(path, header)
-            inputs = [place for place in range(len(header)) if place != target]
-            x: list[Array] = []
-            classes: list[str] = []
-            for row in filter(None, reader):
-                if len(row) != len(header):
-                    raise ValueError(
-                        f"{path}: line {reader.line_num} has {len(row)} values, expected {len(header)} as in the header"
-                    )
-                x.append(_numbers(path, reader.line_num, [(header[place], row[place]) for place in inputs]))
-                classes.append(row[target].strip())
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a text file of comma-separated values ({error})") from None
-    if not x:
-        raise ValueError(f"{path}: no rows, expected a header and at least one row")
+    path, named = _column_named(location)
+    file = read_table_file(path)
+    title = _class_column(file, label or named, labelled, columns)
+    if title is not None and len(file.titles) == 1:
+        raise ValueError(f"{path}: only the class column {title!r}, expected columns of inputs too")
+    inputs_then = set() if columns is None else {column.name for column in columns.columns}
+    ids = None if title == file.titles[0] or file.titles[0] in inputs_then else file.ids()
+    classes = [] if title is None else [title]
+    cells = file.cells(as_text=[] if columns is None else columns.texts(), never_missing=classes)
+    inputs = cells.drop(columns=classes + ([] if ids is None else [file.titles[0]]))
+    fitted = TableColumns.fit(str(path), inputs, file.separator == ";") if columns is None else columns
+    x = fitted.inputs(str(path), inputs)
+    infinite = np.argwhere(~np.isfinite(x))
+    if len(infinite):
+        raise ValueError(f"{path}: line {cells.index[infinite[0, 0]]} holds an infinite number, expected finite ones")
+    ids = np.arange(1, len(x) + 1).astype(str) if ids is None else ids
     name = f"csv:{path.name}"
-    rows = np.stack(x)
-    if not labelled and header[target].lower() not in LABEL_COLUMNS:
-        with contextlib.suppress(ValueError):  # the last column is one of numbers like the others
-            last = np.array([float(text) for text in classes])
-            return [RawData(name, np.column_stack([rows, last]))]
-    if not inputs:
-        raise ValueError(f"{path}: only the class column {header[target]!r}, expected columns of inputs too")
-    values = np.array(classes)
-    with contextlib.suppress(ValueError, OverflowError):
+    labels, class_names, given = (None, (), None) if title is None else _classes(name, cells[title])
+    return [RawData(name, x, labels, class_names, given=given, ids=ids, columns=fitted)]
+
+
+def _column_named(location: str) -> tuple[Path, str | None]:
+    """The file that ``location`` names, and the column behind a #."""
+    file, hash_sign, column = location.rpartition("#")
+    return (Path(file), column) if hash_sign and not Path(location).exists() else (Path(location), None)
+
+
+def _class_column(file: TableFile, named: str | None, labelled: bool, columns: TableColumns | None) -> str | None:
+    """The title of the class column, None where there is none."""
+    path = file.path
+    if named is not None:
+        if named not in file.titles:
+            raise ValueError(f"{path}: no column {named!r} for classes, it has {', '.join(file.titles)}")
+        return named
+    inputs_then = set() if columns is None else {column.name for column in columns.columns}
+    named_so = [title for title in file.titles if re.sub(r" \(\d+\)$", "", title.lower()) in LABEL_TITLES]
+    found = [title for title in named_so if title not in inputs_then and not _fractions(file, title)]
+    for title in set(named_so) - set(found) - inputs_then:
+        notice(f"{path}: column {title!r} holds fractions and is an input, no class")
+    if len(found) > 1:
+        raise ValueError(
+            f"{path}: columns {', '.join(found)}, expected one of classes only; name it: csv:{path}#{found[0]}"
+        )
+    if found or columns is not None:
+        return next(iter(found), None)
+    for last in reversed(file.titles):
+        cells = file.cells(never_missing=[last])[last].str.strip()
+        values = cells[~cells.isin(NO_LABEL)]
+        if not values.empty:
+            break
+    classes = values.unique()
+    text = not any(is_number(value) for value in classes)
+    whole = all(re.fullmatch(r"-?[0-9]+", value) for value in classes)
+    if (text or whole) and len(classes) <= min(MOST_CLASSES, len(values) // 2 + 1):
+        if text or labelled:
+            notice(f"{path}: classes are taken from the last column, {last!r}; csv:{path}#COLUMN names another")
+            return last
+        notice(f"{path}: the last column, {last!r}, is an input; if it holds classes, name it: csv:{path}#{last}")
+    if labelled:
+        raise ValueError(f"{path}: no column called label, class or target; name the one of classes: csv:{path}#COLUMN")
+    return None
+
+
+def _fractions(file: TableFile, title: str) -> bool:
+    """Whether the column ``title`` holds numbers of which some are not whole."""
+    cells = file.cells(never_missing=[title])[title].str.strip()
+    values = cells[~cells.isin(NO_LABEL)].unique()
+    return all(is_number(value) for value in values) and any(float(value) % 1 != 0 for value in values)
+
+
+def _classes(name: str, cells: "pd.Series[str]") -> tuple[Array | None, tuple[str, ...], Array | None]:
+    """Codes int64 [n], -1 where a label is missing, the names they point to, and the labels as given."""
+    given = cells.str.strip().to_numpy(dtype=str)
+    known = ~np.isin(given, NO_LABEL)
+    if not known.any():
+        return None, (), None
+    values: Array = given[known]
+    classes = set(values.tolist())
+    if len({Decimal(value) if is_number(value) else value.casefold() for value in classes}) < len(classes):
+        notice(f"{name}: some classes differ only in how they are written: {', '.join(sorted(classes)[:8])}")
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", value) for value in classes):  # written as numbers are, 01 is not
         values = values.astype(np.int64)  # so that 2 comes before 10
-    labels, class_names = class_codes(name, values)
-    return [RawData(name, rows, labels, class_names)]
-
-
-def _class_column(path: Path, header: list[str]) -> int:
-    """The place of the class column. Raises ValueError for an empty header or several columns that could be it."""
-    if not header:
-        raise ValueError(f"{path}: empty, expected a header and rows of comma-separated values")
-    if all(_is_number(title) for title in header):
-        raise ValueError(f"{path}: the first line is all numbers, expected a header with the names of the columns")
-    named = [place for place, title in enumerate(header) if title.lower() in LABEL_COLUMNS]
-    if len(named) > 1:
-        raise ValueError(f"{path}: columns {', '.join(header[place] for place in named)}, expected one of classes only")
-    return named[0] if named else len(header) - 1
-
-
-def _numbers(path: Path, line: int, cells: list[tuple[str, str]]) -> Array:
-    """The numbers in ``cells``, pairs of column and text. Raises ValueError that names the cell that is none."""
-    try:
-        return np.array([float(text) for _, text in cells])
-    except ValueError:
-        column, text = next(cell for cell in cells if not _is_number(cell[1]))
-        raise ValueError(f"{path}: line {line}, column {column!r} is {text!r}, expected a number") from None
-
-
-def _is_number(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        float(text)
-        return True
-    return False
+        given = values if known.all() else given
+    codes, class_names = class_codes(name, values)
+    labels = np.full(len(known), -1)
+    labels[known] = codes
+    return labels, class_names, given

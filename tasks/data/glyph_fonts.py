@@ -82,18 +82,23 @@ class OutlineFont:
 
     def draw(self, character: str) -> Drawing | None:
         """The glyph of ``character``, or None if it leaves no ink."""
-        left, top, right, bottom = (int(edge) for edge in self._font.getbbox(character))
-        if right <= left or bottom <= top:
-            return None
-        ink = Image.new("L", (right - left, bottom - top))
-        ImageDraw.Draw(ink).text((-left, -top), character, fill=255, font=self._font)
-        dark = np.asarray(ink) > 127
-        rows = np.flatnonzero(dark.any(1))
-        if not len(rows):
-            return None
-        first, last = dark[rows].argmax(1), dark.shape[1] - dark[rows, ::-1].argmax(1)
-        corners = [np.stack([x, y], 1) for x in (first, last) for y in (rows, rows + 1)]
-        return Outline(ink, np.concatenate(corners).astype(np.float64))
+        return outline(self._font, character)
+
+
+def outline(font: ImageFont.FreeTypeFont, character: str) -> Outline | None:
+    """The glyph of ``character`` in ``font``, which is opened at EM pixels; None if it leaves no ink."""
+    left, top, right, bottom = (int(edge) for edge in font.getbbox(character))
+    if right <= left or bottom <= top:
+        return None
+    ink = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(ink).text((-left, -top), character, fill=255, font=font)
+    dark = np.asarray(ink) > 127
+    rows = np.flatnonzero(dark.any(1))
+    if not len(rows):
+        return None
+    first, last = dark[rows].argmax(1), dark.shape[1] - dark[rows, ::-1].argmax(1)
+    corners = [np.stack([x, y], 1) for x in (first, last) for y in (rows, rows + 1)]
+    return Outline(ink, np.concatenate(corners).astype(np.float64))
 
 
 class StrokeFont:

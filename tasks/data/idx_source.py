@@ -19,36 +19,41 @@ PARTS = ("train", "t10k")
 
 def read_idx(location: str) -> list[RawData]:
     """The images uint8 [n, h, w] and labels in folder ``location``: train-images-idx3-ubyte, train-labels-idx1-ubyte
-    and the same with t10k, each with or without ``.gz``. Either part may be missing.
+    and the same with t10k, each with or without ``.gz``. Either part, and the labels of each, may be missing.
 
-    Raises FileNotFoundError if there is neither part or a part has no labels, ValueError for a damaged file.
+    Raises FileNotFoundError if there is neither part or labels lack their images, ValueError for a damaged file.
     """
     folder = Path(location)
     name = f"idx:{folder.resolve().name}"
     images: list[Array] = []
-    labels: list[Array] = []
+    labels: list[Array | None] = []
     split: list[Array] = []
     for code, part in enumerate(PARTS):
-        path = _find(folder, f"{part}-images", 3)
+        path, label_path = _find(folder, f"{part}-images", 3), _find(folder, f"{part}-labels", 1)
+        if path is None and label_path is not None:
+            raise FileNotFoundError(f"{folder}: {label_path.name} is there but no {part}-images-idx3-ubyte(.gz)")
         if path is None:
             continue
-        label_path = _find(folder, f"{part}-labels", 1)
-        if label_path is None:
-            raise FileNotFoundError(f"{folder}: {path.name} is there but no {part}-labels-idx1-ubyte(.gz)")
         images.append(read_idx_file(path, 3))
-        labels.append(read_idx_file(label_path, 1))
-        if len(images[-1]) != len(labels[-1]):
-            raise ValueError(f"{folder}: {len(images[-1])} images in {path.name} and {len(labels[-1])} labels")
+        labels.append(None if label_path is None else read_idx_file(label_path, 1))
+        if (given := labels[-1]) is not None and len(images[-1]) != len(given):
+            raise ValueError(f"{folder}: {len(images[-1])} images in {path.name} and {len(given)} labels")
         if images[-1].shape[1:] != images[0].shape[1:]:
             raise ValueError(f"{folder}: images of {images[0].shape[1:]} and {images[-1].shape[1:]}, expected one size")
-        split.append(np.full(len(labels[-1]), code))
+        split.append(np.full(len(images[-1]), code))
     if not images:
         wanted = " or ".join(f"{part}-images-idx3-ubyte(.gz)" for part in PARTS)
         raise FileNotFoundError(
             f"{folder}: {'no' if folder.is_dir() else 'no such folder, expected one with'} {wanted}"
         )
-    codes, class_names = class_codes(name, np.concatenate(labels))
-    return [RawData(name, np.concatenate(images), codes, class_names, split=np.concatenate(split))]
+    x, parts = np.concatenate(images), np.concatenate(split)
+    if all(given is None for given in labels):
+        return [RawData(name, x, split=parts)]
+    counts = [len(part) for part in images]
+    y = np.concatenate([np.full(n, -1) if part is None else part for n, part in zip(counts, labels, strict=True)])
+    codes = np.full(len(y), -1, np.int64)
+    codes[y >= 0], class_names = class_codes(name, y[y >= 0])
+    return [RawData(name, x, codes, class_names, split=parts, given=y)]
 
 
 def _find(folder: Path, stem: str, axes: int) -> Path | None:

@@ -8,7 +8,8 @@ columns filename and label (Ravi and Larochelle, 2017). Inputs are float32: at a
 import csv
 from pathlib import Path
 
-from tasks.data.folder_source import folders_of_images, images_in, read_classes
+from tasks.data.folder_source import read_classes
+from tasks.data.image_tree import scan
 from tasks.data.raw import RawData
 
 PARTS = {"train": "train", "valid": "val", "test": "test"}
@@ -38,7 +39,8 @@ def read_miniimagenet(location: str, size: int | None, split: str | None) -> Raw
             if shared:
                 raise ValueError(f"{folder}: class {shared[0]!r} is in {part} and {other}, expected it in one of them")
         files |= found[part]
-    return read_classes(f"miniimagenet:{folder.resolve().name}" + (f"@{split}" if split else ""), files, size)
+    name = f"miniimagenet:{folder.resolve().name}" + (f"@{split}" if split else "")
+    return read_classes(name, folder, files, size)
 
 
 def _files(folder: Path, part: str) -> dict[str, list[Path]]:
@@ -46,7 +48,8 @@ def _files(folder: Path, part: str) -> dict[str, list[Path]]:
     table = folder / f"{part}.csv"
     if table.is_file():
         return _listed(table, folder / "images")
-    return {path.name: images_in(path) for path in folders_of_images(folder / part)} if (folder / part).is_dir() else {}
+    inside = scan(folder / part).folders if (folder / part).is_dir() else []
+    return {branch.path.name: branch.images for branch in inside if branch.images}
 
 
 def _listed(table: Path, images: Path) -> dict[str, list[Path]]:

@@ -1,36 +1,48 @@
-"""``npz:FILE``: one data set under ``x`` and ``y``, or many tables under ``names``, ``<name>/x`` and ``<name>/y``."""
+"""``npz:FILE``: one data set under ``x`` and ``y``, or many tables under ``names``, ``<name>/x`` and ``<name>/y``.
+
+A FILE that holds one array, as ``numpy.save`` writes it, is read as ``x``.
+"""
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
-from tasks.data.raw import Array, RawData, class_codes
+from common.notice import notice
+from tasks.data.array_inputs import as_inputs
+from tasks.data.array_labels import as_classes, as_column, as_split
+from tasks.data.npz_layouts import OWN, joined, parts_of
+from tasks.data.raw import Array, RawData
 
 DAMAGED = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged npz file may raise; RuntimeError is for flags that no npz file has set."""
 
 
+HOLDS_OBJECTS = "holds Python objects, expected numbers or strings; store array.astype(str) or (float)"
+
 DATA_SET = "x and y, or names, <name>/x and <name>/y"
 """The arrays of a file of data sets."""
 
 
-def read_npz(location: str) -> list[RawData]:
-    """The data sets in the npz file at ``location``.
+def read_npz(location: str, labelled: bool = True, name: str | None = None) -> list[RawData]:
+    """The data sets in the npz file, or the inputs in the npy file, at ``location``, called ``name`` or after the file.
 
-    Keys: ``x`` (see ``raw.RawData``), optional ``y`` [n] (whole numbers or strings), ``class_names``, ``group`` [n] and
-    ``split`` [n]; or ``names`` with ``<name>/x``, ``<name>/y``, optional ``<name>/class_names``, and ``family``, one a
-    name. Raises OSError if the file cannot be opened, ValueError if it is no npz, holds objects or lacks a key.
+    Keys: ``x`` (see ``array_inputs``), optional ``y`` [n] (see ``array_labels``), ``class_names``, ``group`` [n] and
+    ``split`` [n], or others as ``npz_layouts`` says; or ``names`` with ``<name>/x``, ``<name>/y``, optional
+    ``<name>/class_names``, and ``family``, one a name. Labels that are no classes are refused where ``labelled``, else
+    noticed. Raises OSError if the file cannot be opened, ValueError if it is no npz, holds objects or lacks a key.
     """
     path = Path(location)
-    name = f"npz:{path.name}"
+    name = name or f"npz:{path.name}"
     with path.open("rb") as file, _open(path, file) as arrays:
-        if "names" not in arrays:
-            return [_table(name, arrays, "")]
+        if "names" not in arrays or ("x" in arrays and not any(key.endswith("/x") for key in arrays)):
+            if "names" in arrays:
+                notice(f"{name}: did not read names, which only a file of many tables has")
+            return [_data_set(name, _found(name, arrays), None, labelled)]
         names = _get(name, arrays, "names")
         family = _get(name, arrays, "family") if "family" in arrays else names
         if names.ndim != 1 or len(names) == 0 or family.shape != names.shape:
@@ -38,7 +50,7 @@ def read_npz(location: str) -> list[RawData]:
                 f"{name}: {list(names.shape)} names and {list(family.shape)} families, expected one of each a table"
             )
         return [
-            _table(f"{name}/{table}", arrays, f"{table}/", str(kin))
+            _data_set(f"{name}/{table}", _exactly(f"{name}/{table}", arrays, f"{table}/"), str(kin), labelled)
             for table, kin in zip(names.tolist(), family.tolist(), strict=True)
         ]
 
@@ -50,14 +62,19 @@ def read_arrays(location: str | Path, keys: Sequence[str]) -> dict[str, Array]:
         return {key: _get(f"npz:{path.name}", arrays, key, ", ".join(keys)) for key in keys}
 
 
-def _open(path: Path, file: BinaryIO) -> NpzFile:
+@contextmanager
+def _open(path: Path, file: BinaryIO) -> Iterator[Mapping[str, Array]]:
+    """The arrays in ``file``; a single one, as npy files hold it, is x."""
     try:
         arrays = np.load(file, allow_pickle=False)
-    except DAMAGED:
-        raise ValueError(f"{path}: not an npz file, or a damaged one") from None
-    if not isinstance(arrays, NpzFile):
-        raise ValueError(f"{path}: a single array, expected an npz file with arrays x and y")
-    return arrays
+    except DAMAGED as error:
+        what = HOLDS_OBJECTS if "Object arrays" in str(error) else "not an npz file, or a damaged one"
+        raise ValueError(f"{path}: {what}") from None
+    if isinstance(arrays, np.ndarray):
+        yield {"x": arrays}
+    else:
+        with arrays:
+            yield arrays
 
 
 def _get(name: str, arrays: Mapping[str, Array], key: str, expected: str = DATA_SET) -> Array:
@@ -68,26 +85,52 @@ def _get(name: str, arrays: Mapping[str, Array], key: str, expected: str = DATA_
     try:
         array = arrays[key]
     except DAMAGED as error:
-        what = "holds Python objects, expected numbers or strings" if "Object arrays" in str(error) else "is damaged"
+        what = HOLDS_OBJECTS if "Object arrays" in str(error) else "is damaged"
         raise ValueError(f"{name}: array {key!r} {what}") from None
     if not isinstance(array, np.ndarray):  # numpy hands out the bytes of a member that is no array
         raise ValueError(f"{name}: {key!r} is not an array")
-    return array
+    if array.dtype.kind == "S":
+        try:
+            return np.strings.decode(array, "utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{name}: array {key!r} holds bytes that are no text; store them as strings") from None
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _table(name: str, arrays: Mapping[str, Array], prefix: str, family: str | None = None) -> RawData:
-    """The data set whose keys begin with ``prefix``."""
-    found = {key: _get(name, arrays, prefix + key) for key in ("y", "group", "split") if prefix + key in arrays}
-    x = _get(name, arrays, f"{prefix}x")
-    for key, array in found.items():
-        if x.ndim == 0 or array.shape != x.shape[:1]:
-            raise ValueError(
-                f"{name}: {key} has shape {list(array.shape)} and x {list(x.shape)}, expected one {key} an example"
-            )
+def _exactly(name: str, arrays: Mapping[str, Array], prefix: str = "") -> dict[str, Array]:
+    """x and what else there is of a data set whose keys begin with ``prefix``."""
+    optional = [key for key in ("y", *OWN) if prefix + key in arrays]
+    return {key: _get(name, arrays, prefix + key) for key in ("x", *optional)}
+
+
+def _found(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The same for the only data set of a file, whatever its arrays are called, its parts one after the other."""
+    parts = parts_of(name, list(arrays))
+    if not parts:
+        return _exactly(name, arrays)
+    x = [_get(name, arrays, part.x) for part in parts]
+    y = [None if part.y is None else _get(name, arrays, part.y) for part in parts]
+    own = OWN if not parts[0].part else OWN[:1]
+    found = {key: _get(name, arrays, key) for key in own if key in arrays} | {"x": x[0]}
+    if y[0] is not None:
+        found["y"] = y[0]
+    return found if not parts[0].part else found | joined(name, parts, x, y)
+
+
+def _data_set(name: str, found: Mapping[str, Array], family: str | None, labelled: bool) -> RawData:
+    """The data set of the arrays ``found``: x, and what there is of y, class_names, group and split."""
+    x = found["x"]
+    columns = {key: as_column(name, key, found[key], x) for key in ("y", "group", "split") if key in found}
+    given = columns.get("y")
     labels: Array | None = None
     class_names: tuple[str, ...] = ()
-    if "y" in found:
-        given = _get(name, arrays, f"{prefix}class_names") if f"{prefix}class_names" in arrays else None
-        labels, class_names = class_codes(name, found["y"], given)
-    group = None if "group" not in found else np.unique(found["group"], return_inverse=True)[1]
-    return RawData(name, x, labels, class_names, group, found.get("split"), family)
+    if given is not None:
+        try:
+            labels, class_names = as_classes(name, given, found.get("class_names"))
+        except ValueError as error:
+            if labelled:
+                raise
+            notice(f"{error}: read without labels")
+    group = None if "group" not in columns else np.unique(columns["group"], return_inverse=True)[1]
+    split = None if "split" not in columns else as_split(name, columns["split"])
+    return RawData(name, as_inputs(name, x), labels, class_names, group, split, family, given)

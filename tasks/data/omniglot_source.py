@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tasks.data.folder_source import folders_of_images, images_in, read_classes
+from tasks.data.folder_source import read_classes
+from tasks.data.image_tree import ImageTree, scan
 from tasks.data.raw import RawData
 
 PARTS = ("images_background", "images_evaluation")
@@ -30,18 +31,19 @@ def read_omniglot(location: str, size: int | None, split: str | None) -> RawData
     """
     folder = Path(location)
     name = f"omniglot:{folder.resolve().name}" + (f"@{split}" if split else "")
-    characters = {f"{path.parent.name}/{path.name}": path for path in _character_folders(folder)}
+    characters = {f"{one.path.parent.name}/{one.path.name}": one.images for one in _characters(folder)}
     names = sorted(characters)
     if split is not None:
         names = [names[place] for place in _dealt(len(names), split)]
         if not names:
             raise ValueError(f"{name}: none of {len(characters)} characters, expected enough for every split")
-    read = read_classes(name, {key: images_in(characters[key]) for key in names}, size)
+    read = read_classes(name, folder, {key: characters[key] for key in names}, size)
     alphabets = np.unique([key.partition("/")[0] for key in names], return_inverse=True)[1]
-    return replace(read, x=255 - read.x, group=alphabets[read.labels])
+    white = 255 if read.x.dtype == np.uint8 else 1
+    return replace(read, x=white - read.x, group=alphabets[read.labels])
 
 
-def _character_folders(folder: Path) -> list[Path]:
+def _characters(folder: Path) -> list[ImageTree]:
     """The folder of every character."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -49,8 +51,8 @@ def _character_folders(folder: Path) -> list[Path]:
     if len(there) == 1:
         missing = next(part for part in PARTS if folder / part not in there)
         raise FileNotFoundError(f"{folder}: {missing} is missing; to take the other part alone, name {there[0]}")
-    alphabets = [path for part in there or [folder] for path in sorted(part.iterdir()) if path.is_dir()]
-    found = [character for alphabet in alphabets for character in folders_of_images(alphabet)]
+    alphabets = [alphabet for part in there or [folder] for alphabet in scan(part).folders]
+    found = [character for alphabet in alphabets for character in alphabet.folders if character.images]
     if not found:
         raise FileNotFoundError(f"{folder}: no images, expected {' and '.join(PARTS)}, or ALPHABET/CHARACTER/*.png")
     return found
@@ -75,10 +77,14 @@ def with_rotations(raw: RawData) -> RawData:
     assert raw.group is not None
     if raw.x.shape[1] != raw.x.shape[2]:
         raise ValueError(f"{raw.name}: images of {raw.x.shape[1]} × {raw.x.shape[2]}, expected squares, or give a size")
+    labels = np.concatenate([raw.labels + turns * len(raw.class_names) for turns in range(4)])
+    class_names = tuple(f"{name}, {90 * turns} degrees" for turns in range(4) for name in raw.class_names)
     return RawData(
         raw.name.replace("omniglot", "omniglot_rotated", 1),
         np.concatenate([np.rot90(raw.x, turns, axes=(1, 2)) for turns in range(4)]),
-        np.concatenate([raw.labels + turns * len(raw.class_names) for turns in range(4)]),
-        tuple(f"{name}, {90 * turns} degrees" for turns in range(4) for name in raw.class_names),
+        labels,
+        class_names,
         np.tile(raw.group, 4),
+        given=np.array(class_names)[labels],
+        ids=None if raw.ids is None else np.array([f"{id}, {90 * t} degrees" for t in range(4) for id in raw.ids]),
     )

@@ -1,39 +1,60 @@
-"""SOURCE strings, ``SCHEME[:ARGUMENT][@SPLIT]``, and what they load."""
+"""SOURCE strings, ``NAME[@SPLIT]`` or ``SCHEME:ARGUMENT[@SPLIT]``, and what they load."""
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from common.scaling import Standardise
 from tasks.data.csv_source import read_csv
 from tasks.data.folder_source import read_folder
 from tasks.data.glyphs import glyphs
 from tasks.data.idx_source import read_idx
 from tasks.data.miniimagenet_source import read_miniimagenet
+from tasks.data.named_source import OFFICIAL_PARTS, find_data_set, read_official
 from tasks.data.npz_source import read_npz
 from tasks.data.omniglot_source import read_omniglot, with_rotations
 from tasks.data.openml_source import read_openml
 from tasks.data.packaged import digits, mnist5k
-from tasks.data.raw import RawData, to_dataset, to_inputs
+from tasks.data.raw import Array, RawData, to_dataset, to_inputs
+from tasks.data.recipes.registry import RECIPES
 from tasks.data.sklearn_source import read_sklearn
 from tasks.data.splits import SPLITS, pick_split
+from tasks.data.standardised import standardised
+from tasks.data.table_columns import TableColumns
 from tasks.dataset import Dataset
 
 BUILT_IN: dict[str, Callable[[], RawData]] = {"digits": digits, "glyphs": glyphs, "mnist5k": mnist5k}
 """Sources that need no argument."""
 
-Reader = Callable[[str, int | None, bool], list[RawData]]
-"""Argument, image size to read at (None: as stored) and whether labels are needed -> the data there."""
+
+@dataclass(frozen=True)
+class Reading:
+    """How data are read: images resized to ``size`` if given, whether classes are needed, the column of a table that
+    holds them if one is named, and the columns that become inputs where another table has decided that."""
+
+    size: int | None = None
+    labelled: bool = True
+    label: str | None = None
+    columns: TableColumns | None = None
+
+
+Reader = Callable[[str, Reading], list[RawData]]
+"""Argument and how it is to be read -> the data there."""
 
 WITH_ARGUMENT: dict[str, tuple[str, Reader]] = {
-    "npz": ("FILE", lambda argument, size, labelled: read_npz(argument)),
-    "idx": ("FOLDER", lambda argument, size, labelled: read_idx(argument)),
-    "folder": ("FOLDER", lambda argument, size, labelled: read_folder(argument, size)),
-    "csv": ("FILE", lambda argument, size, labelled: read_csv(argument, labelled)),
-    "openml": ("NAME", lambda argument, size, labelled: read_openml(argument)),
-    "sklearn": ("NAME", lambda argument, size, labelled: read_sklearn(argument)),
+    "npz": ("FILE", lambda argument, how: read_npz(argument, how.labelled)),
+    "idx": ("FOLDER", lambda argument, how: read_idx(argument)),
+    "folder": ("FOLDER", lambda argument, how: read_folder(argument, how.size)),
+    "csv": ("FILE", lambda argument, how: read_csv(argument, how.labelled, how.label, how.columns)),
+    "openml": ("NAME", lambda argument, how: read_openml(argument)),
+    "sklearn": ("NAME", lambda argument, how: read_sklearn(argument)),
 }
 """Sources that read what their argument names: scheme -> (what the argument is, reader)."""
 
@@ -45,45 +66,99 @@ OWN_SPLIT: dict[str, tuple[str, Callable[[str, int | None, str | None], RawData]
 """The same for sources with a usual split of their own, whose readers read the part that is asked for alone."""
 
 
-def load_source(source: str, *, size: int | None = None, seed: int = 0) -> list[Dataset]:
+class Inputs(NamedTuple):
+    """Inputs ``x`` [n, D] in the order of the source, float64 in tables of fractions and else float32.
+
+    ``image_shape`` is None for tables; ``ids`` [n] are what the examples are called, their places from 0 where they
+    have no names; ``given`` [n] are their labels as they stood there, None without any, ``class_names`` those of all
+    classes, in order; ``columns`` say how the columns
+    of a table became inputs, None where they were inputs already.
+    """
+
+    x: Tensor
+    image_shape: tuple[int, ...] | None
+    ids: Array
+    given: Array | None
+    class_names: tuple[str, ...]
+    columns: TableColumns | None
+
+
+def load_source(
+    source: str,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    label: str | None = None,
+    standardise: Standardise = "auto",
+) -> list[Dataset]:
     """The data sets of ``source``: one, or several for an npz of many tables.
 
     ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``, ``csv:FILE``,
     ``openml:NAME``, ``sklearn:NAME``, ``omniglot:FOLDER``, ``omniglot_rotated:FOLDER`` or ``miniimagenet:FOLDER``, with
     ``@train``, ``@valid`` or ``@test`` behind it for one part: the last three have splits of their own, for the others
-    see ``splits.pick_split``, which alone uses ``seed``. Images are resized to ``size`` × ``size``; tables are left
-    alone. Raises ValueError or OSError with one line that names what is wrong.
+    see ``splits.pick_split``, which alone uses ``seed``. Any other name is that of a data set in the data folder
+    (``named_source``), of which Omniglot has ``@background`` and ``@evaluation`` too. Images are resized to ``size`` ×
+    ``size``; columns of tables are standardised as ``common.scaling.scaling`` says. ``label`` names the column of
+    classes in ``csv:FILE``. Raises ValueError or OSError with one line that names what is wrong.
     """
-    return [to_dataset(raw, size) for raw in _read(source, size, seed, labelled=True)]
+    return [to_dataset(raw, size) for raw in _read(source, Reading(size, label=label), seed, standardise)]
 
 
-def load_inputs(source: str, *, size: int | None = None, seed: int = 0) -> tuple[Tensor, tuple[int, ...] | None]:
-    """The inputs float32 [n, D] of ``source`` and the image shape (None for tables); it need not have labels.
+def load_inputs(
+    source: str,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    label: str | None = None,
+    columns: TableColumns | None = None,
+) -> Inputs:
+    """The inputs of ``source``, as they are there; it need not have labels.
 
-    Arguments and errors as for ``load_source``; ValueError also where the source holds several tables.
+    A table's columns become inputs as ``columns`` say. Arguments and errors else as for ``load_source``; ValueError
+    also where the source holds several tables.
     """
-    tables = _read(source, size, seed, labelled=False)
+    tables = _read(source, Reading(size, False, label, columns), seed, standardise=False)
     if len(tables) > 1:
         raise ValueError(f"{source}: {len(tables)} tables, expected one")
-    return to_inputs(tables[0], size)
+    (raw,) = tables
+    if raw.x.ndim == 2 and raw.x.dtype == np.float64 and raw.x.size and np.isfinite(raw.x).all():
+        x, image_shape = torch.from_numpy(np.array(raw.x, order="C")), None  # scaled by who takes it, then float32
+    else:
+        x, image_shape = to_inputs(raw, size)
+    ids = np.arange(len(x)).astype(str) if raw.ids is None else raw.ids
+    given = raw.labels if raw.given is None else raw.given
+    return Inputs(x, image_shape, ids, given, raw.class_names, raw.columns)
 
 
-def _read(source: str, size: int | None, seed: int, labelled: bool) -> list[RawData]:
+def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> list[RawData]:
     """What ``source`` holds, after its split is picked."""
-    if size is not None and size < 1:
-        raise ValueError(f"got image size {size}, expected 1 or more")
+    if how.size is not None and how.size < 1:
+        raise ValueError(f"got image size {how.size}, expected 1 or more")
     location, split = _parse_split(source)
     scheme, colon, argument = location.partition(":")
+    argument = str(Path(argument).expanduser()) if argument.startswith("~") else argument
     named = {name: what for table in (WITH_ARGUMENT, OWN_SPLIT) for name, (what, _) in table.items()}
-    known = [*BUILT_IN, *(f"{name}:{what}" for name, what in named.items())]
+    known = [*BUILT_IN, *RECIPES, "NAME of data/NAME.npz", *(f"{name}:{what}" for name, what in named.items())]
+    if scheme not in BUILT_IN and not colon and (path := find_data_set(scheme)) is not None:
+        if split in OFFICIAL_PARTS:
+            return [read_official(path, str(split), how.labelled)]
+        tables = [standardised(table, standardise) for table in read_npz(str(path), how.labelled, path.stem)]
+        return tables if split is None else pick_split(tables, split, seed)
+    if split in OFFICIAL_PARTS:
+        raise ValueError(f"{location}: no part {split!r}, which the data set omniglot alone has")
     if scheme in BUILT_IN and not colon:
         tables = [BUILT_IN[scheme]()]
     elif scheme in WITH_ARGUMENT and argument:
-        tables = WITH_ARGUMENT[scheme][1](argument, size, labelled)
+        if (how.label is not None or how.columns is not None) and scheme != "csv":
+            raise ValueError(f"{source}: has no columns with titles, expected csv:FILE")
+        tables = [standardised(table, standardise) for table in WITH_ARGUMENT[scheme][1](argument, how)]
     elif scheme in OWN_SPLIT and argument:
-        return [OWN_SPLIT[scheme][1](argument, size, split)]
+        return [OWN_SPLIT[scheme][1](argument, how.size, split)]
     else:
-        near = get_close_matches(scheme, [*BUILT_IN, *named], n=1)
+        near = get_close_matches(scheme, [*BUILT_IN, *RECIPES, *named], n=1)
+        if Path(source).is_file():
+            near = ["csv" if Path(source).suffix in (".csv", ".tsv", ".txt", ".gz") else "npz"]
+            raise ValueError(f"unknown source {source!r}; did you mean {near[0]}:{source}?")
         hint = f"; did you mean {next(k for k in known if k.partition(':')[0] == near[0])}?" if near else ""
         raise ValueError(
             f"unknown source {source!r}, expected {', '.join(known)}, if need be with @train, @valid or @test{hint}"
@@ -96,7 +171,7 @@ def _parse_split(source: str) -> tuple[str, str | None]:
     location, at, split = source.rpartition("@")
     if not at:
         return source, None
-    if split in SPLITS:
+    if split in SPLITS or (split in OFFICIAL_PARTS and ":" not in location):
         return location, split
     path = Path(source.partition(":")[2])
     if not re.fullmatch(r"\w*", split) or (path.name and path.exists()):

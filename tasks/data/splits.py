@@ -6,9 +6,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from common.notice import notice
 from tasks.data.raw import RawData
 
 SPLITS = ("train", "valid", "test")
+PART_NAMES = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test"}
+"""What folders and arrays call the parts."""
+
 STATED = {2: ("train", "test"), 3: SPLITS}
 """What the values 0, 1 (, 2) of a stated split mean, by how many there are."""
 
@@ -27,7 +31,9 @@ def pick_split(tables: Sequence[RawData], split: str, seed: int) -> list[RawData
     elif (table := tables[0]).split is not None:
         parts = [_stated(table, split)]
     elif table.labels is not None:
-        present = np.unique(table.labels)
+        present = np.unique(table.labels[table.labels >= 0])
+        if unlabelled := int((table.labels < 0).sum()):
+            notice(f"{table.name}: {unlabelled} of {len(table.labels)} examples have no label: they are in no part")
         classes = present[_part(f"{table.name}: classes", len(present), split, seed, smallest=2)]
         parts = [table.rows(np.flatnonzero(np.isin(table.labels, classes)))]
     else:
@@ -39,13 +45,15 @@ def _stated(table: RawData, split: str) -> RawData:
     """The rows that the table's own split array gives to ``split``."""
     assert table.split is not None
     values = set(np.unique(table.split).tolist())
-    if not values <= {0, 1, 2}:
+    if not (values <= {0, 1, 2} or values <= set(SPLITS)):
         raise ValueError(f"{table.name}: split holds {sorted(values)[:5]}, expected 0 train, 1 test or 0, 1, 2")
-    names = STATED[3 if 2 in values else 2]
-    there = [name for code, name in enumerate(names) if code in values]
+    part = table.split
+    if values <= {0, 1, 2}:
+        part = np.array(STATED[3 if 2 in values else 2])[part.astype(np.int64)]
+    there = [name for name in SPLITS if name in part]
     if split not in there:
         raise ValueError(f"{table.name}: no part {split!r}, this data has {' and '.join(there)}")
-    return table.rows(np.flatnonzero(table.split == names.index(split)))
+    return table.rows(np.flatnonzero(part == split))
 
 
 def _part(what: str, count: int, split: str, seed: int, smallest: int) -> list[int]:
