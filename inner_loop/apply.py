@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from update_rules.contract import UNLABELLED, Problem, Rule, State
+from update_rules.noise import without_noise
 
 StepsDone = Callable[[int], None]
 """Called after every inner step with the number of steps done."""
@@ -32,7 +33,8 @@ def apply_rule(
     step = 0
     with torch.no_grad():
         for step, (phase, batch) in enumerate(zip(names, batches, strict=False), start=1):
-            state = rule.step(problem, state, {UNLABELLED: batch}, phase)
+            with without_noise(rule.name):
+                state = rule.step(problem, state, {UNLABELLED: batch}, phase)
             broken = [name for name, value in state.items() if not value.isfinite().all()]
             if broken:
                 raise ValueError(

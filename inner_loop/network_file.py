@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from common.tensor_file import check_tensors, read_tensors, write_tensors
+from common.torch_defaults import usual_defaults
 from inner_loop.networks.registry import NETWORKS, describe_network, network_from
 from inner_loop.trained_network import TrainedNetwork
 from update_rules.contract import Problem
 from update_rules.registry import RULES
 
 FORMAT = "base_network"
-VERSION = "2"
+VERSION = "3"
 PARTS = ("theta", "state", "statistics", "inputs")
 
 
@@ -26,11 +27,13 @@ def save_network(path: str | Path, trained: TrainedNetwork) -> None:
     tensors["inputs"] = {"offset": trained.offset, "scale": trained.scale}
     problem = {name: value for name, value in asdict(trained.problem).items() if name != "network"}
     told = {"config": trained.rule.config, "problem": problem, "network": describe_network(trained.problem.network)}
+    told |= {"inputs": {"spread": trained.spread, "more": dict(trained.inputs)}}
     header = {"format": FORMAT, "version": VERSION, "rule": RULES.name_of(type(trained.rule))}
     header |= {name: json.dumps(value) for name, value in told.items()}
     write_tensors(path, {f"{part}/{name}": v for part, found in tensors.items() for name, v in found.items()}, header)
 
 
+@usual_defaults()
 def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwork:
     """The network that ``save_network`` wrote to ``path``.
 
@@ -48,6 +51,8 @@ def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwor
         described = json.loads(header["network"])
         if described is not None:
             NETWORKS.check_trust(described["kind"], trust, where)
+        told = json.loads(header["inputs"])
+        spread, more = None if told["spread"] is None else float(told["spread"]), dict(told["more"])
         said = json.loads(header["problem"])
         said["image_shape"] = None if said["image_shape"] is None else tuple(said["image_shape"])
         said["views"] = tuple((name, tuple(shape)) for name, shape in said["views"])
@@ -68,6 +73,5 @@ def load_network(path: str | Path, trust: Collection[str] = ()) -> TrainedNetwor
     for part, wanted in zip(PARTS, expected, strict=True):
         check_tensors(parts[part], wanted, f"{where}: {part}")
     rule.load_state_dict(parts["theta"])
-    return TrainedNetwork(
-        rule, problem, parts["state"], parts["statistics"], parts["inputs"]["offset"], parts["inputs"]["scale"]
-    )
+    offset, scale = parts["inputs"]["offset"], parts["inputs"]["scale"]
+    return TrainedNetwork(rule, problem, parts["state"], parts["statistics"], offset, scale, spread, more)

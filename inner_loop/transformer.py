@@ -1,23 +1,27 @@
 """A rule as a scikit-learn transformer: ``fit`` trains a base network without labels, ``transform`` embeds with it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from common.allocator import keep_large_blocks
+from common.expected import Taken, expected, take
+from common.notice import notice
+from common.scaling import Standardise, scaling
+from common.torch_defaults import usual_defaults
 from inner_loop.apply import StepsDone, apply_rule
 from inner_loop.inner_settings import LEAST, InnerSettings, settings_of
-from inner_loop.trained_network import TrainedNetwork, scaled
-from update_rules.contract import Problem, Rule
+from inner_loop.trained_network import EXAMPLES_AT_ONCE, TrainedNetwork, check_features, scaled, spread_of
+from update_rules.contract import UNLABELLED, Problem, Rule, State
 from update_rules.registry import make_rule
 from update_rules.rule_file import read_rule
 
@@ -26,6 +30,9 @@ BEST = "hebbian_winners"
 
 STATISTICS_EXAMPLES = 10_000
 """At most so many training examples, drawn at random, give the frozen batch-norm statistics."""
+
+LONG_S = 600
+"""Seconds of work that are announced also where nobody asked."""
 
 FLOATS = [np.float64, np.float32]
 """Dtypes taken as they are; anything else becomes the first of them."""
@@ -53,8 +60,9 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     batch_size : int or None, default=None
         Examples in each inner step; all of them where there are fewer; 64.
     standardise : bool or "auto", default="auto"
-        Whether each input column is brought to mean 0 and variance 1 first. "auto" does so unless all of the training
-        data lies in [0, 1], as the images do that rules are meta-trained on.
+        Whether each input column is brought to mean 0 and variance 1 first. Rules are meta-trained on images in [0, 1],
+        which must stay as they are; other data should be standardised. "auto" does so unless the training data lie in
+        [0, 1] and spread as pixels do, or are standardised already (``common.scaling``).
     trust : sequence of str, default=()
         Modules of your own whose code the rule file may ask for.
     random_state : int, RandomState instance or None, default=None
@@ -85,7 +93,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         activation: str | None = None,
         steps: int | None = None,
         batch_size: int | None = None,
-        standardise: bool | Literal["auto"] = "auto",
+        standardise: Standardise = "auto",
         trust: Sequence[str] = (),
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -100,12 +108,23 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.trust = trust
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: object = None, *, progress: StepsDone | None = None) -> Self:
+    @usual_defaults()
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        progress: StepsDone | None = None,
+        say: Callable[[str], object] | None = None,
+    ) -> Self:
         """Train a base network on ``X`` [n, D], n >= 2; ``y`` is ignored and ``progress`` called after each inner step.
 
-        Raises ValueError for data or settings that cannot be used, and when the rule makes the network non-finite.
+        What it will take is told to ``say`` first or, where it is None and LONG_S are expected, noticed.
+        Raises ValueError for data or settings that cannot be used, when the rule makes the network non-finite, and when
+        its features come out the same for all examples.
         """
         table = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
+        keep_large_blocks()
         self._check_settings()
         rule, settings = self._rule()
         problem = Problem.of(settings.base_network(table.shape[1]), normalisation="unlabelled")
@@ -113,17 +132,27 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         generator = torch.Generator().manual_seed(seed)
         x, (offset, scale) = _tensor(table), self._scaling(table)
         state = rule.init_state(problem, generator)
+        taken = _trial(rule, problem, state, scaled(x[: settings.batch], offset, scale).float(), settings.steps, len(x))
+        line = expected(f"{settings.steps} inner steps and the features", taken, x.device, "fewer inputs or units")
+        if say is not None:
+            say(line)
+        elif taken.seconds > LONG_S:
+            notice(line)
         batches = (
             scaled(x[torch.randperm(len(x), generator=generator)[: settings.batch]], offset, scale).float()
             for _ in range(settings.steps)
         )
         state = apply_rule(rule, problem, state, batches, steps=settings.steps, progress=progress)
         sample = x[torch.randperm(len(x), generator=generator)[:STATISTICS_EXAMPLES]]
+        sample = scaled(sample, offset, scale)
         with torch.no_grad():
-            statistics = rule.statistics(problem, state, scaled(sample, offset, scale).float())
-        self.network_ = TrainedNetwork(rule, problem, state, statistics, offset, scale)
+            statistics = rule.statistics(problem, state, sample.float())
+        trained = TrainedNetwork(rule, problem, state, statistics, offset, scale, spread=spread_of(sample))
+        check_features(x[:EXAMPLES_AT_ONCE], trained.embed(x[:EXAMPLES_AT_ONCE]))
+        self.network_ = trained
         return self
 
+    @usual_defaults()
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """The features float32 [n, outputs] of ``X`` [n, D], each example's from that example alone."""
         check_is_fitted(self)
@@ -156,10 +185,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _scaling(self, table: Table) -> tuple[Tensor, Tensor]:
         """What is subtracted from and divides the columns of ``table``, float64 [D] each. Raises ValueError."""
         low, high = table.min(0).astype(np.float64), table.max(0).astype(np.float64)
-        offset, scale = np.zeros_like(low), np.ones_like(low)
-        if self.standardise is True or (self.standardise == "auto" and (low.min() < 0 or high.max() > 1)):
-            scaler = StandardScaler().fit(table)
-            offset, scale = scaler.mean_, scaler.scale_
+        offset, scale = scaling(table, self.standardise)
         largest = max(abs((low - offset) / scale).max(), abs((high - offset) / scale).max())
         if not largest <= np.finfo(np.float32).max:
             raise ValueError(f"X has values too large to work with in float32, up to {max(-low.min(), high.max()):g}")
@@ -176,6 +202,20 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return tags
 
 
+def _trial(rule: Rule, problem: Problem, state: State, batch: Tensor, steps: int, examples: int) -> Taken:
+    """What ``steps`` inner steps and the features of so many ``examples`` will take, from one step on ``batch``."""
+    if rule.consumes != (UNLABELLED,) or not steps:
+        return Taken(0.0, 0.0)  # the first is refused, with its reason, when it is applied
+    cpu, phase = torch.device("cpu"), rule.phases(steps)[0].name
+    with torch.no_grad():
+        step = take(lambda: rule.step(problem, state, {UNLABELLED: batch}, phase), cpu)
+        read = take(lambda: rule.features(problem, state, batch, rule.statistics(problem, state, batch)), cpu)
+    at_once = min(examples, EXAMPLES_AT_ONCE) / len(batch)
+    seconds = steps * step.seconds + 2 * read.seconds * examples / len(batch)  # features are read in float64
+    return Taken(seconds, max(step.bytes, 2 * at_once * read.bytes))
+
+
 def _tensor(table: Table) -> Tensor:
-    """``table`` [n, D] as a tensor, which shares its memory unless it is read-only."""
+    """``table`` [n, D] as a tensor, which shares its memory unless it is read-only or runs backwards."""
+    table = np.ascontiguousarray(table)
     return torch.from_numpy(table if table.flags.writeable else table.copy())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.notice import Notice
 from inner_loop.transformer import RuleFeatures
 from unsupervised_update_rules.commands import apply_rule
 from update_rules.gradient.protonet import ProtoNet
@@ -38,7 +39,10 @@ def test_features_and_network_are_written_and_new_data_is_embedded_alike(
         apply_rule.main(["--rule", rule, "--data", data, "--out", str(out), "--network-out", str(network), *SMALL]) == 0
     )
     captured = capsys.readouterr()
-    assert "features.npz: features [30, 4], y [30]" in captured.out
+    assert (
+        "features.npz: features [30, 4], ids [30], y [30], class_names [3], rows in the order of npz:" in captured.out
+    )
+    assert captured.err.startswith("expected: 0:00:0")
     assert "inner step 3/3" in captured.err
     with np.load(out) as written:
         features, y = written["features"], written["y"]
@@ -62,7 +66,7 @@ def test_unlabelled_data_of_any_kind_gives_features_without_labels(tmp_path: Pat
         out = tmp_path / "features.npz"
         assert apply_rule.main(["--rule", rule, "--data", data, "--out", str(out), *SMALL, *size]) == 0
         with np.load(out) as written:
-            assert list(written) == ["features"]
+            assert list(written) == ["features", "ids"]
             assert written["features"].shape == (12, 4)
 
 
@@ -134,7 +138,7 @@ def test_a_terminal_gets_a_bar(
         ({"--stepps": "1"}, "unrecognized arguments: --stepps"),
         ({"--rule": None}, "one of the arguments --rule --network-in is required"),
         ({"--rule": None, "--network-in": "{tmp}/data.npz"}, "damaged or not safetensors"),
-        ({"--rule": None, "--network-in": "{tmp}/wide.safetensors"}, "has 5 inputs, expected 7"),
+        ({"--rule": None, "--network-in": "{tmp}/wide.safetensors"}, "holds rows of 5 inputs, expected rows of 7"),
         ({"--rule": None, "--network-in": "n", "--network-out": "m"}, "expected one of them"),
     ],
 )
@@ -171,3 +175,65 @@ def test_the_script_exits_with_2_and_one_line(tmp_path: Path, rule: str) -> None
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_table_goes_in_by_name_and_comes_out_traceable(tmp_path: Path, rule: str) -> None:
+    rows = [f"{'red' if i % 3 else 'blue'},{i % 7},p{i},{'yes' if i % 2 else 'no'}" for i in range(20)]
+    (tmp_path / "a.csv").write_text("colour,size,code,ill\n" + "\n".join(rows))
+    network, out, again = (str(tmp_path / name) for name in ("network.safetensors", "a.npz", "b.npz"))
+    data = ["--data", f"csv:{tmp_path / 'a.csv'}", "--label", "ill"]
+    apply_rule.main(["--rule", rule, *data, "--out", out, "--network-out", network, *SMALL])
+    swapped = [",".join(row.split(",")[i] for i in (1, 2, 0)) for row in rows]
+    (tmp_path / "b.csv").write_text(
+        "id,size,code,colour\n" + "\n".join(f"row{i},{row}" for i, row in enumerate(swapped))
+    )
+    with pytest.warns(Notice, match="the first column, 'id', only names the rows"):
+        apply_rule.main(["--network-in", network, "--data", f"csv:{tmp_path / 'b.csv'}", "--out", again])
+    with np.load(out) as first, np.load(again) as second:
+        assert first["features"].tolist() == second["features"].tolist()
+        assert first["y"].tolist() == ["no", "yes"] * 10
+        assert first["class_names"].tolist() == ["no", "yes"]
+        assert first["ids"].tolist() == [str(i + 1) for i in range(20)]
+        assert second["ids"].tolist() == [f"row{i}" for i in range(20)]
+        assert "y" not in second
+    (tmp_path / "c.csv").write_text("size,code\n1,p1\n2,p2\n")
+    with pytest.raises(ValueError, match=r"no column 'colour', expected colour, size, code as in .*a\.csv"):
+        apply_rule.main(["--network-in", network, "--data", f"csv:{tmp_path / 'c.csv'}", "--out", again])
+
+
+def test_images_are_read_at_the_size_of_training(tmp_path: Path, rule: str) -> None:
+    x = np.random.default_rng(0).integers(0, 256, size=(12, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", x=x)
+    network, out, again = (str(tmp_path / name) for name in ("network.safetensors", "a.npz", "b.npz"))
+    data = ["--data", f"npz:{tmp_path / 'x.npz'}"]
+    apply_rule.main(["--rule", rule, *data, "--size", "4", "--out", out, "--network-out", network, *SMALL])
+    apply_rule.main(["--network-in", network, *data, "--out", again])
+    with np.load(out) as first, np.load(again) as second:
+        assert first["features"].tolist() == second["features"].tolist()
+    np.savez(tmp_path / "rows.npz", x=x.reshape(12, 64)[:, :16] / np.float32(255))
+    with pytest.raises(ValueError, match="holds rows of 16 inputs, expected images 4 x 4 of 16"):
+        apply_rule.main(["--network-in", network, "--data", f"npz:{tmp_path / 'rows.npz'}", "--out", again])
+
+
+def test_what_is_read_is_not_overwritten(tmp_path: Path, rule: str) -> None:
+    source = table(tmp_path / "data.npz", y=np.arange(30) % 3)
+    before = (tmp_path / "data.npz").read_bytes()
+    for out, more in ((tmp_path / "data.npz", []), (tmp_path / "f.npz", ["--network-out", rule])):
+        with pytest.raises(ValueError, match="would overwrite what is read"):
+            apply_rule.main(["--rule", rule, "--data", f"{source}@train", "--out", str(out), *more, *SMALL])
+    assert (tmp_path / "data.npz").read_bytes() == before
+
+
+def test_parts_of_data_are_those_of_the_rules_own_training(tmp_path: Path, rule: str) -> None:
+    save_rule(tmp_path / "other.safetensors", Hebbian(), {"sources": ["digits"], "seed": 3})
+    source = table(tmp_path / "data.npz", y=np.arange(30) % 15)
+    ids = {}
+    for name in (rule, str(tmp_path / "other.safetensors")):
+        for seed in ("0", "1"):
+            out = tmp_path / "f.npz"
+            apply_rule.main(["--rule", name, "--data", f"{source}@test", "--out", str(out), "--seed", seed, *SMALL])
+            with np.load(out) as written:
+                ids[name, seed] = written["y"].tolist()
+    (first, again), (other, _) = ([ids[name, seed] for seed in "01"] for name in dict.fromkeys(n for n, _ in ids))
+    assert first == again
+    assert first != other

@@ -131,14 +131,14 @@ def test_damaged_and_foreign_network_files_are_one_clear_line(tmp_path: Path) ->
     def without(name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return {key: value for key, value in tensors.items() if key != name}, header
 
-    nan, bare = float("nan"), {"format": "base_network", "version": "2"}
+    nan, bare = float("nan"), {"format": "base_network", "version": "3"}
     longer = tensors | {"inputs/scale": torch.ones(6, dtype=torch.float64)}
     cases: dict[str, tuple[bytes | tuple[dict[str, torch.Tensor], dict[str, str]], str]] = {
         "cut": (good.read_bytes()[:-8], "damaged or not safetensors"),
         "empty": (b"", "damaged or not safetensors"),
         "foreign": ((tensors, {}), "got a file of format None, expected 'base_network'"),
-        "older": ((tensors, header | {"version": "1"}), "got version '1', expected '2'"),
-        "newer": ((tensors, header | {"version": "9"}), "got version '9', expected '2'"),
+        "older": ((tensors, header | {"version": "1"}), "got version '1', expected '3'"),
+        "newer": ((tensors, header | {"version": "9"}), "got version '9', expected '3'"),
         "no_header": ((tensors, bare), r"damaged header \('rule'\)"),
         "no_json": ((tensors, header | {"network": "{"}), "damaged header"),
         "deep": ((tensors, header | {"network": "[" * 100_000}), "damaged header"),

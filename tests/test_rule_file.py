@@ -281,3 +281,9 @@ def test_a_rule_that_cannot_be_made_is_one_line(name, options, part):
     with pytest.raises(ValueError, match="got") as caught:
         make_rule(name, **options)
     assert part in str(caught.value)
+
+
+def test_a_folder_called_like_a_pretrained_rule_does_not_hide_it(tmp_path, monkeypatch):
+    (tmp_path / "hebbian").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_rule("hebbian").name == "hebbian"

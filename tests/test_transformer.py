@@ -1,6 +1,7 @@
 """The scikit-learn estimator."""
 
 import doctest
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
+from common.expected import Taken, expected
+from common.notice import Notice
 from inner_loop import transformer
 from inner_loop.transformer import RuleFeatures
 from update_rules.contract import Rule
@@ -127,3 +130,59 @@ def test_inputs_beyond_float32_are_an_error() -> None:
     features = small(standardise=False).fit(table())
     with pytest.raises(ValueError, match="features of example 1 are not finite"):
         features.transform(np.array([[0.0] * 5, [1e300] * 5]))
+
+
+def test_data_on_another_scale_give_the_same_features() -> None:
+    x = np.random.default_rng(1).normal(size=(40, 5)) * [1.0, 2.0, 0.5, 1.0, 3.0] + [5.0, 3.0, 4.0, 1.0, 0.0]
+    features = small().fit_transform(x)
+    for factor in (1e-5, 1e4):
+        np.testing.assert_allclose(small().fit_transform(factor * x), features, rtol=1e-3, atol=1e-4)
+
+
+def test_new_data_on_another_scale_are_noticed() -> None:
+    x = np.random.default_rng(1).uniform(size=(40, 5))
+    fitted = small().fit(x)
+    for factor in (255, 1 / 255):
+        with pytest.warns(Notice, match="times as large as those that the network was trained on; scale them alike"):
+            fitted.transform(factor * x)
+    fitted.transform(x[:1] * 0)
+
+
+def test_features_that_are_all_the_same_are_an_error() -> None:
+    with pytest.raises(ValueError, match="features come out the same for every example: all examples are the same"):
+        small().fit(np.ones((20, 4)))
+
+
+def test_how_the_caller_lays_out_arrays_or_sets_torch_makes_no_difference() -> None:
+    x = np.random.default_rng(1).uniform(size=(40, 5))
+    wanted = small().fit_transform(x)
+    assert (small().fit_transform(x[::-1].copy()[::-1]) == wanted).all()
+    assert (small().fit_transform(np.asfortranarray(x)) == wanted).all()
+    pretrained = RuleFeatures(steps=2, random_state=0)
+    read_before = pretrained.fit_transform(x)
+    estimator = small()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert (estimator.fit_transform(x) == wanted).all()
+            assert (pretrained.fit_transform(x) == read_before).all()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_what_it_will_take_is_said_first_and_noticed_where_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    small().fit(table(), say=said.append)
+    (line,) = said
+    assert re.fullmatch(
+        r"expected: 0:00:0\d for 3 inner steps and the features; [\d,]+ MB at the peak, .* there are", line
+    )
+    monkeypatch.setattr(transformer, "LONG_S", 0)
+    with pytest.warns(Notice, match="expected: .* for 3 inner steps and the features"):
+        small().fit(table())
+
+
+def test_more_memory_than_there_is_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"work would take [\d,]+ MB at the peak, but there are .*; take less of it"):
+        expected("work", Taken(1.0, 2**60), torch.device("cpu"), "less of it")

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from update_rules.noise import without_noise
+
 State = dict[str, Tensor]
 """What the inner loop changes: a flat dict of tensors that can be stacked over tasks, detached and saved."""
 
@@ -189,7 +191,8 @@ class Rule(nn.Module):
 
         A rule may compute the same faster, without vmap, and then for a gradient that is taken once only.
         """
-        return over_tasks(self.batching, lambda state, views: self.step(problem, state, views, phase), state, views)
+        with without_noise(self.name):
+            return over_tasks(self.batching, lambda state, views: self.step(problem, state, views, phase), state, views)
 
     def vmapped_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """What ``batched_step`` computes, by vmap of ``step``: slower, but ``torch.compile`` can take it."""

@@ -93,10 +93,10 @@ def read_header(path_or_name: str | Path) -> RuleHeader:
 
 def find_rule_file(path_or_name: str | Path) -> Path:
     """That file, else the file of that name in ``pretrained/``. Raises FileNotFoundError that lists the names."""
-    path = Path(path_or_name)
-    if path.exists():
-        return path
+    path = Path(path_or_name).expanduser()
     names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))
+    if path.is_file() or (path.exists() and str(path_or_name) not in names):  # no folder hides a pretrained rule
+        return path
     if str(path_or_name) in names:
         return PRETRAINED / f"{path_or_name}.safetensors"
     known = f" or one of {', '.join(names)}" if names else ""
