@@ -16,7 +16,7 @@ $(VENV)/installed: requirements.txt requirements-dev.txt pyproject.toml
 	@touch $@
 
 quickstart: setup
-	$(BIN)/python scripts/meta_train.py --config configs/quickstart.yaml --resume
+	$(BIN)/python scripts/meta_train.py --config configs/quickstart.yaml --auto-resume
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

@@ -12,7 +12,7 @@ from evaluation.protocol import task_groups
 from tasks.source import TaskSource
 from tasks.task import Episode
 
-TasksDone = Callable[[int], None]
+TasksDone = Callable[[int, str], None]
 """Called with a number of tasks just done by one method."""
 
 
@@ -73,7 +73,7 @@ def compare(
                             right = accuracy(classify, support, episode.support_y, query, episode.query_y)
                             accuracies.setdefault(place, {})[task.index] = right
             if progress is not None:
-                progress(len(group))
+                progress(len(group), name)
     identities = {count: tasks_identity(source, count, some) for count, some in drawn.items()}
     return [
         Measured(*place, identities[place[1]], [found[index] for index in range(tasks)], diverged[place])

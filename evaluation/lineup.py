@@ -1,6 +1,6 @@
 """Who takes part in a comparison: rules from files, what they are before training, parts switched off, baselines."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def about(rules: Sequence[Evaluated], use: Use) -> dict[str, Any]:
             "use": {"network": one.use.network.first_options(), **_training(one.use), "own": one.use.own},
             "changed": changed_settings(*configs) if all(config.exists() for config in configs) else [],
         }
-    return {"rules": of_rules, **network, **_training(use), "split_seed": split_seeds(rules)[0]}
+    return {"rules": of_rules, **network, **_training(use), "split_seed": split_seeds(one.header for one in rules)[0]}
 
 
 def _training(use: Use) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def agreed(name: str, given: Any, rules: Sequence[Evaluated], usual: Any) -> Any
     return given if given is not None else next(iter(said), usual)
 
 
-def split_seeds(rules: Sequence[Evaluated]) -> list[int]:
-    """The different seeds that told training data from test data where ``rules`` were trained; 0 where nothing says."""
-    said = [one.header.provenance.get("seed", "0") for one in rules] or ["0"]
+def split_seeds(headers: Iterable[RuleHeader]) -> list[int]:
+    """The different seeds that told training data from test data where rules were trained; 0 where nothing says."""
+    said = [header.provenance.get("seed", "0") for header in headers] or ["0"]
     return list(dict.fromkeys(int(seed) if seed.isdecimal() else 0 for seed in said))
 
 

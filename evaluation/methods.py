@@ -13,6 +13,8 @@ from evaluation.baselines.closed_form import discriminants, kmeans, landmarks, p
 from evaluation.baselines.contrastive import Contrastive
 from evaluation.baselines.settings import BaselineSettings
 from evaluation.baselines.supervised import Supervised
+from evaluation.encoders.encoder_file import FORMAT as ENCODER_FORMAT
+from evaluation.encoders.encoder_file import load_encoder
 from evaluation.method import Embed, Fitted, Method, TaskByTask
 from evaluation.paired_tasks import PairedTask
 from evaluation.probes import OWN, PROBES, Classify
@@ -20,8 +22,6 @@ from evaluation.protocol import Use
 from evaluation.rules import BeforeSteps, untrained_method
 from inner_loop.network_file import load_network
 from inner_loop.networks.mlp import MLPs
-from tasks.encoders.encoder_file import FORMAT as ENCODER_FORMAT
-from tasks.encoders.encoder_file import load_encoder
 from tasks.task import Episode
 from update_rules.contract import Rule
 

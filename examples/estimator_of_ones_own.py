@@ -73,7 +73,7 @@ from unsupervised_update_rules import build_trainer, load_config  # noqa: E402
 SETTINGS = """
 rule: hebbian
 network: {options: {hidden: [[16]], outputs: 8}}
-tasks: {sources: [digits], size: 8, ways: 3, shots: 3, queries: 3, batch: 32}
+tasks: {sources: [mnist5k], size: 8, ways: 3, shots: 3, queries: 3, batch: 32}
 inner: {unroll: [5, 5], length: [10, 10]}
 outer: {tasks_per_step: 4, clip: 1.0}
 evaluation: {sources: [digits], tasks: 2, steps: 10}

@@ -1,10 +1,11 @@
 """One run put together: a config makes the parts that a Trainer is given."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from common.names import did_you_mean
+from common.notice import notice
 from common.provenance import commit
 from evaluation.protocol import Use
 from experiment.task_sources import load_datasets, training_tasks
@@ -29,14 +30,22 @@ from update_rules.registry import RULES, make_rule
 from update_rules.rule_file import load_rule
 
 
-def build_trainer(config: Config, checkpoint: Mapping[str, Any] | None = None, ranks: Ranks = ALONE) -> Trainer:
+def build_trainer(
+    config: Config,
+    checkpoint: Mapping[str, Any] | None = None,
+    ranks: Ranks = ALONE,
+    say: Callable[[str], object] = notice,
+) -> Trainer:
     """The Trainer of ``config``, which goes on from the payload of a ``checkpoint`` if one is given.
 
+    What the user may not expect goes to ``say``: settings other than the checkpoint's, data that both train and judge.
     Raises ValueError or OSError for data or settings that do not fit, and ValueError for a checkpoint of another run.
     """
     device = ranks.device(config.device)
     named = (*config.tasks.sources, *(config.evaluation.training or ()), *config.evaluation.sources)
     loaded = load_datasets(config, named)
+    for name in sorted({*config.tasks.sources} & {*config.evaluation.sources}):
+        say(f"{name} is in tasks.sources and in evaluation.sources: the rule is chosen by data that it trains on")
     source = training_tasks(config, loaded)
     problem = first_problem(config, source)
     rule = learn_only(_rule(config, problem, checkpoint), config.rule.learn).to(device)
@@ -67,7 +76,9 @@ def build_trainer(config: Config, checkpoint: Mapping[str, Any] | None = None, r
     if checkpoint is None:
         return Trainer(config, parts, ranks)
     try:
-        check_same_experiment(checkpoint, config, source.fingerprint)
+        data = {"data": source.fingerprint, "validation": parts.validator.fingerprint}
+        for differs in check_same_experiment(checkpoint, config, data):
+            say(f"resumed with another setting: {differs}")
         return Trainer(config, parts, ranks, checkpoint["state"])
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(

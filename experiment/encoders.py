@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from common.tensor_file import file_header
+from evaluation.encoders.encoder_file import FORMAT, load_encoder
 from evaluation.protocol import use_of
 from inner_loop.transformer import RuleFeatures
 from tasks.dataset import Dataset
-from tasks.encoders.encoder_file import FORMAT, load_encoder
 from update_rules.contract import Problem, Rule, State
 from update_rules.rule_file import FORMAT as RULE_FORMAT
 from update_rules.rule_file import find_rule_file, read_rule

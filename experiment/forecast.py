@@ -4,12 +4,11 @@ Seconds and bytes of an outer step are close to linear in inner steps, in readou
 trials of one to three inner steps of one and four tasks tell what the whole will take.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
-from statistics import median
 from typing import cast
 
 import numpy as np
@@ -17,15 +16,14 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
+from common.available_memory import available_memory
+from common.expected import MB, duration, take
 from evaluation.protocol import TASKS_AT_ONCE, Use, read_points
-from experiment.available_memory import available_memory
-from experiment.peak_memory import PeakMemory
 from experiment.run_report import READS
 from experiment.validation import SourceValidator, mean_accuracies
 from inner_loop.unroll import theta_of
 from outer_loop.config.schema import Config
 from outer_loop.estimators.contract import Estimator
-from outer_loop.run.progress import duration
 from outer_loop.trainer import Trainer
 from outer_loop.trajectories import Shape, Trajectories, Trajectory, problem_of
 from tasks.source import TaskSource
@@ -48,11 +46,6 @@ KEPT_SHARE = 0.5
 
 TRIALS = (range(1, 2), range(3, 4), range(2, 4))
 """Read points of the trials, one inner step or three: what starts, what each step and what each readout adds."""
-
-ENOUGH_S = 0.1
-"""A trial shorter than this is repeated."""
-
-MB = 2**20
 
 Pair = NDArray[np.float64]
 
@@ -131,21 +124,13 @@ class Trials:
         return self._cost(run)
 
     def _cost(self, run: Callable[[range], None]) -> Cost:
-        first, longer, read = (self._take(run, points) for points in TRIALS)
-        return Cost(first, (longer - first) / (TRIALS[1][-1] - TRIALS[0][-1]), read - longer)
+        return trial_cost(run, self.device)
 
-    def _take(self, run: Callable[[range], None], points: range) -> Pair:
-        """Median seconds, and bytes at the peak. The first run, which is slower, is the one that is watched."""
-        with PeakMemory() as memory:
-            run(points)
-        seconds: list[float] = []
-        while not seconds or (sum(seconds) < ENOUGH_S and len(seconds) < 3):
-            started = time.perf_counter()
-            run(points)
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            seconds.append(time.perf_counter() - started)
-        return np.array([median(seconds), memory.peak])
+
+def trial_cost(run: Callable[[range], None], device: torch.device) -> Cost:
+    """What ``run`` of read points takes on ``device``, from TRIALS of it."""
+    first, longer, read = (np.array(take(partial(run, points), device)) for points in TRIALS)
+    return Cost(first, (longer - first) / (TRIALS[1][-1] - TRIALS[0][-1]), read - longer)
 
 
 class OuterStepCost:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -22,10 +23,19 @@ from experiment.validation import probe_of
 from outer_loop.config.file import made_by
 from outer_loop.config.schema import Config
 from tasks.source import TaskSource
+from tasks.views import views_of
 from update_rules.rule_file import read_rule
 
 READS = 5
 """Points at which the accuracy against inner steps is measured, besides the start."""
+
+
+class RunReport(NamedTuple):
+    """The report's page, the results, and accuracies by source, method and inner step."""
+
+    page: Path
+    results: Results
+    inner_curves: dict[str, dict[str, dict[int, Mean]]]
 
 
 def report_sources(config: Config) -> dict[str, TaskSource]:
@@ -44,7 +54,7 @@ def networks_in_report(config: Config) -> int:
     return (1 + len(_company(config))) * config.report.tasks * len(config.report.sources)
 
 
-def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: TasksDone) -> tuple[Path, Results]:
+def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: TasksDone) -> RunReport:
     """Evaluate ``rule.safetensors`` of the run on ``sources`` and write the report: its page, and the results.
 
     ``progress`` is called with how many of ``networks_in_report`` were done since. Raises ValueError or OSError
@@ -69,7 +79,7 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
             readouts=[probe_of(use)],
             tasks=settings.tasks,
             seed=config.seed,
-            progress=progress,
+            progress=lambda done, method, name=name: progress(done, f"{name}, {method}"),  # type: ignore[misc]
         )
         final = {one.method: one for one in measured}  # the last of each method: after its last inner step
         per_task += task_accuracies(final.values(), name, source, seed=config.seed, size=config.tasks.size[0])
@@ -97,10 +107,11 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
     page = write_report(
         run_dir / "report",
         title=f"{rule.name}: {run_dir.name}",
+        sees_labels=any(view.labels for view in views_of(rule.consumes)),
         metrics=read_metrics(run_dir / "metrics.jsonl"),
         results=results,
         inner_curves=curves,
         receptive_fields=pictures,
         config=(run_dir / "config.yaml").read_text(encoding="utf-8"),
     )
-    return page, results
+    return RunReport(page, results, curves)

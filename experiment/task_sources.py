@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ from tasks.source import TaskSource
 def load_datasets(config: Config, names: Iterable[str], size: int | None = None) -> dict[str, list[Dataset]]:
     """The data sets of each SOURCE, read once, images of ``size`` or the config's first. Raises as ``load_source``."""
     size = config.tasks.size[0] if size is None else size
-    return {name: load_source(name, size=size, seed=config.seed) for name in dict.fromkeys(names)}
+    how: dict[str, Any] = {"size": size, "seed": config.seed, "standardise": config.tasks.standardise}
+    return {name: load_source(name, **how) for name in dict.fromkeys(names)}
 
 
 def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskSource:

@@ -1,6 +1,8 @@
 """How a rule in training does on data that it does not train on: what is logged, and by what the best is chosen."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from evaluation.comparison import compare
 from evaluation.paired_tasks import PairedTask
@@ -47,6 +49,14 @@ class SourceValidator:
             for name in names
         }
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, over the data sets of all sources and how tasks are drawn from them."""
+        digest = hashlib.sha256()
+        for (kind, _), source in self.sources.items():
+            digest.update(f"{kind} {source.fingerprint}".encode())
+        return digest.hexdigest()
+
     def validate(self, rule: Rule) -> Validation:
         """The readout accuracy of ``rule`` by inner step on every source."""
         points = read_points(self.use.steps, self.settings.read_every)
@@ -58,5 +68,6 @@ class SourceValidator:
             if kind == VALIDATION:
                 last.append(by_step[self.use.steps])
         shown = pictures_of(rule, self.use, PairedTask(next(iter(self.sources.values())), SEED, 0))
-        pictures = [] if shown is None else [montage(images.numpy()) for images in shown]
+        captions = (f"receptive fields {when} {self.use.steps} inner steps" for when in ("before", "after"))
+        pictures = dict(zip(captions, [] if shown is None else [montage(one.numpy()) for one in shown], strict=False))
         return Validation(metrics, sum(last) / len(last), pictures)

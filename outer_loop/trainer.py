@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from common.notice import notice
 from outer_loop.config.schema import Config
 from outer_loop.estimators.contract import Estimate, Estimator
 from outer_loop.run.checkpoint import Checkpoints
-from outer_loop.run.interruption import Interruption
+from outer_loop.run.interruption import Interruption, StoppedError
 from outer_loop.run.processes import ALONE, Ranks
 from outer_loop.run.progress import OuterProgress
 from outer_loop.run.tracking import Tracker
@@ -26,6 +27,9 @@ from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import Trajectories
 from update_rules.contract import Rule
 from update_rules.rule_file import save_rule
+
+PATIENCE = 10
+"""Outer steps in which a parameter should have had a gradient."""
 
 
 class DivergedError(ValueError):
@@ -39,12 +43,17 @@ class Validation(NamedTuple):
     """Accuracy by source and inner step, with the keys of ``metrics.jsonl``."""
     mean: float
     """Accuracy over the validation sources after the last inner step, by which the best rule is chosen."""
-    pictures: list[NDArray[np.uint8]]
-    """What units look for before and after training, where there is something to show."""
+    pictures: dict[str, NDArray[np.uint8]]
+    """What units look for before and after training, by caption, where there is something to show."""
 
 
 class Validator(Protocol):
     """Judges a rule in training on data that it does not train on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same data, whatever they are called."""
+        ...
 
     def validate(self, rule: Rule) -> Validation:
         """The accuracies of ``rule``. Pure."""
@@ -85,6 +94,7 @@ class Trainer:
                 f"got outer.tasks_per_step={tasks} for {ranks.count} processes, expected at least a task for each; set "
                 "more tasks or start fewer processes"
             )
+        self._untouched: set[str] = set()
         decay = config.outer.average
         self.state = TrainingState(
             rule=rule,
@@ -111,27 +121,40 @@ class Trainer:
         config, state = self.config, self.state
         checkpoints = Checkpoints(self.run_dir / "checkpoints", config.keep) if self.ranks.first else None
         saved_at = None
-        while state.outer_step < config.outer_steps and not interruption.agreed():
-            started = time.perf_counter()
-            try:
-                metrics = self.step()
-            except DivergedError:
-                self._save(checkpoints)
-                raise
-            seconds = time.perf_counter() - started
-            step, last = state.outer_step, state.outer_step == config.outer_steps
+        while state.pending is not None or (state.outer_step < config.outer_steps and not interruption.agreed()):
+            if state.pending is None:
+                try:
+                    self._timed_step(tracker)
+                except DivergedError:
+                    self._save(checkpoints)
+                    raise
+            step, metrics = state.outer_step, dict(state.pending or {})
             if self._validated(step):
-                metrics |= self._validate(tracker, checkpoints)
+                try:
+                    with interruption.at_once():
+                        found = self.ranks.from_first(lambda: self.parts.validator.validate(state.judged))
+                except StoppedError:
+                    break  # what the step measured stays pending
+                metrics |= self._follow(found, tracker, checkpoints)
+                progress.validated(step, metrics)
+            state.pending = None
             tracker.log(step, metrics)
-            steps = metrics["inner_steps"] * config.outer.tasks_per_step
-            timing = {"timing/outer_step_s": seconds, "throughput/inner_steps_x_tasks_per_s": steps / seconds}
-            tracker.log(step, timing | {"memory/rss_mb": psutil.Process().memory_info().rss / 2**20}, timing=True)
             progress.update(step, metrics["meta_loss"], metrics["accuracy"])
-            if step % config.checkpoint_every == 0 or last:
+            if step % config.checkpoint_every == 0 or step == config.outer_steps:
                 self._save(checkpoints)
                 saved_at = step
         if saved_at != state.outer_step:
             self._save(checkpoints)
+
+    def _timed_step(self, tracker: Tracker) -> None:
+        """One outer step, whose figures are pending, and what it took."""
+        started = time.perf_counter()
+        self.state.pending = metrics = self.step()
+        seconds = time.perf_counter() - started
+        steps = metrics["inner_steps"] * self.config.outer.tasks_per_step
+        timing = {"timing/outer_step_s": seconds, "throughput/inner_steps_x_tasks_per_s": steps / seconds}
+        timing["memory/rss_mb"] = psutil.Process().memory_info().rss / 2**20
+        tracker.log(self.state.outer_step, timing, timing=True)
 
     def _save(self, checkpoints: Checkpoints | None) -> None:
         """A checkpoint of all ranks, by the first, the only one that has ``checkpoints``."""
@@ -171,6 +194,8 @@ class Trainer:
                 f"half may; in {self.run_dir / 'checkpoints'} delete last.pt, copy an earlier step file to that name, "
                 f"and resume with a lower outer.learning_rate (now {rate}) or outer.clip (now {clip})"
             )
+        if state.outer_step < PATIENCE and parts.estimator.needs_gradient:
+            self._check_signal({name: own[name] for name in estimate.direction})
         follow(state.rule, {name: own[f"met/{name}"] for name in met})
         norm, rate = self._descend({name: own[name] for name in estimate.direction})
         state.memory = {name: own[f"memory/{name}"].to(value.dtype) for name, value in estimate.memory.items()}
@@ -208,6 +233,19 @@ class Trainer:
         shaped = {name: mean.view_as(own[name]) for name, mean in zip(own, means, strict=True)}
         return values[:2], shaped, kept
 
+    def _check_signal(self, direction: Mapping[str, Tensor]) -> None:
+        """Raise ValueError where no parameter of the rule gets a gradient; notice those that got none for a while."""
+        without = {name for name, value in direction.items() if not value.any()}
+        if len(without) == len(direction) and self.state.outer_step == 0:
+            raise ValueError(
+                f"rule {self.state.rule.name}: no gradient reaches its parameters, so that nothing would be learned; "
+                "its step or features cut it off (torch.no_grad, detach, .data, .item, numpy)"
+            )
+        self._untouched = without if self.state.outer_step == 0 else self._untouched & without
+        if self._untouched and self.ranks.first and self.state.outer_step + 1 == PATIENCE:
+            names = ", ".join(sorted(self._untouched))
+            notice(f"rule {self.state.rule.name}: no gradient in {PATIENCE} outer steps for {names}")
+
     def _descend(self, direction: Mapping[str, Tensor]) -> tuple[float, float]:
         """Clip the direction and let the optimiser descend along it: its norm before clipping, and the rate used."""
         state = self.state
@@ -231,12 +269,11 @@ class Trainer:
         """How many validations are yet to come."""
         return sum(map(self._validated, range(self.state.outer_step + 1, self.config.outer_steps + 1)))
 
-    def _validate(self, tracker: Tracker, checkpoints: Checkpoints | None) -> dict[str, float]:
-        """Readout accuracy by inner step on every source, measured by the first rank; the best rule so far is saved."""
+    def _follow(self, found: Validation, tracker: Tracker, checkpoints: Checkpoints | None) -> dict[str, float]:
+        """What validation ``found``, for ``metrics.jsonl``; the best rule so far is saved."""
         state = self.state
-        found = self.ranks.from_first(lambda: self.parts.validator.validate(state.judged))
         if found.pictures:
-            tracker.log_images(state.outer_step, "receptive_fields", found.pictures)
+            tracker.log_images(state.outer_step, "meta_validation/receptive_fields", found.pictures)
         if found.mean > state.best_accuracy:
             state.best_accuracy = found.mean
             payload = self._payload()
@@ -255,4 +292,5 @@ class Trainer:
             "config": self.config.model_dump(mode="json"),
             "rule": self.state.rule.config,
             "data": self.parts.trajectories.source.fingerprint,
+            "validation": self.parts.validator.fingerprint,
         }

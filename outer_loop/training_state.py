@@ -13,7 +13,7 @@ from outer_loop.run.processes import Ranks
 from outer_loop.trajectories import Trajectories, Trajectory
 from update_rules.contract import Rule
 
-PLAIN = ("run_id", "outer_step", "best_accuracy", "dropped_total", "clipped_total")
+PLAIN = ("run_id", "outer_step", "best_accuracy", "dropped_total", "clipped_total", "pending")
 """What is saved as it is."""
 
 
@@ -37,6 +37,8 @@ class TrainingState:
     best_accuracy: float = -math.inf
     dropped_total: int = 0
     clipped_total: int = 0
+    pending: dict[str, float] | None = None
+    """What the last outer step measured, where its validation was interrupted and is yet to come."""
 
     @property
     def judged(self) -> Rule:
@@ -68,7 +70,7 @@ class TrainingState:
         self.memory = {name: value.to(restored.device) for name, value in saved["memory"].items()}
         self.generator.set_state(saved["generator"])
         for name in PLAIN:
-            setattr(self, name, saved[name])
+            setattr(self, name, saved.get(name) if name == "pending" else saved[name])
 
 
 def _theta(module: nn.Module) -> dict[str, Tensor]:

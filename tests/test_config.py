@@ -38,8 +38,8 @@ def test_numbers_are_read_as_people_write_them(tmp_path, text):
 
 
 def test_words_that_older_yaml_takes_for_booleans_stay_words(tmp_path):
-    assert load(tmp_path, "tracking: off").tracking == "off"
-    assert load(tmp_path, "seed: 0", "tracking=off").tracking == "off"
+    assert load(tmp_path, "tracking: off").tracking.mode == "off"
+    assert load(tmp_path, "seed: 0", "tracking=off").tracking.mode == "off"
     assert load(tmp_path, "tasks: {labeller: true}").tasks.labeller.name == "true"
     assert load(tmp_path, "tasks: {labeller: {name: true}}").tasks.labeller.name == "true"
     assert load(tmp_path, "seed: 0", "tasks.labeller=true").tasks.labeller.name == "true"
@@ -121,7 +121,10 @@ def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
         ("inner: {unroll: [5, 30]}", ["inner.unroll", "(5, 30)", "the shortest length, 20"]),
         ("inner: {read_every: 6}", ["inner.read_every", "got 6", "at most the shortest unroll, 5"]),
         ("evaluation: {steps: 5}", ["evaluation.read_every", "got 10", "at most evaluation.steps, 5"]),
-        ("tasks: {sources: digits}", ["tasks.sources", "'digits'", "expected a list"]),
+        ("tasks: {sources: 3}", ["tasks.sources", "got 3", "expected a list"]),
+        ("outer: {lr: 3}", ["unknown config key outer.lr", "did you mean outer.learning_rate?"]),
+        ("lr: 3", ["unknown config key lr", "did you mean outer.learning_rate?"]),
+        ("epochs: 3", ["unknown config key epochs", "did you mean outer_steps?"]),
         ("tasks: {sources: []}", ["tasks.sources", "[]", "expected a list that is not empty"]),
         ("tasks: {permute: 1}", ["tasks.permute", "got 1", "expected true or false"]),
         ("tasks: {labeller: shuffle}", ["tasks.labeller", "true, shuffled", "did you mean shuffled?"]),
@@ -397,3 +400,34 @@ def test_the_sweep_file_makes_command_lines_that_load():
         config = load_config(CONFIGS.parent / base, overrides)
         assert config.outer.learning_rate == pick(0.0003, 0.003)
     assert sweep["command"][-1] == "${args_no_hyphens}"
+
+
+def test_a_section_given_on_the_command_line_leaves_its_other_keys(tmp_path):
+    text = "outer: {clip: 0.5, tasks_per_step: 3, readout: {name: ridge, options: {penalty: 2.0}}}"
+    config = load(tmp_path, text, "outer={clip: 0.2, readout: {name: ridge}}")
+    assert (config.outer.clip, config.outer.tasks_per_step) == (0.2, 3)
+    assert config.outer.readout.options == {"penalty": 2.0}
+    other = load(tmp_path, "rule: {name: hebbian, options: {rate: 0.2}}", "rule={name: neuron_local}")
+    assert (other.rule.name, other.rule.options) == ("neuron_local", {})
+    alone = load(tmp_path, "tracking: off", "tracking.group=seeds", "tracking={tags: [a]}")
+    assert (alone.tracking.mode, alone.tracking.group, alone.tracking.tags) == ("off", "seeds", ("a",))
+
+
+def test_what_sweeps_write_is_read(tmp_path):
+    config = load(tmp_path, "seed: 1", "outer={'clip': 0.2, 'readout': {'options': {'penalty': 3.0}}}")
+    assert (config.outer.clip, config.outer.readout.options) == (0.2, {"penalty": 3.0})
+    assert load(tmp_path, "evaluation: {training: [digits]}", "evaluation.training=None").evaluation.training is None
+    assert load(tmp_path, "seed: 1", "inner.compile=False", "inner.recompute=True").inner.recompute is True
+    with pytest.raises(ValueError, match=r"unknown config key outer.clp: got 0.2.*did you mean outer.clip\?"):
+        load(tmp_path, "seed: 1", "outer={'clp': 0.2}")
+
+
+def test_a_text_is_a_list_of_one_and_a_home_folder_is_found(tmp_path):
+    config = load(tmp_path, "tasks: {sources: digits}", "evaluation.sources=mnist5k", "run_dir=~/runs/x")
+    assert (config.tasks.sources, config.evaluation.sources) == (("digits",), ("mnist5k",))
+    assert config.run_dir == str(Path.home() / "runs/x")
+
+
+def test_there_need_be_no_report(tmp_path):
+    for text, override in (("report: false", "seed=0"), ("seed: 0", "report=false"), ("seed: 0", "report.sources=[]")):
+        assert load(tmp_path, text, override).report.sources == ()

@@ -1,11 +1,15 @@
 """Exit codes and error lines that all scripts share."""
 
 import argparse
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from runs import ROOT, Arguments, command
 
 from unsupervised_update_rules.commands.arguments import different, threads
 from unsupervised_update_rules.commands.entry import run, run_command
@@ -40,6 +44,34 @@ def test_an_error_of_the_user_is_one_line_and_exit_2(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert line in captured.err
+
+
+def test_ctrl_c_during_imports_is_one_line(tmp_path: Path) -> None:
+    process = command("evaluate", ["--data", "digits"], tmp_path)
+    time.sleep(0.7)  # PyTorch is being imported
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+
+
+def test_the_first_line_comes_within_a_second_or_so(tmp_path: Path, tiny_config: Arguments) -> None:
+    process = command("meta_train", tiny_config("run"), tmp_path)
+    started = time.monotonic()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "meta_train: loading PyTorch\n"
+    assert time.monotonic() - started < 3  # on a machine that is busy with other tests
+    process.kill()
+    process.communicate()
+
+
+def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
+    """What is to be written is written before it is printed, so that `| head` loses nothing."""
+    evaluate = f"{sys.executable} {ROOT}/scripts/evaluate.py --data digits --ways 2 --shots 1 --tasks 2 --baselines raw"
+    line = f"set -o pipefail; {evaluate} --json {tmp_path / 'found.json'} | true"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (tmp_path / "found.json").exists()
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr
 
 
 def test_other_ends(monkeypatch: pytest.MonkeyPatch) -> None:

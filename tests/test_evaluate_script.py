@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_iris
 
+from common.notice import Notice
 from evaluation.methods import CHEAP
 from unsupervised_update_rules.commands import evaluate
 from update_rules.local.hebbian import Hebbian
@@ -171,3 +173,30 @@ def test_the_script_exits_with_2_and_one_line(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_table_on_another_scale_is_told_as_well(tmp_path: Path, rule: str) -> None:
+    """The spread of columns decides, not whether they lie in [0, 1]."""
+    x, y = load_iris(return_X_y=True)
+    few = ["--ways", "3", "--shots", "5", "--queries", "5", "--tasks", "10", "--steps", "5", "--baselines", "raw"]
+    found = {}
+    for name, factor in (("iris", 1.0), ("small", 1e-5)):
+        np.savez(tmp_path / f"{name}.npz", x=(x * factor).astype(np.float32), y=y)
+        data = ["--data", f"npz:{tmp_path / name}.npz", "--json", str(tmp_path / "found.json")]
+        with pytest.warns(Notice, match="brought to mean 0 and variance 1"):
+            evaluate.main(["--rule", rule, *data, *few])
+        rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+        found[name] = [row["accuracy"] for row in rows]
+    assert found["small"] == pytest.approx(found["iris"], abs=0.02)
+    assert min(found["small"]) > 0.7
+
+
+def test_the_class_column_of_a_table_is_named_on_the_command_line(tmp_path: Path) -> None:
+    x, y = load_iris(return_X_y=True)
+    lines = [f"{['a', 'b', 'c'][kind]},{','.join(map(str, row))}" for row, kind in zip(x.tolist(), y, strict=True)]
+    (tmp_path / "iris.csv").write_text("kind,p,q,r,s\n" + "\n".join(lines))
+    few = ["--ways", "3", "--shots", "5", "--queries", "5", "--tasks", "2", "--baselines", "raw"]
+    with pytest.raises(ValueError, match=r"no column called label, class or target; name the one of classes"):
+        evaluate.main(["--data", f"csv:{tmp_path / 'iris.csv'}", *few])
+    with pytest.warns(Notice, match="brought to mean 0 and variance 1"):
+        assert evaluate.main(["--data", f"csv:{tmp_path / 'iris.csv'}", "--label", "kind", *few]) == 0

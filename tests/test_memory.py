@@ -8,8 +8,8 @@ import pytest
 import torch
 from runs import Arguments, trainer_of
 
-from experiment.available_memory import _left_in_groups
-from experiment.peak_memory import PeakMemory
+from common.available_memory import _left_in_groups
+from common.peak_memory import PeakMemory
 from inner_loop.networks.mlp import MLP
 from outer_loop.estimators.contract import TruncatedUnroll
 from outer_loop.estimators.truncated_backprop import TruncatedBackprop

@@ -84,3 +84,31 @@ def test_the_bar_is_taken_down_when_the_run_fails():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"), [(60, r"6/6 ━+ loss 0\.167, acc 0\.600, 0:00:00"), (80, r"6/6 ━+ loss .* left")]
+)
+def test_the_bar_fits_into_a_narrow_terminal(monkeypatch, columns, wanted):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    run(stream)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    drawn = [line for line in re.split(r"[\r\n]", text) if "━" in line]
+    assert max(map(len, drawn)) <= columns
+    assert re.search(wanted, drawn[-1]), drawn[-1]
+    assert "…" not in drawn[-1]
+
+
+def test_a_validation_is_a_line_with_the_best_so_far():
+    stream = io.StringIO()
+    with OuterProgress(6, 0, stream) as progress:
+        for step, accuracy in ((2, 0.5), (4, 0.4)):
+            found = {f"valid/digits/accuracy@{k}": accuracy - 0.1 * (k == 0) for k in (0, 10)}
+            progress.validated(step, {**found, "train/glyphs/accuracy@10": 0.9, "best_valid_accuracy": 0.5})
+    assert stream.getvalue().splitlines() == [
+        "validation after outer step 2: digits 50.0 %; the best so far",
+        "validation after outer step 4: digits 40.0 %; best so far 50.0 %",
+    ]

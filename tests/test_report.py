@@ -68,6 +68,7 @@ class References(HTMLParser):
 def report(folder: Path, **changes: object) -> str:
     arguments = {
         "title": "runs/<script>alert(1)</script>",
+        "sees_labels": False,
         "metrics": METRICS,
         "results": results(),
         "inner_curves": CURVES,
@@ -167,8 +168,9 @@ def test_the_same_run_gives_the_same_page_and_parts_may_be_missing(tmp_path: Pat
 
 
 def test_figures_show_what_was_measured() -> None:
-    bars = plots.accuracy_bars(results()).axes[0]
-    assert [round(bar.get_height(), 6) for bar in bars.patches[:4]] == [60, 60, 50, 50]
+    points = plots.accuracy_points(results()).axes[0]
+    rule, other = ([round(float(y), 6) for y in one.lines[0].get_ydata()] for one in points.containers[:2])
+    assert (rule, other) == ([60, 60], [50, 50])
     curves = plots.validation_curves(METRICS)
     assert curves is not None
     after, before = curves.axes[0].lines
@@ -184,9 +186,32 @@ def test_figures_show_what_was_measured() -> None:
     assert curve.get_xydata().tolist() == [[0, 30], [5, 50]]
 
 
+def test_axes_of_accuracies_show_differences_and_not_noise() -> None:
+    assert plots.accuracy_range([97.0, 98.0]) == pytest.approx((90.0, 100.0))
+    assert plots.accuracy_range([0.0, 1.0]) == (0.0, 10.0)
+    assert plots.accuracy_range([50.0, 51.0]) == pytest.approx((45.5, 55.5))
+    assert plots.accuracy_range([20.0, 90.0]) == (13.0, 97.0)
+
+
+def test_the_page_says_of_rules_that_see_labels_that_they_do(tmp_path: Path) -> None:
+    assert "from unlabelled examples alone" in report(tmp_path)
+    adapted = report(tmp_path, sees_labels=True)
+    assert "unlabelled examples alone" not in adapted
+    assert "from its few labelled examples" in adapted
+
+
+def test_nothing_on_the_page_is_wider_than_a_phone(tmp_path: Path) -> None:
+    """Tables and code scroll in boxes of their own, pictures shrink, figures side by side wrap, long names break."""
+    style = report(tmp_path).partition("<style>")[2].partition("</style>")[0]
+    for rule in (".wide { overflow-x: auto", "img { max-width: 100%", "min(24rem, 100%)", "pre { overflow-x: auto"):
+        assert rule in style
+    body = report(tmp_path).partition("<body>")[2]
+    assert body.count("<table>") == body.count('<div class="wide"><table>')
+
+
 @pytest.mark.parametrize("names", [CHEAP, CLASSIFIED, tuple(BASELINES), ("a_name_of_many_letters_indeed", "other")])
 def test_the_names_of_all_methods_fit_into_the_figure(names: tuple[str, ...]) -> None:
-    figure = plots.accuracy_bars(results(("rule", *names)))
+    figure = plots.accuracy_points(results(("rule", *names)))
     FigureCanvasAgg(figure).draw()
     box, (axis,) = figure.bbox, figure.axes
     legend = axis.get_legend()
@@ -197,10 +222,10 @@ def test_the_names_of_all_methods_fit_into_the_figure(names: tuple[str, ...]) ->
 
 
 def test_a_figure_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    plots.save_png(plots.accuracy_bars(results()), tmp_path / "bars.png")
+    plots.save_png(plots.accuracy_points(results()), tmp_path / "bars.png")
     assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(OSError, match="cannot write"):
-        plots.save_png(plots.accuracy_bars(results()), tmp_path / "no" / "bars.png")
+        plots.save_png(plots.accuracy_points(results()), tmp_path / "no" / "bars.png")
     assert [file.name for file in tmp_path.iterdir()] == ["bars.png"]
 
 

@@ -13,6 +13,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 from outer_loop.config.schema import Config
 from outer_loop.run.tracking import JsonlTracker, Tracker, Trackers, open_trackers
 from outer_loop.run.wandb_tracker import logged_in
+from unsupervised_update_rules.commands import evaluate, meta_train
 
 BLOCK = 32768
 
@@ -176,14 +177,20 @@ def test_the_truth_may_not_fail(tmp_path):
 
 @pytest.mark.usefixtures("lone_wandb")
 def test_an_offline_run_holds_what_was_logged(tmp_path, capfd):
-    config, said = config_for(tmp_path, "auto"), []
-    rule = tmp_path / "rule.safetensors"
+    config, said = config_for(tmp_path, {"group": "seeds", "tags": "one", "notes": "a try"}), []
+    rule, page = tmp_path / "rule.safetensors", tmp_path / "index.html"
     rule.write_bytes(b"theta")
+    page.write_text("<p>the report</p>")
     trackers = open_trackers(config, "run1234", None, said.append)
+    validated = {"valid/digits@valid/accuracy@0": 0.3, "valid/digits@valid/accuracy@4": 0.5, "best_valid_accuracy": 0.5}
     for step in range(1, 8):
-        trackers.log(step, {"meta_loss": 1 / step, "valid/digits/accuracy@4": 0.5})
+        trackers.log(step, {"meta_loss": 1 / step, "rule/rate.w1": 0.1, **(validated if step % 3 == 0 else {})})
         trackers.log(step, {"timing/outer_step_s": 0.25}, timing=True)
-    trackers.log_images(7, "receptive_fields", [np.eye(8, dtype=np.uint8) * 255, np.zeros((8, 8, 3), np.uint8)])
+    pictures = {"before": np.eye(8, dtype=np.uint8) * 255, "after": np.zeros((8, 8, 3), np.uint8)}
+    trackers.log_images(7, "meta_validation/receptive_fields", pictures)
+    trackers.log_table(7, "report/results", ["method", "accuracy"], [["rule", 0.5], ["raw", 0.25]])
+    trackers.log_page(7, "report/page", page)
+    trackers.summarise({"results/digits/rule": 0.5})
     trackers.log_artifact(rule, "rule")
     trackers.close()
     assert capfd.readouterr() == ("", ""), "wandb is silent"
@@ -193,22 +200,100 @@ def test_an_offline_run_holds_what_was_logged(tmp_path, capfd):
     found = records(run_file)
     (run,) = [record.run for record in found if record.WhichOneof("record_type") == "run"]
     assert (run.run_id, run.project, run.display_name) == ("run1234", "unsupervised-update-rules", "the_run")
+    assert (run.run_group, run.job_type, list(run.tags), run.notes) == ("seeds", "meta_train", ["one"], "a try")
     settings = {item.key: json.loads(item.value_json) for item in run.config.update}
     assert settings["outer"] == config.model_dump(mode="json")["outer"]
     assert settings["outer_steps"] == 7
 
     rows = history(found)
-    assert [row["meta_loss"] for row in rows if "meta_loss" in row] == [1 / step for step in range(1, 8)]
-    assert [row["outer_step"] for row in rows] == [step for step in range(1, 8) for _ in range(2)] + [7]
-    assert [row.get("timing/outer_step_s") for row in rows if "meta_loss" not in row] == [0.25] * 7 + [None]
-    assert (rows[-1]["receptive_fields/count"], rows[-1]["receptive_fields/_type"]) == (2, "images/separated")
-    assert len(list(run_file.parent.glob("files/media/images/*.png"))) == 2
+    named = "meta_train/meta_loss"
+    assert [row[named] for row in rows if named in row] == [1 / step for step in range(1, 8)]
+    assert [row["meta_validation/digits_valid"] for row in rows if "meta_validation/digits_valid" in row] == [0.5, 0.5]
+    assert [row["outer_loop/step_seconds"] for row in rows if "outer_loop/step_seconds" in row] == [0.25] * 7
+    assert {row["outer_step"] for row in rows} == set(range(1, 8))
+    (images,) = [row for row in rows if "meta_validation/receptive_fields/count" in row]
+    assert json.loads(json.dumps(images["meta_validation/receptive_fields/captions"])) == ["before", "after"]
+    assert len(list(run_file.parent.glob("files/media/images/**/*.png"))) == 2
+    (table,) = run_file.parent.glob("files/media/table/report/results_*.table.json")
+    assert json.loads(table.read_text())["data"] == [["rule", 0.5], ["raw", 0.25]]
+    (html,) = run_file.parent.glob("files/media/html/report/page_*.html")
+    assert "the report" in html.read_text()
+    curves = sorted(run_file.parent.glob("files/media/table/meta_validation/*by_inner_step*.table.json"))
+    lines_of = [{tuple(row) for row in json.loads(path.read_text())["data"]} for path in curves]
+    assert {(0, "outer step 3", 0.3), (4, "outer step 3", 0.5), (4, "outer step 6", 0.5)} <= set.union(*lines_of)
 
+    summary = {}
+    for record in found:
+        if record.WhichOneof("record_type") == "summary":
+            summary |= {item.key or "/".join(item.nested_key): item.value_json for item in record.summary.update}
+    assert json.loads(summary["results/digits/rule"]) == 0.5
     metrics = [record.metric for record in found if record.WhichOneof("record_type") == "metric"]
     assert any(metric.glob_name == "*" and metric.step_metric == "outer_step" for metric in metrics)
-    (artifact,) = [record.artifact for record in found if record.WhichOneof("record_type") == "artifact"]
-    assert (artifact.name, artifact.type) == ("rule", "rule")
+    assert any(metric.glob_name == "rule_internals/*" and metric.options.hidden for metric in metrics)
+    artifacts = [record.artifact for record in found if record.WhichOneof("record_type") == "artifact"]
+    (artifact,) = [one for one in artifacts if one.type == "rule"]
     assert [entry.path for entry in artifact.manifest.contents] == ["rule.safetensors"]
+    linked = list(tmp_path.glob("offline-run-*"))
+    assert [link.resolve() for link in linked] == [run_file.parent.resolve()], "as wandb leet wants to find it"
+
+
+def chart_keys(found: list[Record]) -> set[str]:
+    """What wandb makes charts of: the keys of the history, of media one, without what is hidden."""
+    hidden = [one.metric for one in found if one.WhichOneof("record_type") == "metric" and one.metric.options.hidden]
+    names = {(metric.name or metric.glob_name).rstrip("*") for metric in hidden}
+    keys = {
+        item.key or item.nested_key[0]
+        for one in found
+        if one.WhichOneof("record_type") == "history"
+        for item in one.history.item
+    }
+    return {key for key in keys if not key.startswith(("_", *names))}
+
+
+@pytest.mark.usefixtures("lone_wandb")
+def test_the_quickstart_has_few_charts_its_final_table_and_its_report(tmp_path, monkeypatch):
+    short = ["outer_steps=2", "evaluation.every=1", "evaluation.tasks=2", "report.tasks=2", "tracking=offline"]
+    config = [
+        "--config",
+        str(Path(__file__).parent.parent / "configs" / "quickstart.yaml"),
+        f"run_dir={tmp_path / 'q'}",
+    ]
+    assert meta_train.main([*config, *short, "tasks.sources=mnist5k", "evaluation.sources=digits"]) == 0
+    (run_file,) = run_files(tmp_path / "q")
+    found = records(run_file)
+    keys = chart_keys(found)
+    assert len(keys) <= 25, sorted(keys)
+    sections = sorted({key.partition("/")[0] for key in keys})
+    assert sections == ["meta_train", "meta_validation", "outer_loop", "report"], "in wandb's order"
+    (table,) = run_file.parent.glob("files/media/table/report/results_*.table.json")
+    written = json.loads(table.read_text())
+    results = json.loads((tmp_path / "q" / "report" / "results.json").read_text())
+    method, accuracy = (written["columns"].index(name) for name in ("method", "accuracy"))
+    assert {row[method]: row[accuracy] for row in written["data"]} == {
+        row["method"]: row["accuracy"] for row in results["rows"]
+    }
+    (page,) = run_file.parent.glob("files/media/html/report/page_*.html")
+    assert page.read_bytes() == (tmp_path / "q" / "report" / "index.html").read_bytes()
+    summary = [one.summary for one in found if one.WhichOneof("record_type") == "summary"]
+    said = {item.key or "/".join(item.nested_key): item.value_json for one in summary for item in one.update}
+    assert json.loads(said["results/digits/rule"]) == next(
+        r["accuracy"] for r in results["rows"] if r["method"] == "rule"
+    )
+    assert any(key.startswith("report/digits_by_inner_step") for key in keys)
+
+
+@pytest.mark.usefixtures("lone_wandb")
+def test_scripts_log_what_they_found_where_they_are_asked_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ["--data", "digits", "--ways", "2", "--shots", "1", "--tasks", "2", "--baselines", "raw", "--threads", "1"]
+    assert evaluate.main(few) == 0
+    assert not (tmp_path / "runs").exists()
+    assert evaluate.main([*few, "--track", "offline", "--plot", "plot.png"]) == 0
+    (run_file,) = tmp_path.glob("runs/evaluate-*/wandb/offline-run-*/*.wandb")
+    found = records(run_file)
+    (run,) = [one.run for one in found if one.WhichOneof("record_type") == "run"]
+    assert run.job_type == "evaluate"
+    assert chart_keys(found) == {"report/results", "report/plot"}
 
 
 @pytest.mark.usefixtures("lone_wandb")
@@ -226,7 +311,7 @@ def test_a_resumed_offline_run_keeps_its_id_and_its_x_axis(tmp_path, capfd):
     for file in files:
         found = records(file)
         assert [record.run.run_id for record in found if record.WhichOneof("record_type") == "run"] == ["run1234"]
-        logged.append([(row["outer_step"], row["meta_loss"]) for row in history(found)])
+        logged.append([(row["outer_step"], row["meta_train/meta_loss"]) for row in history(found)])
     assert logged == [[(1, 1.0), (2, 1 / 2), (3, 1 / 3)], [(3, 1 / 3), (4, 1 / 4)]]
     assert [line["outer_step"] for line in lines(Path(config.run_dir) / "metrics.jsonl")] == [1, 2, 3, 4]
 
@@ -260,7 +345,6 @@ def test_the_variable_goes_before_the_config(tmp_path, monkeypatch):
     ("variables", "part"),
     [
         ({}, "No API key configured"),
-        ({"WANDB_API_KEY": "short"}, "API key must have 40+ characters"),
         ({"WANDB_MODE": "onlin"}, "Input should be 'online', 'offline'"),
     ],
 )
@@ -277,6 +361,22 @@ def test_without_wandb_the_run_goes_on(tmp_path, monkeypatch, capfd, variables, 
     assert "\n" not in line
     assert len(lines(Path(config.run_dir) / "metrics.jsonl")) == 1
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("lone_wandb")
+def test_with_a_key_and_no_network_the_run_is_kept_offline(tmp_path, monkeypatch):
+    monkeypatch.setattr("outer_loop.run.wandb_tracker.INIT_TIMEOUT_S", 5)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # where nobody listens
+    config, said = config_for(tmp_path, "auto"), []
+    trackers = open_trackers(config, "run1234", None, said.append)
+    trackers.log(1, {"meta_loss": 0.5})
+    trackers.close()
+    (line,) = said
+    assert line.startswith("wandb cannot be reached")
+    assert "the run is kept offline, `wandb sync` uploads it later" in line
+    (run_file,) = run_files(Path(config.run_dir))
+    assert [row["meta_train/meta_loss"] for row in history(records(run_file))] == [0.5]
 
 
 @pytest.mark.usefixtures("lone_wandb")

@@ -50,32 +50,49 @@ LABEL_LENGTH = 22
 LETTER, HANDLE = 0.063, 0.5
 """Inches that a letter of a legend takes, and what stands beside a name in it."""
 
+LEAST_POINTS = 10.0
+"""Percent that an axis of accuracies spans at the least, so that noise does not look like a difference."""
+
 Metrics = Sequence[Mapping[str, Any]]
 """The lines of a run's metrics file, each with its ``outer_step``."""
 
 
-def accuracy_bars(results: Results) -> Figure:
-    """Accuracy of every method by source, with 95 % intervals, in the first view of ``results``."""
+def accuracy_points(results: Results) -> Figure:
+    """Accuracy of every method by source, with 95 % intervals, in the first view of ``results``.
+
+    Points and not bars, so that the axis may begin where the accuracies do and shows how they differ.
+    """
     sources, methods, found = sources_of(results), methods_of(results), pooled(results, views_of(results)[0])
     breadth = max(5.0, 1.5 + 0.36 * len(methods) * len(sources))
     figure, axes = figure_in_style(1, breadth, 3.2)
-    width = 0.8 / len(methods)
+    width, ends = 0.8 / len(methods), []
     for place, method in enumerate(methods):
         there = [number for number, source in enumerate(sources) if (method, source) in found]
         means = [mean_over_tasks(found[method, sources[number]]) for number in there]
-        axes[0].bar(
+        ends += [100 * (mean.value + sign * mean.ci95) for mean in means for sign in (-1, 1)]
+        axes[0].errorbar(
             np.array(there) + (place - (len(methods) - 1) / 2) * width,
             [100 * mean.value for mean in means],
-            width * 0.92,
             yerr=[100 * mean.ci95 for mean in means],
+            fmt="o",
             color=COLOURS.get(method, OTHER_COLOURS[place % len(OTHER_COLOURS)]),
-            error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
+            capsize=3,
             label=method,
         )
     axes[0].set_xticks(range(len(sources)), [short_label(source) for source in sources])
-    axes[0].set_ylim(0, 100)
+    axes[0].set_xlim(-0.5, len(sources) - 0.5)
+    axes[0].set_ylim(*accuracy_range(ends))
+    axes[0].grid(axis="y", color=INK, alpha=0.2)
     legend(axes[0], ncols=legend_columns(methods, breadth), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
+
+
+def accuracy_range(values: Sequence[float]) -> tuple[float, float]:
+    """The part of 0 to 100 % that shows how ``values`` differ: theirs with some room, ten points at the least."""
+    low, high = min(values), max(values)
+    room = max(1.0, 0.1 * (high - low), (LEAST_POINTS - (high - low)) / 2)
+    low, high = max(0.0, low - room), min(100.0, high + room)
+    return min(low, max(0.0, high - LEAST_POINTS)), max(high, min(100.0, low + LEAST_POINTS))
 
 
 def legend_columns(names: Sequence[str], inches: float) -> int:

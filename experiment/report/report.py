@@ -19,23 +19,32 @@ from experiment.report import plots
 from experiment.report.sweep_plot import Lines, line_figure
 from outer_loop.config.file import by_dotted_key
 
-INTRODUCTION = (
-    "An update rule changes the weights of a base network from unlabelled examples alone. This rule was learned: an "
-    "outer loop let it train many small networks and improved it by how well their features told classes apart from a "
-    "few labelled examples. Below is what it does on data it may never have seen."
+LEARNED = (
+    "This rule was learned: an outer loop let it train many small networks and improved it by how well they told "
+    "classes apart after a few labelled examples. Below is what it does on data it may never have seen."
 )
+UNLABELLED = (
+    "An update rule changes the weights of a base network from unlabelled examples alone; labels only read the "
+    f"features out. {LEARNED}"
+)
+LABELLED = (
+    "This update rule adapts a base network to a task from its few labelled examples, and tells the classes of others "
+    f"with it. {LEARNED}"
+)
+"""What the page says first, of rules that see no labels and of those that see them."""
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #777; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-p.note, figcaption, .lead, .meaning { color: var(--soft); font-size: .85rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+p.note, figcaption, .lead, .meaning { color: var(--soft); font-size: .85rem; overflow-wrap: anywhere; }
+.meaning { white-space: normal; max-width: 20rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; } th, td { padding: .3rem .9rem .3rem 0; text-align: left; white-space: nowrap; }
 td { font-variant-numeric: tabular-nums; } tr { border-bottom: 1px solid var(--line); }
 tr.rule { font-weight: 600; } tr.rule .meaning { font-weight: 400; } .lead { display: block; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
-.pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { flex: 1 1 24rem; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { flex: 1 1 min(24rem, 100%); min-width: 0; }
 pre { overflow-x: auto; font-size: .8rem; border-left: 3px solid var(--line); padding-left: 1rem; }
 """
 
@@ -74,6 +83,7 @@ def write_report(
     folder: str | Path,
     *,
     title: str,
+    sees_labels: bool,
     metrics: plots.Metrics,
     results: Results,
     inner_curves: Lines,
@@ -82,15 +92,16 @@ def write_report(
 ) -> Path:
     """Write ``index.html`` and ``results.json`` to ``folder``, which is made if needed; returns the page's path.
 
-    ``metrics`` are the lines of the run, ``inner_curves`` accuracies by source, method and inner step, and
-    ``receptive_fields`` first-layer weights by source, in the order of the pixels as they are seen. ``config`` is the
-    text of the resolved config; the environment is ``results["meta"]``. Raises OSError where it cannot be written.
+    ``sees_labels`` says whether the rule's own steps do. ``metrics`` are the lines of the run, ``inner_curves``
+    accuracies by source, method and inner step, and ``receptive_fields`` first-layer weights by source, in the order of
+    the pixels as they are seen. ``config`` is the text of the resolved config; the environment is ``results["meta"]``.
+    Raises OSError where it cannot be written.
     """
     parts = [
-        f"<p>{escape(INTRODUCTION)}</p>",
+        f"<p>{escape(LABELLED if sees_labels else UNLABELLED)}</p>",
         "<h2>Few-shot accuracy</h2>",
         _table(results),
-        _figure(plots.accuracy_bars(results), "Accuracy of every method, with 95 % intervals over tasks."),
+        _figure(plots.accuracy_points(results), "Accuracy of every method, with 95 % intervals over tasks."),
     ]
     if metrics:
         parts += ["<h2>Learning to learn</h2>", '<div class="pair">']

@@ -20,17 +20,34 @@ def fields(section: Section, prefix: str = "") -> Iterator[tuple[str, str, str]]
             yield f"{prefix}{name}", yaml_value(section.model_dump(mode="json")[name]), field.description or ""
 
 
+SYNONYMS = {
+    **dict.fromkeys(("lr", "meta_lr", "outer_lr"), "outer.learning_rate"),
+    **dict.fromkeys(("epochs", "iterations", "steps", "max_steps"), "outer_steps"),
+    **dict.fromkeys(("batch_size", "inner_batch"), "tasks.batch"),
+    **dict.fromkeys(("meta_batch_size", "task_batch"), "outer.tasks_per_step"),
+    **dict.fromkeys(("way", "n_way", "num_ways"), "tasks.ways"),
+    **dict.fromkeys(("shot", "k_shot", "num_shots"), "tasks.shots"),
+    **dict.fromkeys(("optimizer", "optim"), "outer.optimiser"),
+    **dict.fromkeys(("wandb", "logger"), "tracking"),
+    **dict.fromkeys(("data", "dataset", "datasets"), "tasks.sources"),
+    **dict.fromkeys(("out", "out_dir", "output_dir", "save_dir"), "run_dir"),
+}
+"""What keys are called elsewhere -> the key here."""
+
+
 def _siblings(key: str, valid: Iterable[str], prefix: str, root: Section) -> str:
     """What an unknown ``key`` should have been: the ``valid`` keys beside it, and the nearest of all under ``root``."""
     hint = did_you_mean(prefix + key, [prefix + name for name in valid])
-    if not hint:
+    if key.lower() in SYNONYMS:
+        hint = f" (did you mean {SYNONYMS[key.lower()]}?)"
+    elif not hint:
         everywhere = [name for name, _, _ in fields(root)]
         same = [name for name in everywhere if name.rpartition(".")[2] == key]
         hint = f" (did you mean {same[0]}?)" if same else did_you_mean(prefix + key, everywhere)
     return f"one of {', '.join(valid)}{hint}"
 
 
-def _section_at(loc: Sequence[int | str], root: Section) -> type[Section] | None:
+def section_at(loc: Sequence[int | str], root: Section) -> type[Section] | None:
     """The section that ``loc`` leads to from ``root``, or None if it leads to a value."""
     section = type(root)
     for name in loc:
@@ -82,12 +99,12 @@ def _explain(error: ErrorDetails, root: Section) -> str:
     given = repr(error["input"])
     given = given if len(given) <= 60 else f"{given[:57]}..."
     kind, context = error["type"], error.get("ctx", {})
-    section = _section_at(error["loc"], root)
+    section = section_at(error["loc"], root)
     if kind == "extra_forbidden":
         instead = moved(dotted, error["input"])
         if instead is not None:
             return f"config key {dotted}: got {given}, which has moved: leave it out, or write {instead}"
-        valid = list((_section_at(parents, root) or type(root)).model_fields)
+        valid = list((section_at(parents, root) or type(root)).model_fields)
         expected = _siblings(str(key), valid, "".join(f"{part}." for part in parents), root)
         return f"unknown config key {dotted}: got {given}, expected {expected}"
     if (key, kind) in _EITHER:

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from common.atomic_file import atomic_write
 from common.yaml_dialect import parse_yaml, yaml_lines, yaml_value
-from outer_loop.config.errors import explain_all, fields
+from outer_loop.config.errors import explain_all, fields, section_at
 from outer_loop.config.schema import Config
-from outer_loop.config.values import yaml_true
+from outer_loop.config.values import Component, yaml_true
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -81,18 +81,45 @@ def describe_config() -> str:
 
 
 def _apply(settings: dict[Any, Any], override: str) -> None:
-    """Put the value of ``dotted.key=value`` into ``settings``. Raises ValueError if it is not of that form."""
+    """Put the value of ``dotted.key=value`` into ``settings``, some keys of a section beside the others there.
+
+    Raises ValueError if it is not of that form.
+    """
     key, equals, text = override.partition("=")
     *sections, last = key.strip().split(".")
     if not equals or not last or "" in sections:
         raise ValueError(f"got override {override!r}, expected key=value such as outer.learning_rate=3e-4")
-    value = parse_yaml(text, f"override {override!r}")
-    for place, section in enumerate(sections):
-        alone = yaml_true(settings.get(section))
-        if isinstance(alone, str):
-            settings[section] = {"name": alone}  # a component by its name alone
-        settings = settings.setdefault(section, {})
+    value = _null(parse_yaml(text, f"override {override!r}"))
+    for place, name in enumerate(sections):
+        settings[name] = as_section(settings.get(name, {}), sections[: place + 1])
+        settings = settings[name]
         if not isinstance(settings, dict):
             dotted = ".".join(sections[: place + 1])
             raise ValueError(f"got override {override!r}, but {dotted} is {settings!r}, expected a section with keys")
-    settings[last] = value
+    settings[last] = _merged(settings.get(last), value, [*sections, last])
+
+
+def _merged(old: Any, new: Any, keys: Sequence[str]) -> Any:
+    """``new`` in the place of ``old`` at ``keys``: into a section go its keys alone, unless it is another component."""
+    section = section_at(keys, Config())
+    if section is None or not isinstance(new, dict):
+        return new
+    old = as_section(old, keys)
+    if not isinstance(old, dict) or (
+        issubclass(section, Component) and new.get("name", old.get("name")) != old.get("name")
+    ):
+        return new
+    return old | {key: _merged(old.get(key), value, [*keys, key]) for key, value in new.items()}
+
+
+def as_section(value: Any, keys: Sequence[str]) -> Any:
+    """``value``, or if it is a text the section at ``keys`` that it stands for."""
+    section, alone = section_at(keys, Config()), yaml_true(value)
+    return {section.alone: alone} if section is not None and section.alone and isinstance(alone, str) else value
+
+
+def _null(value: Any) -> Any:
+    """``value`` with Python's ``None``, as sweeps write it, for null."""
+    if isinstance(value, dict):
+        return {key: _null(item) for key, item in value.items()}
+    return [_null(item) for item in value] if isinstance(value, list) else None if value == "None" else value

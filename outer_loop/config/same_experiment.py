@@ -13,25 +13,41 @@ NEW_ON_RESUME = frozenset(
         *("outer.learning_rate", "outer.final_learning_rate", "outer.clip"),  # what a run that diverged needs to go on
     }
 )
-"""Settings that a resumed run may change, besides those of its report."""
+"""Settings that a resumed run may change, besides those of its report and its tracking."""
 
 
-def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: str) -> None:
-    """Raise ValueError where the checkpoint was made with other settings, or other data than the fingerprint says.
+SOURCES = {"tasks.sources": "data", "evaluation.sources": "validation", "evaluation.training": "validation"}
+"""Settings that name data, and where a checkpoint has the fingerprint of these."""
 
-    A setting that is newer than the checkpoint counts as its default, which is how runs went before there was any.
+
+def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: Mapping[str, str]) -> list[str]:
+    """The settings that differ from those of the ``checkpoint`` and may, as ``key was A, is B``.
+
+    Data may have moved: those that have the fingerprints ``data``, under "data" and "validation", are the same. A
+    setting that is newer than the checkpoint counts as its default, which is how runs went before there was any. Raises
+    ValueError for other settings, and other data.
     """
     default, now = (by_dotted_key(settings.model_dump(mode="json")) for settings in (Config(), config))
     before = default | by_dotted_key(checkpoint["config"])
-    changed = [
-        f"{key} was {before.get(key)}, got {now.get(key)}"
-        for key in sorted(before.keys() | now.keys())
-        if key not in NEW_ON_RESUME and not key.startswith("report.") and before.get(key) != now.get(key)
-    ]
-    if changed:
-        raise ValueError(f"cannot resume with other settings: {'; '.join(changed)}; restore them or set a new run_dir")
-    if checkpoint["data"] != data:
+    may: list[tuple[str, Any, Any]] = []
+    may_not: list[tuple[str, Any, Any]] = []
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) == now.get(key):
+            continue
+        moved = key in SOURCES and checkpoint.get(SOURCES[key]) == data[SOURCES[key]]
+        free = key in NEW_ON_RESUME or key.startswith(("report.", "tracking.")) or moved
+        (may if free else may_not).append((key, before.get(key), now.get(key)))
+    if may_not:
+        changed = "; ".join(f"{key} was {was}, got {got}" for key, was, got in may_not)
+        raise ValueError(f"cannot resume with other settings: {changed}; restore them or set a new run_dir")
+    if "validation" in checkpoint and checkpoint["validation"] != data["validation"]:
+        raise ValueError(
+            f"cannot resume: the data of {', '.join(config.evaluation.sources)}, by which the best rule is chosen, are "
+            "not those of the checkpoint; restore them or set a new run_dir"
+        )
+    if checkpoint["data"] != data["data"]:
         raise ValueError(
             f"cannot resume: the data of {', '.join(config.tasks.sources)} are not those of the checkpoint; "
             "restore them or set a new run_dir"
         )
+    return [f"{key} was {was}, is {got}" for key, was, got in may if key != "tracking"]

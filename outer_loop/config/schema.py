@@ -1,10 +1,10 @@
 """The settings of a meta-training run: a YAML file and ``key=value`` overrides, checked before anything starts."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from torch import nn
 
 from common.checked import Count, Rate, Share, Whole, one_of
@@ -21,6 +21,7 @@ from outer_loop.config.values import (
     Text,
     Texts,
     component_name,
+    expanded,
 )
 from outer_loop.estimators.registry import ESTIMATORS
 from outer_loop.optimisers import OPTIMISERS, RESERVED, make_optimiser
@@ -165,18 +166,41 @@ class EvaluationConfig(Section):
 
 
 class ReportConfig(Section):
-    """What the finished rule is judged on, for the run's report."""
+    """What the finished rule is judged on, for the run's report; false alone is no report."""
 
-    sources: Sources = Field(default=("digits",), description="data SOURCEs of the report")
+    sources: Texts = Field(default=("digits",), description="data SOURCEs of the report; [] is no report")
     tasks: Annotated[int, Field(ge=2)] = Field(default=100, description="paired tasks drawn from each source")
     steps: Count = Field(default=50, description="inner steps on each task")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return {"sources": []} if value is False else value
+
+
+class TrackingConfig(Section):
+    """How the run is mirrored in wandb; a text alone is the mode."""
+
+    alone: ClassVar[str] = "mode"
+
+    mode: Literal["auto", "online", "offline", "off"] = Field(
+        default="auto",
+        description="wandb: auto (online where a key is configured, else offline), online, offline or off",
+    )
+    project: str = Field(default="", description="wandb's project; '' is the usual one, unsupervised-update-rules")
+    group: str = Field(default="", description="runs that belong together, such as the seeds of one setting")
+    job_type: str = Field(default="meta_train", description="what kind of run it is")
+    tags: Texts = Field(default=(), description="words to find the run by")
+    notes: str = Field(default="", description="what the run is for")
 
 
 class Config(Section):
     """All settings of a meta-training run."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(default=0, description="decides every random draw of the run")
-    run_dir: Text = Field(default="runs/default", description="folder of the run: config, metrics, checkpoints, report")
+    run_dir: Annotated[Text, AfterValidator(expanded)] = Field(
+        default="runs/default", description="folder of the run: config, metrics, checkpoints, report"
+    )
     outer_steps: Count = Field(default=300, description="outer steps in all")
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = Field(
         default="cpu", description="cpu, cuda or cuda:N"
@@ -186,10 +210,7 @@ class Config(Section):
         description="float32 products on a GPU: highest (float32), high (TF32) or medium (bfloat16 where supported)",
     )
     threads: Whole = Field(default=1, description="CPU threads; 0 leaves PyTorch's own choice")
-    tracking: Literal["auto", "online", "offline", "off"] = Field(
-        default="auto",
-        description="wandb: auto (online where a key is configured, else offline), online, offline or off",
-    )
+    tracking: TrackingConfig = TrackingConfig()
     checkpoint_every: Count = Field(default=25, description="outer steps between two checkpoints")
     keep: Whole = Field(default=3, description="checkpoints kept besides the last and the best")
     rule: RuleConfig = RuleConfig()

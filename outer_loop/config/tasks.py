@@ -1,7 +1,7 @@
 """The settings of what a rule learns to learn from: data, sizes, and where labels come from."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -74,6 +74,11 @@ class TasksConfig(Section):
     queries: Count = Field(default=10, description="examples of each class that the readout is judged on")
     batch: CountOrRange = Field(
         default=(64, 64), description="unlabelled examples in an inner step; a number or [fewest, most]"
+    )
+    standardise: Literal["auto"] | bool = Field(
+        default="auto",
+        description="whether columns of tables are brought to mean 0 and variance 1: auto (unless they are on such a "
+        "scale), true or false",
     )
     permute: bool = Field(default=True, description="whether each task has a random order of the inputs")
     labeller: LabellerConfig = LabellerConfig()

@@ -1,6 +1,7 @@
 """What the values in a config may be, and how a value that is none of them is reported."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -22,6 +23,16 @@ def number_as(times: int) -> BeforeValidator:
     return BeforeValidator(lambda value: (value,) * times if type(value) is int else value)
 
 
+def as_texts(value: object) -> object:
+    """A text stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def expanded(path: str) -> str:
+    """``path`` with the home folder for ~."""
+    return str(Path(path).expanduser()) if path.startswith("~") else path
+
+
 def yaml_true(value: object) -> object:
     """The name ``true``, which YAML reads as a truth value."""
     return "true" if value is True else value
@@ -33,14 +44,25 @@ Range = Annotated[tuple[Count, Count], Lax, AfterValidator(rising)]
 CountOrRange = Annotated[Range, number_as(2)]
 Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), number_as(1)]
 Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], Lax]
-Sources = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+Texts = Annotated[tuple[Text, ...], Lax, BeforeValidator(as_texts)]
+Sources = Annotated[tuple[Text, ...], Field(strict=False, min_length=1), BeforeValidator(as_texts)]
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys and wrong types are errors, and nothing changes after loading."""
+    """A part of the config: unknown keys and wrong types are errors, and nothing changes after loading.
+
+    Where it says which key is ``alone``, a text stands for the section with that key.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+    alone: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_alone(cls, value: object) -> object:
+        value = yaml_true(value) if cls.alone else value
+        return {cls.alone: value} if cls.alone and isinstance(value, str) else value
 
     def _misfits(self) -> Iterable[tuple[str, str]]:
         """Dotted key and what was expected, for values that fail together or in the eyes of what they name."""
@@ -67,15 +89,10 @@ class Component(Section):
     """One component of a run, found by name or as ``module:Class``, and its options; a text alone is its name."""
 
     registry: ClassVar[Registry[Any]]
+    alone: ClassVar[str] = "name"
 
     name: Text
     options: Options = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, value: object) -> object:
-        value = yaml_true(value)
-        return {"name": value} if isinstance(value, str) else value
 
     def _misfits(self) -> Iterable[tuple[str, str]]:
         try:

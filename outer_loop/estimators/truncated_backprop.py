@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from inner_loop.state import detach_state, finite_tasks, unstack_state
 from outer_loop.estimators.batching import NOTHING, Group, by_groups, losses_of, merged, over_reads
@@ -33,7 +34,9 @@ class TruncatedBackprop(Estimator):
             return self._run(rule, theta, unrolls, [m for m, ok in zip(members, good.tolist(), strict=True) if ok])
         weights = some[0].read_weights
         total = over_reads(losses, weights).sum()
-        gradients = torch.autograd.grad(total, list(trainable.values()), allow_unused=True)
+        gradients: Sequence[Tensor | None] = [None] * len(trainable)
+        if total.requires_grad:
+            gradients = torch.autograd.grad(total, list(trainable.values()), allow_unused=True)
         direction = {
             name: torch.zeros_like(value) if grad is None else grad
             for (name, value), grad in zip(trainable.items(), gradients, strict=True)

@@ -1,7 +1,6 @@
 """Checkpoints: the whole state of a run on disk, complete at every instant, and read back without running any code."""
 
 import io
-import os
 import re
 import shutil
 import zipfile
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.atomic_file import atomic_write, remove_temporary_files, sync_folder, temporary_name
+from common.atomic_file import atomic_write, remove_temporary_files
 
 FORMAT = "unsupervised-update-rules checkpoint"
 VERSION = 2
@@ -88,9 +87,9 @@ class Checkpoints:
         """Write ``step_N.pt``, make it ``last.pt``, then delete the oldest. Raises OSError and TypeError."""
         path = self.folder / f"step_{outer_step:08d}.pt"
         save_checkpoint(path, payload)
-        _make_same(path, self.last)
-        steps = sorted(path for path in self.folder.iterdir() if re.fullmatch(r"step_\d+\.pt", path.name))
-        for old in steps[: -self.keep or None]:
+        with path.open("rb") as whole, atomic_write(self.last) as copy:  # no link: who changes one keeps the other
+            shutil.copyfileobj(whole, copy)
+        for old in step_files(self.folder)[: -self.keep or None]:
             old.unlink()
 
     def save_best(self, payload: dict[str, Any]) -> None:
@@ -98,15 +97,7 @@ class Checkpoints:
         save_checkpoint(self.best, payload)
 
 
-def _make_same(source: Path, target: Path) -> None:
-    """Make ``target`` a second name of ``source``'s bytes, at once; a copy where the file system has no hard links."""
-    temporary = temporary_name(target)
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        with source.open("rb") as original, atomic_write(target) as copy:
-            shutil.copyfileobj(original, copy)
-    else:
-        temporary.replace(target)
-        sync_folder(target.parent)
+def step_files(folder: Path) -> list[Path]:
+    """The checkpoints of single outer steps in ``folder``, oldest first; none where there is no such folder."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in paths if re.fullmatch(r"step_\d+\.pt", path.name))

@@ -1,24 +1,35 @@
-"""Ctrl-C and SIGTERM as a request to finish the current outer step and save."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to finish the current outer step and save."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
 from outer_loop.run.processes import ALONE, Ranks
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StoppedError(KeyboardInterrupt):
+    """A signal came while nothing would be lost by stopping at once."""
+
 
 class Interruption:
-    """While this context is open, the first SIGINT or SIGTERM only sets ``signal``; a second SIGINT interrupts at once.
+    """While this context is open, the first of SIGNALS only sets ``signal``; a second SIGINT interrupts at once.
 
-    Of several ``ranks`` none is interrupted at once, which would leave the others waiting. For the main thread only.
+    Of several ``ranks`` none is interrupted at once, which would leave the others waiting. A signal that is ignored, as
+    SIGHUP is under nohup, stays so. For the main thread only.
     """
 
     def __init__(self, ranks: Ranks = ALONE) -> None:
         self.signal: signal.Signals | None = None
         self._ranks = ranks
+        self._at_once = False
 
     def __enter__(self) -> Self:
-        self._before = {name: signal.signal(name, self._note) for name in (signal.SIGINT, signal.SIGTERM)}
+        heard = [name for name in SIGNALS if signal.getsignal(name) != signal.SIG_IGN]
+        self._before = {name: signal.signal(name, self._note) for name in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -26,9 +37,26 @@ class Interruption:
             signal.signal(name, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT and self._ranks.count == 1:
-            raise KeyboardInterrupt
+        again = self.signal is not None and number == signal.SIGINT
         self.signal = signal.Signals(number)
+        if self._at_once:
+            raise StoppedError
+        if again and self._ranks.count == 1:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def at_once(self, alone: bool = False) -> Iterator[None]:
+        """Inside, where nothing is changed that is to be saved, a signal raises StoppedError at once.
+
+        Of several ranks only one that no other waits for, and is ``alone``, is stopped so.
+        """
+        self._at_once = alone or self._ranks.count == 1
+        try:
+            if self._at_once and self.signal is not None:
+                raise StoppedError
+            yield
+        finally:
+            self._at_once = False
 
     def agreed(self) -> bool:
         """On every rank: whether a signal has reached any of them, which then becomes the ``signal`` of all."""

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Mapping
 from typing import Self, TextIO
 
 from rich.console import Console
@@ -10,15 +11,21 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
+from common.expected import duration
+from outer_loop.run.metric_names import validation_names
+
 LINE_EVERY_S = 10.0
 """Seconds between two plain lines."""
+
+WIDE, NARROW = 100, 70
+"""Columns of a terminal that has room for all figures, and for some with their names."""
 
 
 class OuterProgress:
     """Progress over outer steps ``initial``..``total``, on ``stream`` (stderr): a context manager.
 
-    A live bar on a terminal, else plain lines: of the first and the last step, and ``LINE_EVERY_S`` apart between them.
-    One that is not ``shown`` says nothing.
+    A live bar on a terminal, shorter where that is narrow, else plain lines: of the first and the last step, and
+    ``LINE_EVERY_S`` apart between them; and every validation. One that is not ``shown`` says nothing.
     """
 
     def __init__(self, total: int, initial: int = 0, stream: TextIO | None = None, *, shown: bool = True) -> None:
@@ -30,11 +37,14 @@ class OuterProgress:
     def __enter__(self) -> Self:
         self._started = time.monotonic()
         if self.shown and self._stream.isatty():
+            console = Console(file=self._stream)
+            self._width = console.width
+            title = "outer step " if self._width >= WIDE else ""
             self._bar = Bar(
-                TextColumn("outer step {task.completed}/{task.total}", table_column=Column(no_wrap=True)),
+                TextColumn(title + "{task.completed}/{task.total}", table_column=Column(no_wrap=True)),
                 BarColumn(bar_width=None),
                 TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-                console=Console(file=self._stream),
+                console=console,
                 refresh_per_second=4,
                 expand=True,
             )
@@ -51,13 +61,25 @@ class OuterProgress:
         now = time.monotonic()
         done = outer_step - self.initial
         rate = done / max(now - self._started, 1e-9)
-        left = duration((self.total - outer_step) / rate)
+        left = duration((self.total - outer_step) / rate) if rate > 0 else "unknown"
         figures = f"meta-loss {meta_loss:.4f}, accuracy {accuracy:.3f}, {rate:.2f} steps/s, {left} left"
         if self._bar is not None:
-            self._bar.update(self._task, completed=outer_step, description=figures)
+            short = f"loss {meta_loss:.3f}, acc {accuracy:.3f}, {left} left"
+            shown = figures if self._width >= WIDE else short if self._width >= NARROW else short.replace(" left", "")
+            self._bar.update(self._task, completed=outer_step, description=shown)
         elif done == 1 or outer_step == self.total or now - self._last_line >= LINE_EVERY_S:
             self._last_line = now
             self.message(f"outer step {outer_step}/{self.total}, {figures}")
+
+    def validated(self, outer_step: int, metrics: Mapping[str, float]) -> None:
+        """A line about a validation: accuracy on each source after its last inner step, and the best mean so far."""
+        last: dict[str, float] = {}
+        for name in sorted(validation_names(metrics), key=lambda name: name.step):
+            last[name.source] = metrics[str(name)]
+        best, mean = metrics["best_valid_accuracy"], sum(last.values()) / max(len(last), 1)
+        found = ", ".join(f"{source} {100 * value:.1f} %" for source, value in last.items())
+        so_far = "the best so far" if mean >= best else f"best so far {100 * best:.1f} %"
+        self.message(f"validation after outer step {outer_step}: {found}; {so_far}")
 
     def message(self, text: str) -> None:
         """A line of its own, above the bar where there is one."""
@@ -65,9 +87,3 @@ class OuterProgress:
             self._bar.console.print(text, markup=False, highlight=False)
         elif self.shown:
             print(text, file=self._stream, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """``seconds`` as h:mm:ss."""
-    minutes, s = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{s:02d}"

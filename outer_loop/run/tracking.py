@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,22 @@ class Tracker:
     def log(self, outer_step: int, metrics: Metrics, *, timing: bool = False) -> None:
         """What equal runs share after ``outer_step`` outer steps; with ``timing`` what differs: seconds, memory."""
 
-    def log_images(self, outer_step: int, name: str, images: Sequence[NDArray[np.uint8]]) -> None:
-        """Pictures, uint8 [H, W] or [H, W, 3] each."""
+    def log_images(self, outer_step: int, name: str, images: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Pictures by caption, uint8 [H, W] or [H, W, 3] each."""
+
+    def log_curves(
+        self, outer_step: int, name: str, title: str, x: str, lines: Mapping[str, Mapping[int, float]]
+    ) -> None:
+        """Lines of one chart: for each what it is called, and its values by ``x``."""
+
+    def log_table(self, outer_step: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table of texts and numbers."""
+
+    def log_page(self, outer_step: int, name: str, page: Path) -> None:
+        """An HTML page that needs no other file."""
+
+    def summarise(self, values: Metrics) -> None:
+        """Figures that stand for the whole run."""
 
     def log_artifact(self, path: Path, name: str) -> None:
         """A file that the run made, as it is now."""
@@ -63,6 +77,15 @@ class JsonlTracker(Tracker):
             file.close()
 
 
+def _to_each(method: str) -> Any:
+    """The method of that name of Trackers, which calls each tracker's."""
+
+    def call(self: "Trackers", *given: Any, **how: Any) -> None:
+        self._each(method, *given, **how)
+
+    return call
+
+
 class Trackers(Tracker):
     """Several trackers as one: the ``truth``, whose errors are the run's, and ``mirrors``, which cannot stop it.
 
@@ -72,27 +95,15 @@ class Trackers(Tracker):
     def __init__(self, truth: Tracker, mirrors: Sequence[Tracker], say: Callable[[str], None]) -> None:
         self._truth, self._mirrors, self._say = truth, list(mirrors), say
 
-    def log(self, outer_step: int, metrics: Metrics, *, timing: bool = False) -> None:
-        """``log`` of each tracker."""
-        self._each(lambda tracker: tracker.log(outer_step, metrics, timing=timing))
+    log, log_images, log_curves, log_table, log_page, summarise, log_artifact, close = map(
+        _to_each, ("log", "log_images", "log_curves", "log_table", "log_page", "summarise", "log_artifact", "close")
+    )
 
-    def log_images(self, outer_step: int, name: str, images: Sequence[NDArray[np.uint8]]) -> None:
-        """``log_images`` of each tracker."""
-        self._each(lambda tracker: tracker.log_images(outer_step, name, images))
-
-    def log_artifact(self, path: Path, name: str) -> None:
-        """``log_artifact`` of each tracker."""
-        self._each(lambda tracker: tracker.log_artifact(path, name))
-
-    def close(self) -> None:
-        """``close`` of each tracker."""
-        self._each(lambda tracker: tracker.close())
-
-    def _each(self, call: Callable[[Tracker], None]) -> None:
-        call(self._truth)
+    def _each(self, method: str, *given: Any, **how: Any) -> None:
+        getattr(self._truth, method)(*given, **how)
         for mirror in list(self._mirrors):
             try:
-                call(mirror)
+                getattr(mirror, method)(*given, **how)
             except Exception as error:  # whatever a mirror does, the run goes on
                 self._mirrors.remove(mirror)
                 self._say(f"{type(mirror).__name__} stopped, the run goes on without it: {one_line(error)}")
@@ -105,11 +116,11 @@ def open_trackers(config: Config, run_id: str, resume_at: int | None, say: Calla
     """
     truth = JsonlTracker(Path(config.run_dir) / "metrics.jsonl", resume_at)
     mirrors: list[Tracker] = []
-    if config.tracking != "off":
+    if config.tracking.mode != "off":
         try:
             from outer_loop.run.wandb_tracker import open_wandb  # importing wandb takes a second
 
-            mirrors += open_wandb(config, run_id)
+            mirrors += open_wandb(config.run_dir, config.model_dump(mode="json"), run_id, config.tracking, say)
         except Exception as error:  # no network, a wrong key, a full quota: none of them is worth the run
             say(f"wandb did not start, the run goes on without it: {one_line(error)}")
     return Trackers(truth, mirrors, say)

@@ -13,6 +13,8 @@ import torch
 from inner_loop.inner_settings import LEAST, InnerSettings
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
 from inner_loop.networks.mlp import MLPs
+from tasks.data.named_source import data_folders
+from update_rules.rule_file import PRETRAINED
 
 USUAL = MLPs(((64, 64),), 32, ("relu",))
 """The base network where nobody says which."""
@@ -52,6 +54,19 @@ class Parser(argparse.ArgumentParser):
             told = f"{meaning} (default {said} {default})"
             self.add_argument(f"--{name}", type=at_least(LEAST[name]), metavar=metavar, help=told)
 
+    def add_label(self) -> None:
+        """Add --label."""
+        self.add_argument("--label", metavar="COLUMN", help="the column of csv:FILE that holds the classes")
+
+    def add_standardise(self) -> None:
+        """Add --standardise and --no-standardise."""
+        self.add_argument(
+            "--standardise",
+            action=argparse.BooleanOptionalAction,
+            default="auto",
+            help="bring the columns of tables to mean 0 and variance 1 (default: unless they are on such a scale)",
+        )
+
     def add_trust(self) -> None:
         """Add --trust."""
         self.add_argument(
@@ -60,6 +75,16 @@ class Parser(argparse.ArgumentParser):
             default=[],
             metavar="MODULE",
             help="Python modules of your own whose code a file that is read may ask for",
+        )
+
+    def add_track(self) -> None:
+        """Add --track."""
+        self.add_argument(
+            "--track",
+            nargs="?",
+            const="auto",
+            choices=("auto", "online", "offline"),
+            help="log what is found in wandb too: online where a key is configured, else offline, or as said",
         )
 
     def add_device(self) -> None:
@@ -124,6 +149,21 @@ def different(**files: Path | None) -> None:
     for name, path in files.items():
         if path is not None and seen.setdefault(path.resolve(), name) != name:
             raise ValueError(f"got {path} for --{seen[path.resolve()]} and --{name}, expected different files")
+
+
+def keeps(given: str | Path | None, **outputs: Path | None) -> None:
+    """Raise ValueError if one of the files to write is ``given``, a file that is read or the SOURCE of data in it."""
+    if given is None:
+        return
+    named = {str(given), str(given).partition(":")[2]}
+    named |= {name.rpartition(mark)[0] for name in named for mark in "@#"}
+    paths = [Path(name).expanduser() for name in named if name]
+    paths += [folder / f"{name}.npz" for folder in data_folders() for name in named if name]
+    paths += [PRETRAINED / f"{name}.safetensors" for name in named if name]
+    read = [path for path in paths if path.is_file()]
+    for option, path in outputs.items():
+        if path is not None and path.exists() and any(path.samefile(one) for one in read):
+            raise ValueError(f"got {path} for --{option}, which would overwrite what is read; name another file")
 
 
 def writable(path: Path | None) -> None:

@@ -1,29 +1,43 @@
 """Where every command begins: what may be imported, and how errors become a line on stderr and an exit code."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import NoReturn
 
 from unsupervised_update_rules import check_nothing_hides_us
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+PATIENCE_S = 0.5
+"""Seconds of silence after which a command says what it waits for."""
 
 NO_MEMORY = ("not enough memory", "can't allocate", "out of memory")
 """How PyTorch says so, on CPUs and on GPUs."""
 
 COMMANDS = {
+    "get_data": "bring or build the data sets that configs and pages name",
     "meta_train": "meta-train an update rule as a config says",
     "apply_rule": "train a base network on data of your own without labels, and write its features",
     "evaluate": "compare rules and other ways to features by few-shot accuracy",
     "one_shot_runs": "the error on Omniglot's official one-shot runs",
     "train_encoder": "train a convolutional autoencoder, whose codes make pseudo-classes",
     "tune_baselines": "choose the settings of hand-written methods on meta-training data",
+    "make_dashboard": "build wandb's workspace and report for meta-training runs",
     "pages": "recompute the claims of a checkout of the repository and write its pages of results and of reference",
 }
 """The commands, and what each does."""
+
+
+LONG = ("meta_train",)
+"""Commands whose logs are read while they run."""
 
 
 def run_command(name: str) -> NoReturn:
@@ -40,10 +54,38 @@ def run_command(name: str) -> NoReturn:
             check_nothing_hides_us()
         except ImportError as error:
             raise ValueError(str(error)) from None
-        code: int = import_module(f"unsupervised_update_rules.commands.{name}").main()
+        with _importing(name):
+            import_module("common.notice").show_notices()
+            import_module("common.allocator").keep_large_blocks()
+            command = import_module(f"unsupervised_update_rules.commands.{name}")
+        code: int = command.main()
         return code
 
     run(main)
+
+
+@contextmanager
+def _importing(name: str) -> Iterator[None]:
+    """Say so where imports take long, and end in one line if they are interrupted, wherever they are then."""
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        os.write(sys.stderr.fileno(), b"interrupted\n")
+        os._exit(INTERRUPTED)
+
+    watched, text = sys.stderr.isatty(), f"{name}: loading PyTorch"
+    before = signal.signal(signal.SIGINT, interrupted)
+    how = {"end": "\r", "file": sys.stderr, "flush": True} if watched else {"flush": True}  # stderr is for errors
+    waiting = threading.Timer(PATIENCE_S, print, [text], how)
+    waiting.daemon = True
+    if watched or name in LONG:
+        waiting.start()
+    try:
+        yield
+    finally:
+        waiting.cancel()
+        if watched:
+            print(" " * len(text), end="\r", file=sys.stderr, flush=True)
+        signal.signal(signal.SIGINT, before)
 
 
 def run(main: Callable[[], int]) -> NoReturn:
@@ -56,7 +98,11 @@ def run(main: Callable[[], int]) -> NoReturn:
         code = main()
         sys.stdout.flush()  # so that a full disk or a closed pipe is reported here and not at shutdown
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # who read the output has left; what was to be written is written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if os.environ.get("UPDATE_RULES_TRACEBACK") == "1" or not _is_the_users(error):
             raise

@@ -7,17 +7,21 @@ trained on stays out.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
+from common.expected import expected
 from evaluation import lineup
 from evaluation.baselines.settings import read_settings, settings_file
-from evaluation.comparison import TasksDone, compare
+from evaluation.comparison import compare
 from evaluation.method import Method
 from evaluation.methods import BASELINES, CHEAP, CLASSIFIED, load_embedding
 from evaluation.probes import OWN, PROBES, READOUT
@@ -25,7 +29,9 @@ from evaluation.protocol import use_of
 from evaluation.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
 from evaluation.results_table import results_table
 from evaluation.sweeps import SWEEPS, Variation, vary
-from experiment.report.plots import accuracy_bars, save_png
+from experiment.forecast_evaluation import forecast_evaluation
+from experiment.report.plots import accuracy_points, save_png
+from experiment.report.publish import publish
 from experiment.report.sweep_plot import line_figure, sweep_lines
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from tasks.data.sources import load_source
@@ -39,7 +45,8 @@ from unsupervised_update_rules.commands.arguments import (
     threads,
     writable,
 )
-from unsupervised_update_rules.commands.terminal import print_table, progress
+from unsupervised_update_rules.commands.terminal import Advance, print_table, progress
+from unsupervised_update_rules.commands.tracked import tracked
 
 KEPT = ("queries", "size", "permute", "redraw", "sweep", "seeds", "encoder")
 """Arguments that stand in the results as they are."""
@@ -56,6 +63,8 @@ def make_parser() -> Parser:
     )
     parser.add_trust()
     parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="such as digits mnist5k npz:FILE")
+    parser.add_label()
+    parser.add_standardise()
     parser.add_argument(
         "--baselines",
         nargs="+",
@@ -113,6 +122,7 @@ def make_parser() -> Parser:
         "--seeds", type=at_least(0), nargs="+", default=[0], help="decide the tasks and the starting networks"
     )
     parser.add_device()
+    parser.add_track()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
@@ -139,7 +149,8 @@ def task_source(arguments: argparse.Namespace, name: str, one: Variation, seeds:
 
     Raises ValueError for data of which these give different parts, and for data that cannot be redrawn.
     """
-    data, *others = (tuple(load_source(name, size=one.size, seed=seed)) for seed in seeds)
+    how = {"size": one.size, "label": arguments.label, "standardise": arguments.standardise}
+    data, *others = (tuple(load_source(name, seed=seed, **how)) for seed in seeds)
     if any([part.fingerprint for part in other] != [part.fingerprint for part in data] for other in others):
         raise ValueError(
             f"{name}: rules of training seeds {', '.join(map(str, seeds))} were trained on other parts of it, expected "
@@ -155,7 +166,7 @@ def measure(
     arguments: argparse.Namespace,
     variations: Sequence[tuple[Variation, Mapping[str, Method]]],
     seeds: Sequence[int],
-    advance: TasksDone,
+    advance: Advance,
 ) -> list[TaskAccuracies]:
     """All accuracies; ``seeds`` split the data."""
     found = []
@@ -170,7 +181,7 @@ def measure(
                     readouts=arguments.readout,
                     tasks=arguments.tasks,
                     seed=task_seed,
-                    progress=advance,
+                    progress=lambda done, method, name=name: advance(done, f"{name}, {method}"),  # type: ignore[misc]
                 )
                 found += task_accuracies(
                     measured,
@@ -215,16 +226,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         "command": command("evaluate", argv),
         **environment(arguments.device),  # of the code that is about to run
     }
+    split_seeds = lineup.split_seeds(one.header for one in rules)
+    if rules:
+        first = task_source(arguments, arguments.data[0], variations[0][0], split_seeds)
+        many = len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
+        taken = forecast_evaluation(rules, first, many, 1 + ("untrained_rule" in variations[0][1]))
+        line = expected("the inner steps of rules", taken, arguments.device, "a smaller --size or --batch")
+        print(line, file=sys.stderr, flush=True)
     started = time.perf_counter()
     every = len(variations[0][1]) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:
-        found = measure(arguments, variations, lineup.split_seeds(rules), advance)
+        found = measure(arguments, variations, split_seeds, advance)
     meta["seconds"] = round(time.perf_counter() - started, 1)
     results = summarise(found, meta, leads=bool(rules))
-    print_table(results_table(results), width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
     if arguments.json is not None:
         write_results(arguments.json, results)
     if arguments.plot is not None:
-        figure = accuracy_bars(results) if arguments.sweep is None else line_figure(*sweep_lines(results))
+        figure = accuracy_points(results) if arguments.sweep is None else line_figure(*sweep_lines(results))
         save_png(figure, arguments.plot)
+    with tracked(arguments, "evaluate", meta) as tracker:
+        publish(tracker, 0, results)
+        if arguments.plot is not None:
+            tracker.log_images(0, "report/plot", {"accuracy": np.asarray(Image.open(arguments.plot).convert("RGB"))})
+    print_table(results_table(results), width=100 + sum(max(len(source), 10) + 20 for source in arguments.data))
     return 0

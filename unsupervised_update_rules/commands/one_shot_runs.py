@@ -24,9 +24,14 @@ from evaluation.protocol import use_of
 from evaluation.results import environment
 from evaluation.rules import classes_of
 from evaluation.statistics import Mean
+from tasks.data.named_source import find_data_set
 from tasks.data.omniglot_runs import read_one_shot_runs
 from unsupervised_update_rules.commands.arguments import Parser, at_least, command, threads, writable
+from unsupervised_update_rules.commands.tracked import tracked
 from update_rules.rule_file import read_rule
+
+RUNS = "omniglot_oneshot"
+"""The data set of that name, in the data folder."""
 
 PUBLISHED = {
     "people (Lake et al., 2015)": 4.5,
@@ -39,16 +44,27 @@ PUBLISHED = {
 def make_parser() -> Parser:
     """What the command takes."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", required=True, metavar="FILE", help="npz file with train, test and answer")
+    parser.add_argument(
+        "--runs",
+        default=RUNS,
+        metavar="FILE",
+        help=f"npz file with train, test and answer (default {RUNS}, which get_data omniglot brings)",
+    )
     parser.add_argument("--rule", nargs="+", default=[], metavar="FILE", help="rule files that meta_train.py wrote")
     parser.add_argument(
         "--encoder", nargs="+", default=[], metavar="FILE", help="files of train_encoder.py or base networks"
     )
     parser.add_argument("--steps", type=at_least(0), default=50, help="inner steps on a support set (default 50)")
     parser.add_trust()
+    parser.add_track()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write errors and settings here")
     return parser
+
+
+def runs_file(named: str) -> Path:
+    """The file ``named``, or that of the data set of this name. Raises FileNotFoundError as ``find_data_set`` does."""
+    return Path(named) if Path(named).exists() else find_data_set(named) or Path(named)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     writable(arguments.json)
     torch.set_num_threads(arguments.threads)
     about = {"command": command("one_shot_runs", argv), "steps": arguments.steps, **environment()}
-    whole = read_one_shot_runs(arguments.runs)
+    runs_path = runs_file(arguments.runs)
+    whole = read_one_shot_runs(runs_path)
     errors: dict[str, Mean] = {"pixels, nearest": one_shot_error(whole, nearest_neighbour())}
     for path in arguments.encoder:
         errors[f"{path}, nearest"] = one_shot_error(whole, nearest_neighbour(load_embedding(path, arguments.trust)))
@@ -65,19 +82,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in arguments.rule:
         rule, header = read_rule(path, arguments.trust)
         use = use_of(header, {"steps": arguments.steps})
-        runs = whole if use.size is None else read_one_shot_runs(arguments.runs, use.size)
+        runs = whole if use.size is None else read_one_shot_runs(runs_path, use.size)
         errors[path] = one_shot_error(runs, partial(classes_of, rule, use))
         norms[path] = use.normalisation
-    table = Table("method", "normalisation", "error in percent")
-    for name, error in errors.items():
-        table.add_row(name, norms.get(name, ""), f"{error.value:.1f} ± {error.ci95:.1f}")
-    for name, value in PUBLISHED.items():
-        table.add_row(name, "", f"{value}")
-    Console().print(table)
     if arguments.json is not None:
         found: dict[str, dict[str, Any]] = {n: {"error": e.value, "ci95": e.ci95} for n, e in errors.items()}
         for name, norm in norms.items():
             found[name]["normalisation"] = norm
         with atomic_write(arguments.json) as file:
             file.write((json.dumps({"meta": about, "errors": found, "published": PUBLISHED}, indent=1) + "\n").encode())
+    with tracked(arguments, "one_shot_runs", about) as tracker:
+        rows = [[name, norms.get(name, ""), error.value, error.ci95] for name, error in errors.items()]
+        tracker.log_table(0, "report/errors", ["method", "normalisation", "error", "ci95"], rows)
+    table = Table("method", "normalisation", "error in percent")
+    for name, error in errors.items():
+        table.add_row(name, norms.get(name, ""), f"{error.value:.1f} ± {error.ci95:.1f}")
+    for name, value in PUBLISHED.items():
+        table.add_row(name, "", f"{value}")
+    Console().print(table)
     return 0

@@ -1,9 +1,11 @@
 """What a script shows: how far it is, on stderr, and a table at its end, on stdout."""
 
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,8 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_EVERY_S = 10.0
 """Seconds between two plain lines."""
 
-Advance = Callable[[int], None]
-"""Called with how much was done since the last call."""
+
+class Advance(Protocol):
+    """Called with how much was done since the last call, and what it was done on if that has changed."""
+
+    def __call__(self, more: int, what: str = "") -> None:
+        """Show it."""
 
 
 def print_table(table: RenderableType, width: int) -> None:
@@ -25,22 +31,26 @@ def print_table(table: RenderableType, width: int) -> None:
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Advance]:
-    """Show how much of ``total`` is done, by calls of what this yields: a bar, or lines without a terminal."""
+    """Show how much of ``total`` is done, and on what, by calls of what this yields: a bar, or lines elsewhere."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(description, total=total)
-            yield lambda more: bar.update(task, advance=more)
-        return
-    done, last_line = 0, time.monotonic()
 
-    def advance(more: int) -> None:
+            def on_bar(more: int, what: str = "") -> None:
+                bar.update(task, advance=more, description=f"{what}: {description}" if what else None)
+
+            yield on_bar
+        return
+    done, last_line = 0, -math.inf
+
+    def in_lines(more: int, what: str = "") -> None:
         nonlocal done, last_line
         done += more
         now = time.monotonic()
         if done == total or now - last_line >= LINE_EVERY_S:
             last_line = now
-            print(f"{description} {done}/{total}", file=sys.stderr, flush=True)
+            print(f"{what}: {description} {done}/{total}".removeprefix(": "), file=sys.stderr, flush=True)
 
-    yield advance
+    yield in_lines

@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 
 from common.provenance import commit
+from evaluation.encoders.encoder_file import save_encoder
+from evaluation.encoders.training import EncoderSettings, train_encoder
 from tasks.data.sources import load_inputs
-from tasks.encoders.encoder_file import save_encoder
-from tasks.encoders.training import EncoderSettings, train_encoder
 from unsupervised_update_rules.commands.arguments import Parser, at_least, command, threads, writable
 from unsupervised_update_rules.commands.terminal import progress
+from unsupervised_update_rules.commands.tracked import tracked
 
 DEFAULT = EncoderSettings()
 
@@ -47,6 +48,7 @@ def make_parser() -> Parser:
     ):
         parser.add_argument(f"--{name}", type=float, default=default, metavar="X", help=f"{what} (default {default})")
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the first weights and the batches")
+    parser.add_track()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     return parser
 
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     writable(arguments.out)
     settings = EncoderSettings(**{name: getattr(arguments, name) for name in asdict(DEFAULT)})
-    x, image_shape = load_inputs(arguments.data, size=arguments.size, seed=arguments.seed)
+    x, image_shape, *_ = load_inputs(arguments.data, size=arguments.size, seed=arguments.seed)
     if image_shape is None:
         raise ValueError(f"{arguments.data}: a table or text, expected images")
     generator = torch.Generator().manual_seed(arguments.seed)
@@ -73,5 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "command": command("train_encoder", argv),
     }
     save_encoder(arguments.out, encoder, provenance)
+    with tracked(arguments, "train_encoder", provenance) as tracker:
+        tracker.summarise({"reconstruction_loss": loss})
     print(f"wrote {arguments.out}: {settings.code} axes, reconstruction error {loss:.4f} a pixel, {len(x)} images")
     return 0

@@ -7,6 +7,7 @@ their entries.
 """
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from inner_loop.networks.mlp import MLPs
 from tasks.data.sources import load_source
 from tasks.source import TaskSource
 from unsupervised_update_rules.commands.arguments import Parser, at_least, command, threads, writable
+from unsupervised_update_rules.commands.tracked import tracked
 
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "pca_whitened": {"floor": (0.0, 0.01, 0.1, 1.0)},
@@ -83,6 +85,8 @@ def make_parser() -> Parser:
     parser.add_hidden_layers()
     parser.add_argument("--seed", type=at_least(0), default=0, help="decides the tasks")
     parser.add_device()
+    parser.add_standardise()
+    parser.add_track()
     parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="settings file to write (default: the one that evaluate.py reads)"
@@ -169,8 +173,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = read_settings(arguments.out)  # refuses a file of another kind, which is not to be overwritten
         entries = parse_yaml(arguments.out.read_text(encoding="utf-8"), str(arguments.out))["methods"]
     drawn = {"ways": arguments.ways, "shots": arguments.shots, "queries": arguments.queries, "permute": True}
+    standard = arguments.standardise
     sources = {
-        name: TaskSource(tuple(load_source(name, size=arguments.size, seed=arguments.seed)), **drawn)
+        name: TaskSource(
+            tuple(load_source(name, size=arguments.size, seed=arguments.seed, standardise=standard)), **drawn
+        )
         for name in arguments.data
     }
     for method in arguments.methods:
@@ -178,4 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = trials.search([getattr(start, method) for start in (BaselineSettings(), known)])
         entries[method] = {**trials.entry(chosen), **made}
         write(arguments.out, entries)
+    with tracked(arguments, "tune_baselines", {**drawn, **made, "data": arguments.data}) as tracker:
+        rows = [[name, json.dumps(entries[name])] for name in arguments.methods]
+        tracker.log_table(0, "report/tuned", ["method", "settings"], rows)
     return 0
