@@ -187,7 +187,7 @@ def test_a_table_goes_in_by_name_and_comes_out_traceable(tmp_path: Path, rule: s
     (tmp_path / "b.csv").write_text(
         "id,size,code,colour\n" + "\n".join(f"row{i},{row}" for i, row in enumerate(swapped))
     )
-    with pytest.warns(Notice, match="the first column, 'id', only names the rows"):
+    with pytest.warns(Notice, match="the column 'id' only names the rows"):
         apply_rule.main(["--network-in", network, "--data", f"csv:{tmp_path / 'b.csv'}", "--out", again])
     with np.load(out) as first, np.load(again) as second:
         assert first["features"].tolist() == second["features"].tolist()

@@ -259,3 +259,19 @@ def test_fractions_are_no_classes_and_labels_stay_as_they_are_written(tmp_path: 
     raw, _ = read(tmp_path, "a,label\n1,01\n2,02\n3,01\n")
     assert raw.given is not None
     assert (raw.given.tolist(), raw.class_names) == (["01", "02", "01"], ("01", "02"))
+
+
+def test_rows_are_named_by_a_column_wherever_it_stands(tmp_path: Path) -> None:
+    first, notices = read(tmp_path, "size,id,label\n1,u,a\n3,v,b\n2,w,a\n")
+    assert first.ids is not None
+    assert (first.ids.tolist(), first.x.tolist()) == (["u", "v", "w"], [[1], [3], [2]])
+    assert "the column 'id' only names the rows" in notices[0]
+    new, _ = read(tmp_path, "id,size\nx,5\ny,6\n", columns=first.columns)
+    assert new.ids is not None
+    assert (new.ids.tolist(), new.x.tolist()) == (["x", "y"], [[5], [6]])
+
+
+def test_a_label_column_that_becomes_an_input_is_said_so(tmp_path: Path) -> None:
+    raw, notices = read(tmp_path, "kind,a,label\nu,1,0\nv,2,1\nu,3,0\n", label="kind")
+    assert raw.x.shape == (3, 2)
+    assert "column 'label' is an input, since the classes are those of 'kind'" in notices[0]

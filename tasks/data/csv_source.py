@@ -37,16 +37,16 @@ def read_csv(
     if title is not None and len(file.titles) == 1:
         raise ValueError(f"{path}: only the class column {title!r}, expected columns of inputs too")
     inputs_then = set() if columns is None else {column.name for column in columns.columns}
-    ids = None if title == file.titles[0] or file.titles[0] in inputs_then else file.ids()
+    named_by = file.ids({*inputs_then, title or ""})
     classes = [] if title is None else [title]
     cells = file.cells(as_text=[] if columns is None else columns.texts(), never_missing=classes)
-    inputs = cells.drop(columns=classes + ([] if ids is None else [file.titles[0]]))
+    inputs = cells.drop(columns=classes + ([] if named_by is None else [named_by[0]]))
     fitted = TableColumns.fit(str(path), inputs, file.separator == ";") if columns is None else columns
     x = fitted.inputs(str(path), inputs)
     infinite = np.argwhere(~np.isfinite(x))
     if len(infinite):
         raise ValueError(f"{path}: line {cells.index[infinite[0, 0]]} holds an infinite number, expected finite ones")
-    ids = np.arange(1, len(x) + 1).astype(str) if ids is None else ids
+    ids = np.arange(1, len(x) + 1).astype(str) if named_by is None else named_by[1]
     name = f"csv:{path.name}"
     labels, class_names, given = (None, (), None) if title is None else _classes(name, cells[title])
     return [RawData(name, x, labels, class_names, given=given, ids=ids, columns=fitted)]
@@ -64,6 +64,9 @@ def _class_column(file: TableFile, named: str | None, labelled: bool, columns: T
     if named is not None:
         if named not in file.titles:
             raise ValueError(f"{path}: no column {named!r} for classes, it has {', '.join(file.titles)}")
+        for title in file.titles:
+            if title != named and title.lower() in LABEL_TITLES and columns is None:
+                notice(f"{path}: column {title!r} is an input, since the classes are those of {named!r}")
         return named
     inputs_then = set() if columns is None else {column.name for column in columns.columns}
     named_so = [title for title in file.titles if re.sub(r" \(\d+\)$", "", title.lower()) in LABEL_TITLES]

@@ -203,7 +203,7 @@ def _inputs(source: str, column: Column, cells: Texts) -> Array:
         wrong = next(line for line in present.index if read(column.form, present[[line]]) is None)
         raise ValueError(
             f"{source}: line {wrong}, column {column.name!r} is {present[wrong]!r}, expected a {column.kind} as in "
-            "training"
+            f"training ({column.form})"
         )
     values = found.reindex(cells.index, fill_value=column.fill)
     return np.column_stack([values if column.kind == "number" else _calendar(values), flag])

@@ -27,7 +27,7 @@ MISSING = ("", "NA", "N/A", "#N/A", "n/a", "na", "NaN", "nan", "NAN", "NaT", "NU
 """Cells of inputs that hold no value."""
 
 ID_TITLES = frozenset({"", "id", "index", "row", "row_id", "rownames", "unnamed: 0"})
-"""Titles, in lower case, of a first column that names the rows where all of its values differ."""
+"""Titles, in lower case, of a column that names the rows where all of its values differ; no title is of the first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,20 +60,22 @@ class TableFile:
         )
         return frame.set_axis(pd.Index(self.lines), axis=0)
 
-    def ids(self) -> Array | None:
-        """What the first column calls the rows, texts [n]; None where it is an input.
+    def ids(self, others: Collection[str]) -> tuple[str, Array] | None:
+        """The title of the column that only names the rows, and its texts [n]; None where there is none.
 
-        It names them where its title says so, none is missing and all differ; fractions are no names.
+        It is none of ``others``. Its title says so, or it is the first and has none; no name is missing, all differ,
+        and none is a fraction.
         """
-        title = self.titles[0]
-        if not self.has_header or len(self.titles) < 2 or _untitled(title, 1).lower() not in ID_TITLES:
-            return None
-        column = self.cells(never_missing=[title])[title]
-        fractions = any(is_number(cell) and not cell.strip().lstrip("-").isdigit() for cell in column)
-        if fractions or (column == "").any() or not column.is_unique:
-            return None
-        notice(f"{self.path}: the first column, {title!r}, only names the rows; it is no input")
-        return column.to_numpy(dtype=str)
+        for place, title in enumerate(self.titles, 1):
+            called = "" if title == f"column {place}" else title.lower()
+            if title in others or called not in ID_TITLES or not (called or place == 1) or not self.has_header:
+                continue
+            column = self.cells(never_missing=[title])[title]
+            fractions = any(is_number(cell) and not cell.strip().lstrip("-").isdigit() for cell in column)
+            if len(self.titles) > 1 and column.is_unique and not (fractions or (column == "").any()):
+                notice(f"{self.path}: the column {title!r} only names the rows; it is no input")
+                return title, column.to_numpy(dtype=str)
+        return None
 
 
 def read_table_file(path: Path) -> TableFile:
@@ -205,8 +207,3 @@ def _different(titles: list[str]) -> tuple[str, ...]:
             seen[name] += 1
         made.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return tuple(made)
-
-
-def _untitled(title: str, place: int) -> str:
-    """``title``, or nothing where ``_different`` made it up."""
-    return "" if title == f"column {place}" else title

@@ -110,6 +110,8 @@ def train(config: Config, how: Start, ranks: Ranks) -> int:
         if interruption.signal is None and judged_on:
             with suppress(StoppedError), interruption.at_once(alone=True):
                 report(config, judged_on, tracker, state.outer_step)
+    if interruption.signal is None and not judged_on:
+        print(f"rule: {run_dir / 'rule.safetensors'}")
     if interruption.signal is not None:
         print(f"stopped by {interruption.signal.name} after outer step {state.outer_step}; --resume continues")
     return interruption.exit_code

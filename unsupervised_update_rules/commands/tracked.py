@@ -34,6 +34,7 @@ def tracked(arguments: argparse.Namespace, command: str, settings: Mapping[str, 
             (FOLDER / run_id).mkdir(parents=True)
             how = TrackingConfig(mode=arguments.track, job_type=command)
             mirrors = open_wandb(FOLDER / run_id, settings, run_id, how, say)
+            say(f"tracked in {FOLDER / run_id}")
         except Exception as error:  # no network, a wrong key, a full quota: none of them is worth the results
             say(f"wandb did not start: {one_line(error)}")
     with closing(Trackers(Tracker(), mirrors, say)) as tracker:
