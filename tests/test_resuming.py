@@ -132,15 +132,13 @@ def test_a_signal_during_the_report_is_answered_at_once(tiny_config: Arguments, 
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["state"]["outer_step"] == 1
 
 
-def test_hanging_up_saves_but_not_under_nohup() -> None:
-    with Interruption() as interruption:
-        signal.raise_signal(signal.SIGHUP)
-        assert interruption.exit_code == 129
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize(("handler", "code"), [(signal.SIG_DFL, 129), (signal.SIG_IGN, 0)])
+def test_hanging_up_saves_but_not_under_nohup(handler: signal.Handlers, code: int) -> None:
+    before = signal.signal(signal.SIGHUP, handler)
     try:
         with Interruption() as interruption:
             signal.raise_signal(signal.SIGHUP)
-            assert interruption.signal is None
+            assert interruption.exit_code == code
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -18,8 +18,8 @@ class StoppedError(KeyboardInterrupt):
 class Interruption:
     """While this context is open, the first of SIGNALS only sets ``signal``; a second SIGINT interrupts at once.
 
-    Of several ``ranks`` none is interrupted at once, which would leave the others waiting. A signal that is ignored, as
-    SIGHUP is under nohup, stays so. For the main thread only.
+    Of several ``ranks`` none is interrupted at once, which would leave the others waiting. SIGHUP stays ignored
+    under nohup. For the main thread only.
     """
 
     def __init__(self, ranks: Ranks = ALONE) -> None:
@@ -28,7 +28,8 @@ class Interruption:
         self._at_once = False
 
     def __enter__(self) -> Self:
-        heard = [name for name in SIGNALS if signal.getsignal(name) != signal.SIG_IGN]
+        nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        heard = [name for name in SIGNALS if name != signal.SIGHUP or not nohup]
         self._before = {name: signal.signal(name, self._note) for name in heard}
         return self
 
