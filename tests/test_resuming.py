@@ -70,6 +70,7 @@ def test_metrics_without_checkpoints_are_kept(
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_data_that_have_moved_are_the_same_data(tiny_config: Arguments, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("there", "other"):
@@ -151,6 +152,7 @@ def test_where_nothing_is_saved_a_signal_stops_at_once() -> None:
             raise AssertionError("entered after a signal")
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_refused_touches_nothing(tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("run", "report=false")) == 0
     shutil.rmtree(tmp_path / "run" / "checkpoints")
@@ -163,6 +165,7 @@ def test_a_run_that_is_refused_touches_nothing(tiny_config: Arguments, tmp_path:
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.thorough
 def test_other_validation_data_under_the_same_name_are_refused(tiny_config: Arguments, tmp_path: Path) -> None:
     path = tmp_path / "v.npz"
     arguments = tiny_config("run", f"evaluation.sources=npz:{path}", "report=false", "outer_steps=8")
@@ -174,6 +177,7 @@ def test_other_validation_data_under_the_same_name_are_refused(tiny_config: Argu
         meta_train.main([*arguments, "--resume"])
 
 
+@pytest.mark.thorough
 def test_going_back_leaves_no_step_of_the_line_that_was_left(tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("run", "report=false", "keep=2")) == 0
     folder = tmp_path / "run" / "checkpoints"

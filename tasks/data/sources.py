@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from common.scaling import Standardise
-from tasks.data.csv_source import read_csv
 from tasks.data.folder_source import read_folder
 from tasks.data.glyphs import glyphs
 from tasks.data.idx_source import read_idx
@@ -27,8 +26,10 @@ from tasks.data.recipes.registry import RECIPES
 from tasks.data.sklearn_source import read_sklearn
 from tasks.data.splits import SPLITS, pick_split
 from tasks.data.standardised import standardised
-from tasks.data.table_columns import TableColumns
 from tasks.dataset import Dataset
+
+if TYPE_CHECKING:
+    from tasks.data.table_columns import TableColumns
 
 BUILT_IN: dict[str, Callable[[], RawData]] = {"digits": digits, "glyphs": glyphs, "mnist5k": mnist5k}
 """Sources that need no argument."""
@@ -42,17 +43,24 @@ class Reading:
     size: int | None = None
     labelled: bool = True
     label: str | None = None
-    columns: TableColumns | None = None
+    columns: "TableColumns | None" = None
 
 
 Reader = Callable[[str, Reading], list[RawData]]
 """Argument and how it is to be read -> the data there."""
 
+
+def _read_csv(argument: str, how: Reading) -> list[RawData]:
+    from tasks.data.csv_source import read_csv  # importing pandas takes long
+
+    return read_csv(argument, how.labelled, how.label, how.columns)
+
+
 WITH_ARGUMENT: dict[str, tuple[str, Reader]] = {
     "npz": ("FILE", lambda argument, how: read_npz(argument, how.labelled)),
     "idx": ("FOLDER", lambda argument, how: read_idx(argument)),
     "folder": ("FOLDER", lambda argument, how: read_folder(argument, how.size)),
-    "csv": ("FILE", lambda argument, how: read_csv(argument, how.labelled, how.label, how.columns)),
+    "csv": ("FILE", _read_csv),
     "openml": ("NAME", lambda argument, how: read_openml(argument)),
     "sklearn": ("NAME", lambda argument, how: read_sklearn(argument)),
 }
@@ -80,7 +88,7 @@ class Inputs(NamedTuple):
     ids: Array
     given: Array | None
     class_names: tuple[str, ...]
-    columns: TableColumns | None
+    columns: "TableColumns | None"
 
 
 def load_source(
@@ -110,7 +118,7 @@ def load_inputs(
     size: int | None = None,
     seed: int = 0,
     label: str | None = None,
-    columns: TableColumns | None = None,
+    columns: "TableColumns | None" = None,
 ) -> Inputs:
     """The inputs of ``source``, as they are there; it need not have labels.
 
