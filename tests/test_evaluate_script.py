@@ -200,3 +200,19 @@ def test_the_class_column_of_a_table_is_named_on_the_command_line(tmp_path: Path
         evaluate.main(["--data", f"csv:{tmp_path / 'iris.csv'}", *few])
     with pytest.warns(Notice, match="brought to mean 0 and variance 1"):
         assert evaluate.main(["--data", f"csv:{tmp_path / 'iris.csv'}", "--label", "kind", *few]) == 0
+
+
+def test_what_is_read_is_not_overwritten(tmp_path: Path, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    np.savez("data/mine.npz", x=np.random.default_rng(0).random((40, 6), np.float32), y=np.arange(40) % 4)
+    before = Path("data/mine.npz").read_bytes(), Path(rule).read_bytes()
+    for out in ("data/mine.npz", rule):
+        with pytest.raises(ValueError, match="would overwrite what is read"):
+            evaluate.main(["--rule", rule, "--data", "mine", *SMALL, "--ways", "2", "--json", out])
+    assert (Path("data/mine.npz").read_bytes(), Path(rule).read_bytes()) == before
+
+
+def test_what_the_rules_will_take_is_said_first(rule: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main(["--rule", rule, "--data", "digits", *SMALL, "--baselines", "none"]) == 0
+    assert capsys.readouterr().err.startswith("expected: 0:00:0")

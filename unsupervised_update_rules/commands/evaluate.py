@@ -42,6 +42,7 @@ from unsupervised_update_rules.commands.arguments import (
     command,
     different,
     given_settings,
+    keeps,
     threads,
     writable,
 )
@@ -201,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     writable(arguments.json)
     writable(arguments.plot)
     different(json=arguments.json, plot=arguments.plot)
+    for given in (*arguments.data, *arguments.rule, *arguments.encoder):
+        keeps(given, json=arguments.json, plot=arguments.plot)
     torch.set_num_threads(arguments.threads)
     given = given_settings(arguments)
     rules = lineup.read_rules(arguments.rule, given, arguments.trust, arguments.device)

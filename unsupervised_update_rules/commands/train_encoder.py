@@ -15,7 +15,7 @@ from common.provenance import commit
 from evaluation.encoders.encoder_file import save_encoder
 from evaluation.encoders.training import EncoderSettings, train_encoder
 from tasks.data.sources import load_inputs
-from unsupervised_update_rules.commands.arguments import Parser, at_least, command, threads, writable
+from unsupervised_update_rules.commands.arguments import Parser, at_least, command, keeps, threads, writable
 from unsupervised_update_rules.commands.terminal import progress
 from unsupervised_update_rules.commands.tracked import tracked
 
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     torch.set_num_threads(arguments.threads)
     writable(arguments.out)
+    keeps(arguments.data, out=arguments.out)
     settings = EncoderSettings(**{name: getattr(arguments, name) for name in asdict(DEFAULT)})
     x, image_shape, *_ = load_inputs(arguments.data, size=arguments.size, seed=arguments.seed)
     if image_shape is None:

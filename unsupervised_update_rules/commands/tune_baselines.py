@@ -26,7 +26,7 @@ from inner_loop.networks.activations import LINEAR_OUTPUTS, units_compete
 from inner_loop.networks.mlp import MLPs
 from tasks.data.sources import load_source
 from tasks.source import TaskSource
-from unsupervised_update_rules.commands.arguments import Parser, at_least, command, threads, writable
+from unsupervised_update_rules.commands.arguments import Parser, at_least, command, keeps, threads, writable
 from unsupervised_update_rules.commands.tracked import tracked
 
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -165,6 +165,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Tune the methods one after the other; the file is written after each."""
     arguments = parse(argv)
     writable(arguments.out)
+    for source in arguments.data:
+        keeps(source, out=arguments.out)
     torch.set_num_threads(arguments.threads)
     made = {"command": command("tune_baselines", argv), "commit": commit()}  # of the code that is about to run
     entries: dict[str, Any] = {}
