@@ -44,13 +44,19 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{s:02d}"
 
 
+def memory_of(device: torch.device, sharing: int = 1) -> tuple[float, float]:
+    """Bytes that this process holds on ``device``, and with them those that it may take, of so many ``sharing`` it."""
+    held = psutil.Process().memory_info().rss if device.type == "cpu" else 0
+    return held, held + available_memory(device) / sharing
+
+
 def expected(what: str, taken: Taken, device: torch.device, smaller: str) -> str:
     """One line about what ``what`` will take beside the memory that this process holds.
 
     Raises ValueError, which says what to make ``smaller``, where there is not enough memory.
     """
-    held = psutil.Process().memory_info().rss if device.type == "cpu" else 0
-    peak, there = held + taken.bytes, held + available_memory(device)
+    held, there = memory_of(device)
+    peak = held + taken.bytes
     if peak > there:
         raise ValueError(
             f"{what} would take {peak / MB:,.0f} MB at the peak, but there are {there / MB:,.0f} MB; take {smaller}"

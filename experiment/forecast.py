@@ -12,12 +12,10 @@ from math import ceil
 from typing import cast
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 
-from common.available_memory import available_memory
-from common.expected import MB, duration, take
+from common.expected import MB, duration, memory_of, take
 from evaluation.protocol import TASKS_AT_ONCE, Use, read_points
 from experiment.run_report import READS
 from experiment.validation import SourceValidator, mean_accuracies
@@ -171,8 +169,7 @@ def forecast_run(trainer: Trainer) -> Forecast:
     trajectories, estimator = trainer.parts.trajectories, trainer.parts.estimator
     validator = cast(SourceValidator, trainer.parts.validator)
     device = trajectories.device
-    held = psutil.Process().memory_info().rss if device.type == "cpu" else 0
-    available = held + available_memory(device) / trainer.ranks.sharing(device)
+    held, available = memory_of(device, trainer.ranks.sharing(device))
     trials = Trials(config, trainer.state.rule, trajectories)
     simulated = _simulate(trainer)
     lengths = range(config.inner.unroll[0], config.inner.unroll[1] + 1)

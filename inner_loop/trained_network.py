@@ -16,6 +16,9 @@ EXAMPLES_AT_ONCE = 4096
 """Examples embedded in one pass, which bounds the memory of the activations."""
 
 
+FEW = 64
+"""Examples whose features usually show that they differ."""
+
 SPREADS = 10
 """Times that new inputs may be larger or smaller than those of training; the fewest that are told to be smaller."""
 
@@ -49,6 +52,23 @@ class TrainedNetwork:
 
         Examples that spread more than SPREADS times as far as those of training, or less, are noticed.
         """
+        features = self._features(x)
+        self._compare_spread(x)
+        return features
+
+    @usual_defaults()
+    def check_features(self, x: Tensor) -> None:
+        """Raise ValueError where the features of ``x`` [n, D], n >= 2, are all the same, or are not finite."""
+        for count in (FEW, EXAMPLES_AT_ONCE):  # many only where a few come out the same
+            some = x[:count]
+            features = self._features(some)
+            if bool((features != features[0]).any()):
+                return
+        same = bool((some == some[0]).all())
+        what = "all examples are the same" if same else "the rule made the network blind to its inputs"
+        raise ValueError(f"features come out the same for every example: {what}; look at the data and their scale")
+
+    def _features(self, x: Tensor) -> Tensor:
         width = self.problem.inputs
         if x.dim() != 2 or x.shape[1] != width:
             raise ValueError(f"got examples of shape {list(x.shape)}, expected [examples, {width}] for this network")
@@ -66,7 +86,6 @@ class TrainedNetwork:
         if not features.isfinite().all():
             bad = int((~features.isfinite().all(1)).nonzero()[0])
             raise ValueError(f"the features of example {bad} are not finite, its inputs may be too large for float32")
-        self._compare_spread(x)
         return features
 
     def _compare_spread(self, x: Tensor) -> None:
@@ -82,12 +101,3 @@ class TrainedNetwork:
 def spread_of(x: Tensor) -> float:
     """The root mean square of ``x``."""
     return float(x.double().square().mean().sqrt())
-
-
-def check_features(x: Tensor, features: Tensor) -> None:
-    """Raise ValueError where ``features`` [n, N] are all the same for ``x`` [n, D] that differ, or x does not."""
-    if len(x) > 1 and bool((features == features[0]).all()):
-        what = (
-            "all examples are the same" if bool((x == x[0]).all()) else "the rule made the network blind to its inputs"
-        )
-        raise ValueError(f"features come out the same for every example: {what}; look at the data and their scale")

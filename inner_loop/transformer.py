@@ -20,7 +20,7 @@ from common.scaling import Standardise, scaling
 from common.torch_defaults import usual_defaults
 from inner_loop.apply import StepsDone, apply_rule
 from inner_loop.inner_settings import LEAST, InnerSettings, settings_of
-from inner_loop.trained_network import EXAMPLES_AT_ONCE, TrainedNetwork, check_features, scaled, spread_of
+from inner_loop.trained_network import EXAMPLES_AT_ONCE, TrainedNetwork, scaled, spread_of
 from update_rules.contract import UNLABELLED, Problem, Rule, State
 from update_rules.registry import make_rule
 from update_rules.rule_file import read_rule
@@ -148,7 +148,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         with torch.no_grad():
             statistics = rule.statistics(problem, state, sample.float())
         trained = TrainedNetwork(rule, problem, state, statistics, offset, scale, spread=spread_of(sample))
-        check_features(x[:EXAMPLES_AT_ONCE], trained.embed(x[:EXAMPLES_AT_ONCE]))
+        trained.check_features(x)
         self.network_ = trained
         return self
 

@@ -18,7 +18,7 @@ tasks: {sources: [digits], size: 4, ways: 3, shots: 3, queries: 3, batch: 16}
 inner: {unroll: [2, 3], length: [3, 6], read_every: 2}
 outer: {tasks_per_step: 4, warmup: 2}
 evaluation: {every: 3, sources: [digits], tasks: 2, steps: 4, read_every: 2}
-report: {sources: [digits], tasks: 2, steps: 4}
+report: {sources: [], tasks: 2, steps: 4}
 """
 
 

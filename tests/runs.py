@@ -21,6 +21,9 @@ ROOT = Path(__file__).parent.parent
 Arguments = Callable[..., list[str]]
 """The fixture ``tiny_config``."""
 
+REPORT = "report.sources=[digits]"
+"""The run of ``tiny_config`` with a report, which takes longer than the run."""
+
 
 def trainer_of(arguments: list[str]) -> Trainer:
     """The Trainer of what ``tiny_config`` gives."""

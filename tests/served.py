@@ -64,6 +64,8 @@ def serving(files: dict[str, bytes]) -> Iterator[Server]:
         server.address = f"http://127.0.0.1:{http.server_address[1]}/"
         thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        yield server
-        http.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:  # a thread that is left would poll a closed socket for ever
+            http.shutdown()
+            thread.join()

@@ -441,6 +441,7 @@ def test_a_lost_member_of_a_pair_drops_its_task(pairs: int) -> None:
 BY_ES = "outer.estimator={name: evolution_strategies, options: {deviation: 0.05, pairs: 2}}"
 
 
+@pytest.mark.thorough
 def test_a_run_by_evolution_strategies_killed_and_resumed_equals_one_that_never_stopped(
     tiny_config: Arguments, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from few_shot_settings import MAML, PROTONET
+from runs import REPORT
 
 from evaluation.baselines.settings import BaselineSettings
 from evaluation.comparison import compare
@@ -49,7 +50,7 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_learns_is_judged_and_resumes_to_the_bit(name: str, tiny_config: Arguments, tmp_path: Path) -> None:
-    assert meta_train.main(tiny_config("whole", *RUNS[name])) == 0
+    assert meta_train.main(tiny_config("whole", *RUNS[name], REPORT)) == 0
     whole, half = tmp_path / "whole", tmp_path / "half"
     rule, header = load_rule(whole / "rule.safetensors"), read_header(whole / "rule.safetensors")
     assert header.use == {

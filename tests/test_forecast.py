@@ -6,7 +6,7 @@ from statistics import median
 
 import numpy as np
 import pytest
-from runs import Arguments, trainer_of
+from runs import REPORT, Arguments, trainer_of
 
 from experiment import forecast
 from experiment.forecast import Cost, Forecast, forecast_run
@@ -30,7 +30,7 @@ def test_the_whole_is_what_is_left_of_its_parts() -> None:
 
 
 def test_what_is_done_is_not_expected_again(tiny_config: Arguments) -> None:
-    run = trainer_of(tiny_config("run"))
+    run = trainer_of(tiny_config("run", REPORT))
     assert forecast_run(run).outer_steps == 6
     for _ in range(6):
         run.step()

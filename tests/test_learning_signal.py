@@ -74,7 +74,7 @@ class NoisyLoop(Noisy):
     batching = "loop"
 '''
 
-SETTINGS = ("report=false", "evaluation.every=99", "outer_steps=10")
+SETTINGS = ("evaluation.every=99", "outer_steps=10")
 
 
 def test_a_step_that_cuts_all_gradients_is_an_error_at_once(

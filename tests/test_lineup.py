@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from runs import REPORT
 
 from evaluation.lineup import chosen_baselines
 from evaluation.methods import BASELINES, CHEAP, CLASSIFIED, CLASSIFIERS
@@ -249,7 +250,7 @@ def test_all_results_have_one_format(rules: dict[str, str], tmp_path: Path, tiny
         "parts": [*first, *small, "--baselines", "none", "--ablate"],
     }
     found = {name: evaluated(tmp_path / f"{name}.json", *argv) for name, argv in cases.items()}
-    assert meta_train.main(tiny_config("run")) == 0
+    assert meta_train.main(tiny_config("run", REPORT)) == 0
     found["report"] = json.loads((tmp_path / "run" / "report" / "results.json").read_text())
     lists = ("rows", "differences", "per_task")
     keys = {part: set(found["one"][part][0]) for part in lists}

@@ -55,7 +55,7 @@ RULES = {
     ("rule", "labeller"),
     [
         (rule, labeller)
-        if rule == "neuron_local" or (rule, labeller) in (("maml", "instances"), ("protonet", "clusters"))
+        if (rule, labeller) in (("neuron_local", "instances"), ("maml", "hyperplanes"), ("protonet", "clusters"))
         else pytest.param(rule, labeller, marks=pytest.mark.thorough)
         for rule in RULES
         for labeller in LABELLERS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import Arguments, assert_same_run, command, lines, trainer_of
+from runs import REPORT, Arguments, assert_same_run, command, lines, trainer_of
 
 from outer_loop.run.checkpoint import load_checkpoint, save_checkpoint
 from outer_loop.run.interruption import Interruption, StoppedError
@@ -52,7 +52,7 @@ def test_a_mistyped_folder_is_no_new_run(tiny_config: Arguments, tmp_path: Path)
 
 def test_auto_resume_starts_or_goes_on(tiny_config: Arguments, tmp_path: Path) -> None:
     for _ in range(2):
-        assert meta_train.main([*tiny_config("run", "report=false"), "--auto-resume"]) == 0
+        assert meta_train.main([*tiny_config("run"), "--auto-resume"]) == 0
     assert [line["outer_step"] for line in lines(tmp_path / "run")] == list(range(1, 7))
     assert not (tmp_path / "run" / "report").exists()
 
@@ -60,11 +60,11 @@ def test_auto_resume_starts_or_goes_on(tiny_config: Arguments, tmp_path: Path) -
 def test_metrics_without_checkpoints_are_kept(
     tiny_config: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert meta_train.main(tiny_config("run", "report=false")) == 0
+    assert meta_train.main(tiny_config("run")) == 0
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     capsys.readouterr()
-    assert meta_train.main([*tiny_config("run", "report=false"), "--resume"]) == 0
+    assert meta_train.main([*tiny_config("run"), "--resume"]) == 0
     assert "the run starts anew, and its 6 lines of metrics are set aside" in capsys.readouterr().err
     assert (tmp_path / "run" / "metrics.before1.jsonl").read_bytes() == before
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
@@ -80,7 +80,7 @@ def test_data_that_have_moved_are_the_same_data(tiny_config: Arguments, tmp_path
 
     def run(name: str, *more: str) -> list[str]:
         source = f"[npz:{tmp_path / name}.npz]"
-        return tiny_config("run", f"tasks.sources={source}", f"evaluation.sources={source}", "report=false", *more)
+        return tiny_config("run", f"tasks.sources={source}", f"evaluation.sources={source}", *more)
 
     assert meta_train.main(run("there")) == 0
     assert meta_train.main([*run("moved", "outer_steps=7"), "--resume"]) == 0
@@ -92,7 +92,7 @@ def test_a_signal_during_validation_is_answered_at_once_and_nothing_is_lost(
     tiny_config: Arguments, tmp_path: Path
 ) -> None:
     """The validation of outer step 3 is interrupted; the resumed run makes up for it."""
-    arguments = tiny_config("stopped", "report=false", "inner.recompute=true")
+    arguments = tiny_config("stopped", "inner.recompute=true")
     trainer = trainer_of(arguments)
     validate = trainer.parts.validator.validate
     calls = []
@@ -115,12 +115,14 @@ def test_a_signal_during_validation_is_answered_at_once_and_nothing_is_lost(
     assert saved["pending"]["inner_steps"] >= 2
     assert [line["outer_step"] for line in lines(tmp_path / "stopped")] == [1, 2]
     assert meta_train.main([*arguments, "--resume"]) == 0
-    assert meta_train.main(tiny_config("whole", "report=false", "inner.recompute=true")) == 0
+    assert meta_train.main(tiny_config("whole", "inner.recompute=true")) == 0
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
 def test_a_signal_during_the_report_is_answered_at_once(tiny_config: Arguments, tmp_path: Path) -> None:
-    process = command("meta_train", tiny_config("run", "outer_steps=1", "report.tasks=100000", "evaluation.tasks=1"))
+    process = command(
+        "meta_train", tiny_config("run", "outer_steps=1", REPORT, "report.tasks=100000", "evaluation.tasks=1")
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if "networks evaluated" in line:
@@ -154,13 +156,13 @@ def test_where_nothing_is_saved_a_signal_stops_at_once() -> None:
 
 @pytest.mark.thorough
 def test_a_run_that_is_refused_touches_nothing(tiny_config: Arguments, tmp_path: Path) -> None:
-    assert meta_train.main(tiny_config("run", "report=false")) == 0
+    assert meta_train.main(tiny_config("run")) == 0
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     with run_lock(tmp_path / "run"), pytest.raises(ValueError, match="another process trains there"):
-        meta_train.main([*tiny_config("run", "report=false"), "--resume"])
+        meta_train.main([*tiny_config("run"), "--resume"])
     with pytest.raises(ValueError, match="expected at least ways=99"):
-        meta_train.main([*tiny_config("run", "report=false", "tasks.ways=99"), "--resume"])
+        meta_train.main([*tiny_config("run", "tasks.ways=99"), "--resume"])
     after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert {name: after[name] for name in before} == before
 
@@ -168,7 +170,7 @@ def test_a_run_that_is_refused_touches_nothing(tiny_config: Arguments, tmp_path:
 @pytest.mark.thorough
 def test_other_validation_data_under_the_same_name_are_refused(tiny_config: Arguments, tmp_path: Path) -> None:
     path = tmp_path / "v.npz"
-    arguments = tiny_config("run", f"evaluation.sources=npz:{path}", "report=false", "outer_steps=8")
+    arguments = tiny_config("run", f"evaluation.sources=npz:{path}", "outer_steps=8")
     rng = np.random.default_rng(0)
     np.savez(path, x=rng.integers(0, 256, (60, 6, 6), dtype=np.uint8), y=np.arange(60) % 5)
     assert meta_train.main([*arguments, "outer_steps=6"]) == 0
@@ -179,12 +181,12 @@ def test_other_validation_data_under_the_same_name_are_refused(tiny_config: Argu
 
 @pytest.mark.thorough
 def test_going_back_leaves_no_step_of_the_line_that_was_left(tiny_config: Arguments, tmp_path: Path) -> None:
-    assert meta_train.main(tiny_config("run", "report=false", "keep=2")) == 0
+    assert meta_train.main(tiny_config("run", "keep=2")) == 0
     folder = tmp_path / "run" / "checkpoints"
     older = load_checkpoint(folder / "step_00000004.pt")
     del older["state"]["pending"], older["validation"]  # as checkpoints were before there were such
     save_checkpoint(folder / "last.pt", older)
-    assert meta_train.main([*tiny_config("run", "report=false", "keep=2", "outer_steps=5"), "--resume"]) == 0
+    assert meta_train.main([*tiny_config("run", "keep=2", "outer_steps=5"), "--resume"]) == 0
     assert sorted(path.name for path in folder.glob("step_*")) == [
         *("step_00000004.pt", "step_00000005.pt", "step_00000006.before1.pt"),
     ]

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import Arguments, assert_same_run, command, kill_after, last_state, lines, theta, trainer_of, wait_for_lines
+from runs import (
+    REPORT,
+    Arguments,
+    assert_same_run,
+    command,
+    kill_after,
+    last_state,
+    lines,
+    theta,
+    trainer_of,
+    wait_for_lines,
+)
 
 from experiment.build import build_trainer
 from experiment.run_report import report_sources
@@ -92,7 +103,7 @@ def test_killed_and_resumed_equals_never_stopped(stop: int, tiny_config: Argumen
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(("name", "code"), [pytest.param("SIGTERM", 143, marks=pytest.mark.thorough), ("SIGINT", 130)])
 def test_signals_save_first(name: str, code: int, tiny_config: Arguments, tmp_path: Path) -> None:
     settings = ("outer_steps=2000", "checkpoint_every=5000", "evaluation.every=5000")
     process = command("meta_train", tiny_config("run", *settings))
@@ -334,7 +345,7 @@ def test_a_bad_setting_is_one_line_and_exit_code_2(tiny_config: Arguments) -> No
 
 
 def test_a_rule_is_judged_by_true_labels_whatever_it_was_trained_with(tiny_config: Arguments) -> None:
-    trainer = trainer_of(tiny_config("run", "tasks.labeller=shuffled"))
+    trainer = trainer_of(tiny_config("run", "tasks.labeller=shuffled", REPORT))
     assert trainer.parts.trajectories.source.labeller.settings == "shuffled"
     judging = [*trainer.parts.validator.sources.values(), *report_sources(trainer.config).values()]
     assert len(judging) == 3  # the training's own, the validation's and the report's

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from common.components import Option
+from common.home_folder import expanded
 from common.names import did_you_mean
 from common.tensor_file import check_finite, check_tensors, read_tensors, write_tensors
 from update_rules.contract import Rule
@@ -93,7 +94,7 @@ def read_header(path_or_name: str | Path) -> RuleHeader:
 
 def find_rule_file(path_or_name: str | Path) -> Path:
     """That file, else the file of that name in ``pretrained/``. Raises FileNotFoundError that lists the names."""
-    path = Path(path_or_name).expanduser()
+    path = Path(expanded(path_or_name))
     names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))
     if path.is_file() or (path.exists() and str(path_or_name) not in names):  # no folder hides a pretrained rule
         return path

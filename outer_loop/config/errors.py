@@ -47,9 +47,9 @@ def _siblings(key: str, valid: Iterable[str], prefix: str, root: Section) -> str
     return f"one of {', '.join(valid)}{hint}"
 
 
-def section_at(loc: Sequence[int | str], root: Section) -> type[Section] | None:
+def section_at(loc: Sequence[int | str], root: type[Section]) -> type[Section] | None:
     """The section that ``loc`` leads to from ``root``, or None if it leads to a value."""
-    section = type(root)
+    section = root
     for name in loc:
         field = section.model_fields.get(str(name))
         if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
@@ -99,12 +99,12 @@ def _explain(error: ErrorDetails, root: Section) -> str:
     given = repr(error["input"])
     given = given if len(given) <= 60 else f"{given[:57]}..."
     kind, context = error["type"], error.get("ctx", {})
-    section = section_at(error["loc"], root)
+    section = section_at(error["loc"], type(root))
     if kind == "extra_forbidden":
         instead = moved(dotted, error["input"])
         if instead is not None:
             return f"config key {dotted}: got {given}, which has moved: leave it out, or write {instead}"
-        valid = list((section_at(parents, root) or type(root)).model_fields)
+        valid = list((section_at(parents, type(root)) or type(root)).model_fields)
         expected = _siblings(str(key), valid, "".join(f"{part}." for part in parents), root)
         return f"unknown config key {dotted}: got {given}, expected {expected}"
     if (key, kind) in _EITHER:

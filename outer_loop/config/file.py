@@ -101,7 +101,7 @@ def _apply(settings: dict[Any, Any], override: str) -> None:
 
 def _merged(old: Any, new: Any, keys: Sequence[str]) -> Any:
     """``new`` in the place of ``old`` at ``keys``: into a section go its keys alone, unless it is another component."""
-    section = section_at(keys, Config())
+    section = section_at(keys, Config)
     if section is None or not isinstance(new, dict):
         return new
     old = as_section(old, keys)
@@ -114,7 +114,7 @@ def _merged(old: Any, new: Any, keys: Sequence[str]) -> Any:
 
 def as_section(value: Any, keys: Sequence[str]) -> Any:
     """``value``, or if it is a text the section at ``keys`` that it stands for."""
-    section, alone = section_at(keys, Config()), yaml_true(value)
+    section, alone = section_at(keys, Config), yaml_true(value)
     return {section.alone: alone} if section is not None and section.alone and isinstance(alone, str) else value
 
 

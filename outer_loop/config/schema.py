@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from torch import nn
 
 from common.checked import Count, Rate, Share, Whole, one_of
+from common.home_folder import expanded
 from inner_loop.networks.registry import NETWORKS
 from outer_loop.config.misfits import misfits
 from outer_loop.config.tasks import TasksConfig
@@ -21,7 +22,6 @@ from outer_loop.config.values import (
     Text,
     Texts,
     component_name,
-    expanded,
 )
 from outer_loop.estimators.registry import ESTIMATORS
 from outer_loop.optimisers import OPTIMISERS, RESERVED, make_optimiser
@@ -138,7 +138,7 @@ class OuterConfig(Section):
     clip: Rate = Field(default=0.1, description="largest norm of the direction that the optimiser descends along")
     readout: ReadoutConfig = ReadoutConfig()
     estimator: EstimatorConfig = EstimatorConfig()
-    optimiser: OptimiserConfig = OptimiserConfig()
+    optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)  # trying one out loads half of torch
     anneal_reads: Whole = Field(
         default=0, description="outer steps over which the last readout of an unroll comes to count alone; 0: all alike"
     )
@@ -217,7 +217,7 @@ class Config(Section):
     network: NetworkConfig = NetworkConfig()
     tasks: TasksConfig = TasksConfig()
     inner: InnerConfig = InnerConfig()
-    outer: OuterConfig = OuterConfig()
+    outer: OuterConfig = Field(default_factory=OuterConfig)
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
 

@@ -1,7 +1,6 @@
 """What the values in a config may be, and how a value that is none of them is reported."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -26,11 +25,6 @@ def number_as(times: int) -> BeforeValidator:
 def as_texts(value: object) -> object:
     """A text stands for a list of one."""
     return (value,) if isinstance(value, str) else value
-
-
-def expanded(path: str) -> str:
-    """``path`` with the home folder for ~."""
-    return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
 def yaml_true(value: object) -> object:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.atomic_file import atomic_write
-from outer_loop.config.schema import Config
+from outer_loop.config.schema import Config, TrackingConfig
 
 Metrics = Mapping[str, float]
 
@@ -115,15 +115,27 @@ def open_trackers(config: Config, run_id: str, resume_at: int | None, say: Calla
     ``resume_at`` is the checkpoint's outer step, None for a new run. ``say`` is told where wandb does not start.
     """
     truth = JsonlTracker(Path(config.run_dir) / "metrics.jsonl", resume_at)
-    mirrors: list[Tracker] = []
-    if config.tracking.mode != "off":
-        try:
-            from outer_loop.run.wandb_tracker import open_wandb  # importing wandb takes a second
-
-            mirrors += open_wandb(config.run_dir, config.model_dump(mode="json"), run_id, config.tracking, say)
-        except Exception as error:  # no network, a wrong key, a full quota: none of them is worth the run
-            say(f"wandb did not start, the run goes on without it: {one_line(error)}")
+    mirrors = open_mirrors(config.run_dir, config.model_dump(mode="json"), run_id, config.tracking, say)
     return Trackers(truth, mirrors, say)
+
+
+def open_mirrors(
+    run_dir: str | Path, about: Mapping[str, Any], run_id: str, settings: TrackingConfig, say: Callable[[str], None]
+) -> list[Tracker]:
+    """wandb's mirror, in ``run_dir``, of what is ``about``; none where ``settings`` ask for none.
+
+    Neither is one where it does not start, which ``say`` is told.
+    """
+    if settings.mode == "off":
+        return []
+    try:
+        from outer_loop.run.wandb_tracker import open_wandb  # importing wandb takes a second
+
+        Path(run_dir).mkdir(parents=True, exist_ok=True)
+        return open_wandb(run_dir, about, run_id, settings, say)
+    except Exception as error:  # no network, a wrong key, a full quota: none of them is worth the run
+        say(f"wandb did not start, the run goes on without it: {one_line(error)}")
+        return []
 
 
 def one_line(error: Exception) -> str:

@@ -33,10 +33,10 @@ def read_csv(
     """
     path, named = _column_named(location)
     file = read_table_file(path)
-    title = _class_column(file, label or named, labelled, columns)
+    inputs_then = set() if columns is None else {column.name for column in columns.columns}
+    title = _class_column(file, label or named, labelled, inputs_then)
     if title is not None and len(file.titles) == 1:
         raise ValueError(f"{path}: only the class column {title!r}, expected columns of inputs too")
-    inputs_then = set() if columns is None else {column.name for column in columns.columns}
     named_by = file.ids({*inputs_then, title or ""})
     classes = [] if title is None else [title]
     cells = file.cells(as_text=[] if columns is None else columns.texts(), never_missing=classes)
@@ -58,17 +58,16 @@ def _column_named(location: str) -> tuple[Path, str | None]:
     return (Path(file), column) if hash_sign and not Path(location).exists() else (Path(location), None)
 
 
-def _class_column(file: TableFile, named: str | None, labelled: bool, columns: TableColumns | None) -> str | None:
-    """The title of the class column, None where there is none."""
+def _class_column(file: TableFile, named: str | None, labelled: bool, inputs_then: set[str]) -> str | None:
+    """The title of the class column, None where there is none; no column that was an input before is one."""
     path = file.path
     if named is not None:
         if named not in file.titles:
             raise ValueError(f"{path}: no column {named!r} for classes, it has {', '.join(file.titles)}")
         for title in file.titles:
-            if title != named and title.lower() in LABEL_TITLES and columns is None:
+            if title != named and title.lower() in LABEL_TITLES and not inputs_then:
                 notice(f"{path}: column {title!r} is an input, since the classes are those of {named!r}")
         return named
-    inputs_then = set() if columns is None else {column.name for column in columns.columns}
     named_so = [title for title in file.titles if re.sub(r" \(\d+\)$", "", title.lower()) in LABEL_TITLES]
     found = [title for title in named_so if title not in inputs_then and not _fractions(file, title)]
     for title in set(named_so) - set(found) - inputs_then:
@@ -77,10 +76,10 @@ def _class_column(file: TableFile, named: str | None, labelled: bool, columns: T
         raise ValueError(
             f"{path}: columns {', '.join(found)}, expected one of classes only; name it: csv:{path}#{found[0]}"
         )
-    if found or columns is not None:
+    if found or inputs_then:
         return next(iter(found), None)
     for last in reversed(file.titles):
-        cells = file.cells(never_missing=[last])[last].str.strip()
+        cells = file.column(last)
         values = cells[~cells.isin(NO_LABEL)]
         if not values.empty:
             break
@@ -99,7 +98,7 @@ def _class_column(file: TableFile, named: str | None, labelled: bool, columns: T
 
 def _fractions(file: TableFile, title: str) -> bool:
     """Whether the column ``title`` holds numbers of which some are not whole."""
-    cells = file.cells(never_missing=[title])[title].str.strip()
+    cells = file.column(title)
     values = cells[~cells.isin(NO_LABEL)].unique()
     return all(is_number(value) for value in values) and any(float(value) % 1 != 0 for value in values)
 

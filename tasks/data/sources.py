@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.home_folder import expanded
 from common.scaling import Standardise
 from tasks.data.folder_source import read_folder
 from tasks.data.glyphs import glyphs
@@ -144,7 +145,7 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
         raise ValueError(f"got image size {how.size}, expected 1 or more")
     location, split = _parse_split(source)
     scheme, colon, argument = location.partition(":")
-    argument = str(Path(argument).expanduser()) if argument.startswith("~") else argument
+    argument = expanded(argument)
     named = {name: what for table in (WITH_ARGUMENT, OWN_SPLIT) for name, (what, _) in table.items()}
     known = [*BUILT_IN, *RECIPES, "NAME of data/NAME.npz", *(f"{name}:{what}" for name, what in named.items())]
     if scheme not in BUILT_IN and not colon and (path := find_data_set(scheme)) is not None:

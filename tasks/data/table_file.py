@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -46,17 +47,26 @@ class TableFile:
 
         Columns ``as_text`` stay as written; of columns ``never_missing`` so do the cells that are MISSING elsewhere.
         """
+        return self._read(
+            dtype={title: str for title in {*as_text, *never_missing} if title in self.titles},
+            na_values={title: list(MISSING) for title in self.titles if title not in never_missing},
+        )
+
+    def column(self, title: str) -> pd.Series:
+        """The cells of one column as they are written, without spaces around them."""
+        return self._read(dtype=str, usecols=[title])[title].str.strip()
+
+    def _read(self, **how: Any) -> pd.DataFrame:
         frame = pd.read_csv(
             StringIO(self.text),
             sep=self.separator,
             header=0 if self.has_header else None,
             names=list(self.titles),
             index_col=False,
-            dtype={title: str for title in {*as_text, *never_missing} if title in self.titles},
             keep_default_na=False,
-            na_values={title: list(MISSING) for title in self.titles if title not in never_missing},
             skipinitialspace=True,
             low_memory=False,
+            **how,
         )
         return frame.set_axis(pd.Index(self.lines), axis=0)
 
@@ -70,8 +80,8 @@ class TableFile:
             called = "" if title == f"column {place}" else title.lower()
             if title in others or called not in ID_TITLES or not (called or place == 1) or not self.has_header:
                 continue
-            column = self.cells(never_missing=[title])[title]
-            fractions = any(is_number(cell) and not cell.strip().lstrip("-").isdigit() for cell in column)
+            column = self.column(title)
+            fractions = any(is_number(cell) and not cell.lstrip("-").isdigit() for cell in column)
             if len(self.titles) > 1 and column.is_unique and not (fractions or (column == "").any()):
                 notice(f"{self.path}: the column {title!r} only names the rows; it is no input")
                 return title, column.to_numpy(dtype=str)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from common.home_folder import expanded
 from inner_loop.inner_settings import LEAST, InnerSettings
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
 from inner_loop.networks.mlp import MLPs
@@ -157,7 +158,7 @@ def keeps(given: str | Path | None, **outputs: Path | None) -> None:
         return
     named = {str(given), str(given).partition(":")[2]}
     named |= {name.rpartition(mark)[0] for name in named for mark in "@#"}
-    paths = [Path(name).expanduser() for name in named if name]
+    paths = [Path(expanded(name)) for name in named if name]
     paths += [folder / f"{name}.npz" for folder in data_folders() for name in named if name]
     paths += [PRETRAINED / f"{name}.safetensors" for name in named if name]
     read = [path for path in paths if path.is_file()]

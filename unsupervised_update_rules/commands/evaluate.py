@@ -9,8 +9,9 @@ trained on stays out.
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +146,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def task_source(arguments: argparse.Namespace, name: str, one: Variation, seeds: Sequence[int]) -> TaskSource:
-    """The source of tasks ``name``, whose data are split by ``seeds``, the rules' own.
+def task_source(arguments: argparse.Namespace, seeds: Sequence[int], name: str, size: int, permute: bool) -> TaskSource:
+    """The source of tasks ``name`` at ``size``, whose data are split by ``seeds``, the rules' own.
 
     Raises ValueError for data of which these give different parts, and for data that cannot be redrawn.
     """
-    how = {"size": one.size, "label": arguments.label, "standardise": arguments.standardise}
+    how = {"size": size, "label": arguments.label, "standardise": arguments.standardise}
     data, *others = (tuple(load_source(name, seed=seed, **how)) for seed in seeds)
     if any([part.fingerprint for part in other] != [part.fingerprint for part in data] for other in others):
         raise ValueError(
@@ -160,20 +161,20 @@ def task_source(arguments: argparse.Namespace, name: str, one: Variation, seeds:
     if arguments.redraw != "identity" and not any(dataset.image_shape for dataset in data):
         raise ValueError(f"{name}: a table or text, expected images for --redraw {arguments.redraw}")
     shots = max(arguments.shots)
-    return TaskSource(data, arguments.ways, shots, arguments.queries, one.permute, redraw=arguments.redraw)
+    return TaskSource(data, arguments.ways, shots, arguments.queries, permute, redraw=arguments.redraw)
 
 
 def measure(
     arguments: argparse.Namespace,
     variations: Sequence[tuple[Variation, Mapping[str, Method]]],
-    seeds: Sequence[int],
+    source_of: Callable[[str, int, bool], TaskSource],
     advance: Advance,
 ) -> list[TaskAccuracies]:
-    """All accuracies; ``seeds`` split the data."""
+    """All accuracies, on the sources that ``source_of`` a name, a size and whether inputs are permuted gives."""
     found = []
     for one, methods in variations:
         for name in arguments.data:
-            source = task_source(arguments, name, one, seeds)
+            source = source_of(name, one.size, one.permute)
             for task_seed in arguments.seeds:
                 measured = compare(
                     methods,
@@ -230,8 +231,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         **environment(arguments.device),  # of the code that is about to run
     }
     split_seeds = lineup.split_seeds(one.header for one in rules)
+    source_of = lru_cache(maxsize=1)(partial(task_source, arguments, split_seeds))  # the first is tried, then measured
     if rules:
-        first = task_source(arguments, arguments.data[0], variations[0][0], split_seeds)
+        first = source_of(arguments.data[0], ranges[0].size, ranges[0].permute)
         many = len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
         taken = forecast_evaluation(rules, first, many, 1 + ("untrained_rule" in variations[0][1]))
         line = expected("the inner steps of rules", taken, arguments.device, "a smaller --size or --batch")
@@ -239,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     every = len(variations[0][1]) * len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks
     with progress("tasks done by a method", every) as advance:
-        found = measure(arguments, variations, split_seeds, advance)
+        found = measure(arguments, variations, source_of, advance)
     meta["seconds"] = round(time.perf_counter() - started, 1)
     results = summarise(found, meta, leads=bool(rules))
     if arguments.json is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from outer_loop.config.schema import TrackingConfig
-from outer_loop.run.tracking import Tracker, Trackers, one_line
+from outer_loop.run.tracking import Tracker, Trackers, open_mirrors
 
 FOLDER = Path("runs")
 """Where wandb's files lie, beside those of meta-training runs."""
@@ -27,15 +27,10 @@ def tracked(arguments: argparse.Namespace, command: str, settings: Mapping[str, 
 
     mirrors: list[Tracker] = []
     if arguments.track is not None:
-        try:
-            from outer_loop.run.wandb_tracker import open_wandb  # importing wandb takes a second
-
-            run_id = f"{command}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}"
-            (FOLDER / run_id).mkdir(parents=True)
-            how = TrackingConfig(mode=arguments.track, job_type=command)
-            mirrors = open_wandb(FOLDER / run_id, settings, run_id, how, say)
+        run_id = f"{command}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 2**24:06x}"
+        how = TrackingConfig(mode=arguments.track, job_type=command)
+        mirrors = open_mirrors(FOLDER / run_id, settings, run_id, how, say)
+        if mirrors:
             say(f"tracked in {FOLDER / run_id}")
-        except Exception as error:  # no network, a wrong key, a full quota: none of them is worth the results
-            say(f"wandb did not start: {one_line(error)}")
     with closing(Trackers(Tracker(), mirrors, say)) as tracker:
         yield tracker
