@@ -26,7 +26,7 @@ from outer_loop.trajectories import Trajectories
 from outer_loop.truncation import TruncationSchedule
 from tasks.source import TaskSource
 from update_rules.contract import UNLABELLED, Problem, Rule
-from update_rules.registry import RULES, make_rule
+from update_rules.registry import RULES, make_rule, remade_rule
 from update_rules.rule_file import load_rule
 
 
@@ -99,7 +99,7 @@ def _rule(config: Config, problem: Problem, checkpoint: Mapping[str, Any] | None
     if checkpoint is None:
         return starting_rule(config, problem)
     try:
-        return make_rule(config.rule.name, **checkpoint["rule"])
+        return remade_rule(config.rule.name, checkpoint["rule"])
     except (KeyError, TypeError):
         raise ValueError("the checkpoint holds no whole run state (no rule); take an earlier one") from None
 

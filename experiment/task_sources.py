@@ -10,7 +10,7 @@ from torch import Tensor
 from experiment.encoders import embedding
 from outer_loop.config.schema import Config
 from tasks.data.sources import load_source
-from tasks.dataset import Dataset, resize, suitable
+from tasks.dataset import Dataset, resize, with_enough
 from tasks.labellers.contract import labelled
 from tasks.source import TaskSource
 
@@ -47,14 +47,12 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     for name in dict.fromkeys(tasks.sources):
         found = loaded[name] + [dataset for again in resized for dataset in again.get(name, [])]
         if len(loaded[name]) > 1:
-            found = [
-                dataset
-                for dataset in found  # named scheme:file/table@split
-                if dataset.name.rpartition("/")[2].partition("@")[0] not in tasks.leave_out
-                and suitable(dataset, 2, tasks.shots[0] + tasks.queries)
-            ]
+            tables = [(dataset.name.rpartition("/")[2].partition("@")[0], dataset) for dataset in found]
+            found = [dataset for table, dataset in tables if table not in tasks.leave_out]
             if not found:
-                raise ValueError(f"{name}: every table is left out or has too few examples, expected at least one")
+                raise ValueError(f"{name}: every table is left out, expected at least one")
+            fewest = tasks.ways[1] if tasks.ways[0] == tasks.ways[1] else 2
+            found = with_enough(found, fewest, tasks.shots[0] + tasks.queries)
         made[name] = [part for dataset in found for part in made_of(dataset)]
     by_source = [made[name] for name in tasks.sources]
     return TaskSource(
@@ -88,6 +86,7 @@ def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
     """Few-shot tasks that judge a rule: true labels, all inputs, the most ways and shots. Raises as ``TaskSource``."""
     tasks = config.tasks
+    enough = with_enough(list(datasets), tasks.ways[1], tasks.shots[1] + tasks.queries)
     return TaskSource(
-        tuple(datasets), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute, transductive=tasks.transductive
+        tuple(enough), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute, transductive=tasks.transductive
     )

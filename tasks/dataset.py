@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.notice import notice
+
 RESIZE_CHUNK = 4096
 """Images resized at a time, which bounds the memory that the interpolation needs."""
 
@@ -151,6 +153,23 @@ def without_labels(dataset: Dataset) -> Dataset:
 def suitable(dataset: Dataset, ways: int, examples: int) -> bool:
     """Whether ``dataset`` has ``ways`` classes of at least ``examples`` examples."""
     return int((dataset.counts >= examples).sum()) >= ways
+
+
+def with_enough(datasets: Sequence[Dataset], ways: int, examples: int) -> list[Dataset]:
+    """Those of several ``datasets`` that are ``suitable``, with a notice of how many are not; one alone as it is."""
+    if len(datasets) == 1:
+        return list(datasets)
+    found = [dataset for dataset in datasets if suitable(dataset, ways, examples)]
+    if not found:
+        raise ValueError(
+            f"{datasets[0].name} and {len(datasets) - 1} more: none has {ways} classes of {examples} examples"
+        )
+    if left_out := len(datasets) - len(found):
+        notice(
+            f"{found[0].name} and so on: left out {left_out} of {len(datasets)} data sets, which lack {ways} classes "
+            f"of {examples} examples"
+        )
+    return found
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -47,6 +47,12 @@ RULES = (
     RuleExample("neuron_local", {"hidden": 6, "error_channels": 3, "rate": 0.03}),
     RuleExample("hebbian", {}),
     RuleExample("maml", {"rate": 0.3, "learned_rates": True, "steps": 2}),
+    RuleExample(
+        "sca",
+        {"rate": 0.3, "steps": 2, "per_step_normalisation": True},
+        variants=({}, {"sees": ["predictions", "features", "task"], "adapt_normalisation": True}),
+        unreached=("t", "c"),
+    ),
     RuleExample("protonet", {}),
     RuleExample("readme_rule:Oja", {}, unreached=("b",)),
 )

@@ -47,9 +47,13 @@ CASES = {
     "neuron_local": Case("neuron_local", {}),
     "hebbian": Case("hebbian", {}),
     "metz": Case("metz", METZ),
-    "maml_mlp": Case("maml", {"rate": 0.1}, MLP((9, 6, WAYS)), HEAD, (2,)),
+    "maml_mlp": Case("maml", {"rate": 0.1, "adapt_normalisation": True}, MLP((9, 6, WAYS)), HEAD, (2,)),
     "maml_conv4": Case(
-        "maml", {"rate": 0.1, "learned_rates": True, "steps": 2}, Conv4(3, 1, 3, "stride", WAYS), SUPPORT_HEAD, (1, 2)
+        "maml",
+        {"rate": 0.1, "learned_rates": True, "steps": 2, "adapt_normalisation": True},
+        Conv4(3, 1, 3, "stride", WAYS),
+        SUPPORT_HEAD,
+        (1, 2),
     ),
     "protonet_mlp": Case("protonet", {}, MLP((9, 6, 4)), Objective(Prototypes()), (1,)),
     "protonet_conv4": Case(

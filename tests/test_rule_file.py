@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from common.atomic_file import atomic_write, remove_temporary_files, temporary_name
 from common.tensor_file import file_header
 from examples import RULES as EXAMPLES
+from inner_loop.networks.mlp import MLP
 from update_rules import rule_file
 from update_rules.contract import Problem
 from update_rules.registry import RULES, make_rule
@@ -260,8 +261,23 @@ def test_only_temporary_files_are_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".keep", "keep", "keep.tmp"]
 
 
+def test_what_an_older_file_does_not_name_is_as_it_then_was(tmp_path):
+    """Inner steps of MAML moved scales and shifts before there was an option for it."""
+    weights = {"weights": "w1=4x3 b1=3 w2=3x2 b2=2"}
+    save_rule(tmp_path / "new", make_rule("maml", **weights), {})
+    header = file_header(tmp_path / "new", "rule file")
+    config = json.loads(header["config"])
+    assert config.pop("adapt_normalisation") is False
+    save_file(load_file(tmp_path / "new"), tmp_path / "old", header | {"config": json.dumps(config)})
+    found = {name: load_rule(tmp_path / name) for name in ("new", "old")}
+    assert [one.config["adapt_normalisation"] for one in found.values()] == [False, True]
+    problem = Problem.of(MLP((4, 3, 2)), ways=2)
+    states = [one.init_state(problem, torch.Generator()).keys() for one in found.values()]
+    assert states[1] - states[0] == {"b1"}
+
+
 def test_the_registry_knows_the_rules_by_name():
-    assert set(RULES.names) == {"metz", "neuron_local", "hebbian", "maml", "protonet"}
+    assert set(RULES.names) == {"metz", "neuron_local", "hebbian", "maml", "sca", "protonet"}
     for name in RULES.names:
         assert RULES.find(name).name == name
     assert make_rule("neuron_local", hidden=7, rate=0.5).config["hidden"] == 7
@@ -270,7 +286,7 @@ def test_the_registry_knows_the_rules_by_name():
 @pytest.mark.parametrize(
     ("name", "options", "part"),
     [
-        ("hebian", {}, "expected one of metz, neuron_local, hebbian, maml, protonet (did you mean hebbian?)"),
+        ("hebian", {}, "expected one of metz, neuron_local, hebbian, maml, sca, protonet (did you mean hebbian?)"),
         ("maml", {"rate": 0.1}, "rule maml: got no option weights, which it needs"),
         ("neuron_local", {"hiden": 3}, "got option 'hiden', expected one of hidden, error_channels"),
         ("neuron_local", {"hidden": 3.0}, "got hidden=3.0, expected a valid integer"),

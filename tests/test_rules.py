@@ -284,9 +284,9 @@ def test_labels_reach_a_state_only_of_a_rule_that_consumes_them(
     assert blind == (not any(VIEWS[name].labels for name in rule.consumes))
 
 
-def test_one_rule_consumes_labels() -> None:
+def test_rules_that_consume_labels_are_few() -> None:
     consumed = {name: RULES.find(name).consumes for name in RULES.names}
-    assert [name for name, found in consumed.items() if any(VIEWS[view].labels for view in found)] == ["maml"]
+    assert [name for name, found in consumed.items() if any(VIEWS[view].labels for view in found)] == ["maml", "sca"]
 
 
 def permuted_too(rule: Rule, problem: Problem, what: str) -> list[tuple[Tensor, Tensor]]:
@@ -528,7 +528,7 @@ def test_each_part_makes_a_difference_and_leaves_the_rule_as_it_is(rule: Rule, p
 
 def test_all_terms_of_the_local_rules_are_parts() -> None:
     parts = {one.name: len(list(made(one).parts())) for one in EXAMPLES if one.name in RULES.names}
-    assert parts == {"metz": 0, "neuron_local": 11 + 4, "hebbian": 12 + 5 + 1 + 2, "maml": 0, "protonet": 0}
+    assert parts == {"metz": 0, "neuron_local": 11 + 4, "hebbian": 12 + 5 + 1 + 2, "maml": 0, "sca": 0, "protonet": 0}
 
 
 def test_pictures_have_one_weight_for_each_input(rule: Rule, problem: Problem) -> None:
@@ -597,6 +597,7 @@ def test_a_rule_in_a_loop_gives_what_vmap_gives(per_task: bool) -> None:
 
 def test_a_rule_knows_what_it_was_built_with_however_that_was_said() -> None:
     expected = {"weights": "w1=9x5 b1=5", "rate": 0.25, "learned_rates": False, "steps": 5, "first_order": 0, "seed": 3}
+    expected |= {"adapt_normalisation": False, "per_step_normalisation": False}
     rule = make_rule("maml", weights="w1=9x5 b1=5", rate=0.25, seed=3)
     again = type(rule)("w1=9x5 b1=5", 0.25, seed=3)
     assert rule.config == again.config == deepcopy(rule).config == expected
@@ -613,6 +614,9 @@ def test_a_rule_knows_what_it_was_built_with_however_that_was_said() -> None:
         ("hebbian", "rate", 0.0),
         ("maml", "rate", 0.0),
         ("maml", "steps", 0),
+        ("sca", "critic", "none"),
+        ("sca", "critic_rate", 0.0),
+        ("sca", "critic_steps", -1),
         ("maml", "first_order", -1),
         ("maml", "weights", "w1=9x"),
         ("protonet", "weights", "q1=9"),

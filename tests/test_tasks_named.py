@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from common.notice import Notice
 from outer_loop.config.file import load_config
 from tasks.data.recipes.registry import recipe_that_brings
 from tasks.data.sources import BUILT_IN, load_source
+from tasks.dataset import Dataset, with_enough
 from unsupervised_update_rules.commands import one_shot_runs
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -53,6 +56,38 @@ def test_a_missing_data_set_says_what_brings_it(put: Callable[..., None]) -> Non
         load_source("tabular")
     with pytest.raises(ValueError, match=r"unknown source '\.\./data/strokes'"):
         load_source("../data/strokes")
+
+
+def test_a_data_set_taken_apart_by_an_array(put: Callable[..., None], tmp_path: Path) -> None:
+    alphabet, split = np.array([3, 3, 3, 5, 5, 5, 5, 9]), np.array([0, 0, 1, 0, 0, 1, 1, 1])
+    put("data", "signs", 8, alphabet=alphabet, alphabet_names=np.array([*"abcdefghij"]), split=split, place=split * 0.5)
+    names = [(one.name, len(one)) for one in load_source("signs#alphabet")]
+    assert names == [("signs#d", 3), ("signs#f", 4), ("signs#j", 1)]
+    for source in ("signs#alphabet@train", f"npz:{tmp_path}/data/signs.npz#alphabet@train"):
+        found = load_source(source)
+        assert [len(one) for one in found] == [2, 2]
+        assert all(one.name.endswith(f"#{name}@train") for one, name in zip(found, "df", strict=True))
+    put("data", "unsplit", 9, part=np.repeat(np.arange(3), 3))
+    parts = [load_source(f"unsplit#part@{part}")[0].name for part in ("train", "valid", "test")]
+    assert sorted(name.partition("@")[0] for name in parts) == ["unsplit#0", "unsplit#1", "unsplit#2"]
+    for source, message in (
+        ("signs#font", "no array 'font'"),
+        ("signs#place", r"array 'place' is float64 \[8\], expected one whole number or text for each example"),
+        ("signs#alphabet_names", r"array 'alphabet_names' is <U1 \[10\], expected one"),
+        ("sings#alphabet", "unknown source 'sings#alphabet'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_source(source)
+
+
+def test_data_sets_with_too_few_classes_are_left_out() -> None:
+    x, y = torch.zeros(6, 2), torch.tensor([0, 0, 1, 1, 2, 2])
+    large, small = Dataset("large", x, y, None, tuple("abc")), Dataset("small", x[:4], y[:4], None, tuple("ab"))
+    with pytest.warns(Notice, match="large and so on: left out 1 of 2 data sets, which lack 3 classes of 2 examples"):
+        assert with_enough([large, small], 3, 2) == [large]
+    assert with_enough([small], 3, 2) == [small]  # whose own message says more
+    with pytest.raises(ValueError, match="large and 1 more: none has 4 classes of 2 examples"):
+        with_enough([large, small], 4, 2)
 
 
 def test_official_parts_are_omniglots_alone(put: Callable[..., None]) -> None:

@@ -61,7 +61,10 @@ class Network(Protocol):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of what gradient descent may train: ``w{l}`` [fan-in, N_l], ``b{l}``, maybe ``g{l}``; a head last."""
+        """Shapes of what gradient descent may train: ``w{l}`` [fan-in, N_l], ``b{l}``, maybe ``g{l}``; a head last.
+
+        Below the last layer ``g{l}`` and ``b{l}`` scale and shift what is normalised.
+        """
         ...
 
     @property
@@ -145,6 +148,8 @@ class Rule(nn.Module):
     """Whether a trajectory may not be cut into truncated unrolls."""
     compiles: ClassVar[bool] = True
     """Whether the inner step can go through ``torch.compile``."""
+    earlier: ClassVar[Mapping[str, Any]] = {}
+    """Options that are newer than files which do not name them, as rules were before there was a choice."""
     batching: ClassVar[Literal["vmap", "loop"]] = "vmap"
     """How T tasks run at once by default; "loop" for steps that leave torch."""
 

@@ -1,5 +1,7 @@
 """The rules that can be named in a config or a rule file; any other is named by its path, ``my_module:MyRule``."""
 
+from collections.abc import Mapping
+
 from common.components import Option, Registry
 from update_rules.contract import Rule
 
@@ -11,6 +13,7 @@ RULES = Registry(
         "neuron_local": "update_rules.local.neuron_local:NeuronLocal",
         "hebbian": "update_rules.local.hebbian:Hebbian",
         "maml": "update_rules.gradient.maml:Maml",
+        "sca": "update_rules.gradient.self_critique:SelfCritique",
         "protonet": "update_rules.gradient.protonet:ProtoNet",
     },
 )
@@ -19,3 +22,11 @@ RULES = Registry(
 def make_rule(name: str, **options: Option) -> Rule:
     """The rule ``name`` built with ``options``, others at their defaults. Raises ValueError for what it cannot take."""
     return RULES.make(name, options)
+
+
+def remade_rule(name: str, options: Mapping[str, Option]) -> Rule:
+    """The rule ``name`` that a file describes by its ``options``: what an older file does not name is as it then was.
+
+    Raises as ``make_rule``.
+    """
+    return make_rule(name, **{**RULES.find(name).earlier, **options})

@@ -13,7 +13,7 @@ from common.home_folder import expanded
 from common.names import did_you_mean
 from common.tensor_file import check_finite, check_tensors, read_tensors, write_tensors
 from update_rules.contract import Rule
-from update_rules.registry import RULES, make_rule
+from update_rules.registry import RULES, remade_rule
 
 FORMAT = "unsupervised-update-rule"
 VERSION = "2"
@@ -78,7 +78,7 @@ def read_rule(path_or_name: str | Path, trust: Collection[str] = ()) -> tuple[Ru
     header, where = replace(header, trust=tuple(trust)), header.where
     RULES.check_trust(header.rule, trust, where)
     try:
-        rule = make_rule(header.rule, **header.config)
+        rule = remade_rule(header.rule, header.config)
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{where}: its config {header.config} does not make a rule: {reason}") from None

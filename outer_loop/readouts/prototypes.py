@@ -1,7 +1,8 @@
 """``prototypes``: classes are told by the nearest mean of support features (Snell et al., 2017)."""
 
-from torch import Tensor, arange
+from torch import Tensor
 
+from common.class_means import class_means
 from outer_loop.readouts.contract import Readout
 
 
@@ -11,6 +12,4 @@ class Prototypes(Readout):
     def scores(self, support: Tensor | None, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
         """Minus the squared distances [Q, C] of queries to class means; Snell et al. (2017), algorithm 1."""
         assert support is not None
-        members = (y_support[:, None] == arange(ways, device=y_support.device)).to(support.dtype)
-        means = members.mT @ support / members.sum(0)[:, None]
-        return -((query[:, None] - means) ** 2).sum(-1)
+        return -((query[:, None] - class_means(support, y_support, ways)) ** 2).sum(-1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from common.home_folder import expanded
 from common.scaling import Standardise
+from tasks.data.by_group import by_group
 from tasks.data.folder_source import read_folder
 from tasks.data.glyphs import glyphs
 from tasks.data.idx_source import read_idx
@@ -106,9 +107,10 @@ def load_source(
     ``openml:NAME``, ``sklearn:NAME``, ``omniglot:FOLDER``, ``omniglot_rotated:FOLDER`` or ``miniimagenet:FOLDER``, with
     ``@train``, ``@valid`` or ``@test`` behind it for one part: the last three have splits of their own, for the others
     see ``splits.pick_split``, which alone uses ``seed``. Any other name is that of a data set in the data folder
-    (``named_source``), of which Omniglot has ``@background`` and ``@evaluation`` too. Images are resized to ``size`` ×
-    ``size``; columns of tables are standardised as ``common.scaling.scaling`` says. ``label`` names the column of
-    classes in ``csv:FILE``. Raises ValueError or OSError with one line that names what is wrong.
+    (``named_source``), of which Omniglot has ``@background`` and ``@evaluation`` too; ``NAME#ARRAY`` and
+    ``npz:FILE#ARRAY`` are several data sets (``by_group``). Images are resized to ``size`` × ``size``; columns of
+    tables are standardised as ``common.scaling.scaling`` says. ``label`` names the column of classes in ``csv:FILE``.
+    Raises ValueError or OSError with one line that names what is wrong.
     """
     return [to_dataset(raw, size) for raw in _read(source, Reading(size, label=label), seed, standardise)]
 
@@ -146,6 +148,13 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
     location, split = _parse_split(source)
     scheme, colon, argument = location.partition(":")
     argument = expanded(argument)
+    base, hash_sign, key = argument.rpartition("#") if colon else scheme.rpartition("#")
+    grouped = hash_sign and (not colon or (scheme == "npz" and not Path(argument).exists()))
+    if grouped and (path := Path(base) if colon else find_data_set(base)) is not None:
+        (whole, *more) = read_npz(str(path), how.labelled, None if colon else path.stem)
+        if more:
+            raise ValueError(f"{source}: {len(more) + 1} tables, expected one data set to take apart by {key}")
+        return by_group(whole, path, key, split, seed)
     named = {name: what for table in (WITH_ARGUMENT, OWN_SPLIT) for name, (what, _) in table.items()}
     known = [*BUILT_IN, *RECIPES, "NAME of data/NAME.npz", *(f"{name}:{what}" for name, what in named.items())]
     if scheme not in BUILT_IN and not colon and (path := find_data_set(scheme)) is not None:

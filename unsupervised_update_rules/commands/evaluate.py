@@ -36,6 +36,7 @@ from experiment.report.publish import publish
 from experiment.report.sweep_plot import line_figure, sweep_lines
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from tasks.data.sources import load_source
+from tasks.dataset import with_enough
 from tasks.source import TaskSource
 from unsupervised_update_rules.commands.arguments import (
     Parser,
@@ -161,6 +162,7 @@ def task_source(arguments: argparse.Namespace, seeds: Sequence[int], name: str, 
     if arguments.redraw != "identity" and not any(dataset.image_shape for dataset in data):
         raise ValueError(f"{name}: a table or text, expected images for --redraw {arguments.redraw}")
     shots = max(arguments.shots)
+    data = tuple(with_enough(data, arguments.ways, shots + arguments.queries))
     return TaskSource(data, arguments.ways, shots, arguments.queries, permute, redraw=arguments.redraw)
 
 

@@ -5,7 +5,7 @@ meta-gradient reaches the start that way although the State at the beginning of 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,12 @@ def parse_layout(text: str, rule: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def normalising(shapes: Shapes) -> list[str]:
+    """The names, in their order, of what scales and shifts layers after normalisation: all but the last layer's."""
+    last = max(int(name[1:]) for name in shapes)
+    return [name for name in shapes if name[0] in "gb" and int(name[1:]) < last]
+
+
 def initial_weights(shapes: Shapes, generator: torch.Generator) -> State:
     """Random weights: normal with deviation 1 / sqrt(fan-in), scales 1, biases 0; drawn in the order of ``shapes``."""
     weights: State = {}
@@ -54,10 +60,13 @@ class LearnedStart(Rule):
     one_network = True
     whole_trajectories = True
     compiles = False
+    fixed: Collection[str] = ()
+    """Names of weights that stay as they start."""
 
     def __init__(self, weights: str, seed: int) -> None:
         super().__init__()
-        drawn = initial_weights(parse_layout(weights, self.name), torch.Generator().manual_seed(seed))
+        self.shapes = parse_layout(weights, self.name)
+        drawn = initial_weights(self.shapes, torch.Generator().manual_seed(seed))
         self.start = nn.ParameterDict()
         for name, value in drawn.items():  # one by one, which keeps their order
             self.start[name] = nn.Parameter(value)
@@ -68,13 +77,14 @@ class LearnedStart(Rule):
         return super().options_for(problem, seed) | {"weights": layout(problem.network.shapes)}
 
     def init_state(self, problem: Problem, generator: torch.Generator) -> State:
-        """No change yet: zeros of the network's shapes, and ``t`` = 0. Raises as ``check_shapes``."""
+        """No change yet: zeros of the shapes of what moves, and ``t`` = 0. Raises as ``check_shapes``."""
         self.check_shapes(problem.network)
-        return {"t": torch.zeros(()), **{name: torch.zeros(shape) for name, shape in problem.network.shapes.items()}}
+        moves = {name: shape for name, shape in problem.network.shapes.items() if name not in self.fixed}
+        return {"t": torch.zeros(()), **{name: torch.zeros(shape) for name, shape in moves.items()}}
 
     def check_shapes(self, network: Network) -> None:
         """Raise ValueError for a network of other shapes than the start, but for fewer units in its last layer."""
-        have, want = {name: tuple(value.shape) for name, value in self.start.items()}, network.shapes
+        have, want = self.shapes, network.shapes
         last = max(int(name[1:]) for name in have)
         fits = have.keys() == want.keys() and all(
             have[name] == shape
@@ -87,13 +97,14 @@ class LearnedStart(Rule):
                 "network, image size and ways that it was trained with, or fewer ways"
             )
 
-    def started(self, network: Network) -> State:
-        """The weights that ``network`` starts from, a part of θ."""
+    def started(self, network: Network, state: State) -> State:
+        """The weights that ``network`` starts from, a part of θ, as they are at the step of ``state``."""
         return {name: self.start[name][tuple(map(slice, shape))] for name, shape in network.shapes.items()}
 
     def weights(self, network: Network, state: State) -> State:
         """The weights of ``network`` in ``state``: the start and how far it has moved since."""
-        return {name: start + state[name] for name, start in self.started(network).items()}
+        started = self.started(network, state)
+        return {name: start + state[name] if name in state else start for name, start in started.items()}
 
     def output(self, activations: Activations) -> Tensor:
         """What of a forward pass is read out: the last layer's activations [B, N_L]."""
@@ -118,8 +129,7 @@ class LearnedStart(Rule):
 
     def embedder(self, problem: Problem) -> tuple[Problem, State]:
         """The start of the network below its head, if it has one. Raises ValueError for a network of other shapes."""
-        have = {name: tuple(value.shape) for name, value in self.start.items()}
-        network = problem.network
+        have, network = self.shapes, problem.network
         if self.gives == "logits":  # as many as were trained, since a network of one layer is its head
             network = network.with_outputs(next(reversed(have.values()))[-1]).encoder()
         if any(have.get(name) != shape for name, shape in network.shapes.items()):

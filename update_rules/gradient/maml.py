@@ -1,19 +1,20 @@
 """Gradient descent on a few labelled examples, from a learned start and maybe at learned rates: MAML and MAML++.
 
-Finn et al. (2017), algorithm 1; learned rates after Antoniou et al. (2019), section 4. θ' = θ − α ∇ L(θ) with L the
+Finn et al. (2017), algorithm 1; the rest after Antoniou et al. (2019), section 4. θ' = θ − α ∇ L(θ) with L the
 *mean* cross-entropy over the support examples. Code of others sums over examples or over classes: a rate α there is
 α · S or α · ways here (S support examples). CACTUs' 0.05 is 0.25 for tasks of 5 ways, UMTRA's 0.01 is 0.05.
 """
 
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad
 
-from update_rules.contract import SUPPORT, Activations, Problem, State, StepViews
-from update_rules.gradient.learned_start import LearnedStart
+from update_rules.contract import SUPPORT, Activations, Network, Problem, State, StepViews
+from update_rules.gradient.learned_start import LearnedStart, normalising
+from update_rules.gradient.losses import CrossEntropy, Loss, Seen
 
 
 class Maml(LearnedStart):
@@ -21,6 +22,8 @@ class Maml(LearnedStart):
 
     ``weights`` are the shapes of the start, drawn from ``seed``; ``rate`` is the inner rate. With ``learned_rates``
     there is one for each layer and each of ``steps`` inner steps, which start there; further steps use the last ones.
+    What scales and shifts a normalised layer stays as it starts unless inner steps ``adapt_normalisation``; with
+    ``per_step_normalisation`` it has values of its own before the first and after each of ``steps`` inner steps.
     Normalisation in inner steps is by the support examples. The buffer ``second_order``, not written to files, says by
     its length, 1 or 0, whether the meta-gradient goes through the gradients of inner steps (reading a value would wait
     for the device). It does not in the ``first_order`` outer steps at the start of meta-training. Raises ValueError for
@@ -28,9 +31,10 @@ class Maml(LearnedStart):
     """
 
     name = "maml"
-    consumes = SUPPORT
+    consumes: ClassVar[tuple[str, ...]] = SUPPORT
     gives = "logits"
-    rates: nn.Parameter
+    earlier: ClassVar[Mapping[str, Any]] = {"adapt_normalisation": True}
+    rates: nn.Parameter | None
     second_order: Tensor
 
     def __init__(
@@ -41,18 +45,38 @@ class Maml(LearnedStart):
         steps: int = 5,
         first_order: int = 0,
         seed: int = 0,
+        adapt_normalisation: bool = False,
+        per_step_normalisation: bool = False,
     ) -> None:
         super().__init__(weights, seed)
         for option, value in (("rate", rate), ("steps", steps)):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"got {option} {value} for the maml rule, expected a positive number")
+            self.check_positive(option, value)
         if first_order < 0:
-            raise ValueError(f"got first_order {first_order} for the maml rule, expected 0 or more outer steps")
-        self.rate, self.learned_rates, self.first_order = rate, learned_rates, first_order
-        if learned_rates:
-            layers = max(int(name[1:]) for name in self.start)
-            self.rates = nn.Parameter(torch.full((steps, layers), float(rate)))
+            raise ValueError(f"got first_order {first_order} for the {self.name} rule, expected 0 or more outer steps")
+        self.first_order, self.learned_rates = first_order, learned_rates
+        self.layers_in_all = max(int(name[1:]) for name in self.shapes)
+        self.fixed: Collection[str] = () if adapt_normalisation else tuple(normalising(self.shapes))
+        self.by_step = tuple(normalising(self.shapes)) if per_step_normalisation else ()
+        for name in self.by_step:
+            self.start[name] = nn.Parameter(self.start[name].detach().repeat(self.moments(), 1))
+        self.support_loss = CrossEntropy()
+        self.rate, self.rates = rate, self.initial_rates(rate, steps)
         self.register_buffer("second_order", torch.zeros(1), persistent=False)
+
+    def check_positive(self, option: str, value: float) -> None:
+        """Raise ValueError for a ``value`` of an ``option`` that is not positive."""
+        if not 0 < value < float("inf"):
+            raise ValueError(f"got {option} {value} for the {self.name} rule, expected a positive number")
+
+    def moments(self) -> int:
+        """Inner steps that have parameters of their own, and one for the end."""
+        return int(self.config["steps"]) + 1
+
+    def initial_rates(self, rate: float, steps: int) -> nn.Parameter | None:
+        """The learned rates [K, L] of ``steps`` steps, all ``rate``; None where none are learned."""
+        if not self.learned_rates:
+            return None
+        return nn.Parameter(torch.full((steps, self.layers_in_all), float(rate)))
 
     def theta_at(self, outer_step: int) -> dict[str, Tensor]:
         """θ, without second derivatives in the first ``first_order`` outer steps."""
@@ -61,24 +85,47 @@ class Maml(LearnedStart):
             theta["second_order"] = theta["second_order"][:0]
         return theta
 
+    def started(self, network: Network, state: State) -> State:
+        """The weights that ``network`` starts from; of those that differ by step, the ones of its inner step."""
+        if not self.by_step:
+            return super().started(network, state)
+        moment = state.get("t", torch.zeros(()))
+        return {
+            name: at(self.start[name], moment) if name in self.by_step else self.start[name][tuple(map(slice, shape))]
+            for name, shape in network.shapes.items()
+        }
+
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``support_x`` [S, D] and ``support_y`` [S] in 0..ways-1."""
-        x, y = (views[name] for name in SUPPORT)
-        started = self.started(problem.network)
-        moved = {name: state[name] for name in started}
+        change = self.descend(problem, state, views, [self.support_loss])
+        rates = self.rate if self.rates is None else at(self.rates, state["t"])
+        return state | moved(state, change, rates) | {"t": state["t"] + 1}
 
-        def loss(moved: State) -> Tensor:
-            weights = {name: start + moved[name] for name, start in started.items()}
-            return F.cross_entropy(self.output(problem.network.forward(weights, x)), y)
+    def descend(self, problem: Problem, state: State, views: StepViews, losses: Sequence[Loss]) -> State:
+        """The gradient, in the State, of the sum of ``losses`` of what the network makes of ``views``."""
+        started = self.started(problem.network, state)
+        free = {name: state[name] for name in started if name in state}
+        reads = [view for view in views if any(view in loss.reads for loss in losses)]
+
+        def total(free: State) -> Tensor:
+            weights = {name: start + free[name] if name in free else start for name, start in started.items()}
+            seen = self.seen(problem, weights, views, reads)
+            return torch.stack([loss(seen, views) for loss in losses]).sum()
 
         # Without second derivatives no graph is made of the gradients, which saves most of the backward pass.
         with torch.set_grad_enabled(torch.is_grad_enabled() and len(self.second_order) > 0):
-            gradients = grad(loss)(moved)
-        rates: Any = [self.rate] * len(moved)
-        if self.learned_rates:
-            rates = self.rates.index_select(0, state["t"].long().clamp(max=len(self.rates) - 1).reshape(1))[0]
-        change = {name: one - rates[int(name[1:]) - 1] * gradients[name] for name, one in moved.items()}
-        return {"t": state["t"] + 1, **change}
+            return grad(total)(free)
+
+    def seen(self, problem: Problem, weights: State, views: StepViews, reads: Sequence[str]) -> dict[str, Seen]:
+        """What the network makes of the views ``reads``: support examples by their own batch, others as read out."""
+        x, network = SUPPORT[0], problem.network
+        found = {}
+        for view in reads:
+            by_support = problem.normalisation == "support" and view != x
+            statistics = network.statistics(weights, views[x]) if by_support else None
+            activations = network.forward(weights, views[view], statistics)
+            found[view] = Seen(self.output(activations), activations.x[-2])
+        return found
 
     def output(self, activations: Activations) -> Tensor:
         """The logits [B, ways]: the last layer before its activation."""
@@ -86,6 +133,23 @@ class Maml(LearnedStart):
 
     def describe(self) -> dict[str, float]:
         """The mean rate of each inner step, where they are learned."""
-        if not self.learned_rates:
-            return {}
-        return {f"rate/{step}": float(rates.mean()) for step, rates in enumerate(self.rates.detach(), start=1)}
+        return {} if self.rates is None else mean_rates("rate", self.rates)
+
+
+def at(values: Tensor, moment: Tensor) -> Tensor:
+    """Of ``values`` [K, ...] the one of the 0-based ``moment``, a scalar tensor; beyond the last one, that."""
+    return values.index_select(0, moment.long().clamp(max=len(values) - 1).reshape(1))[0]
+
+
+def moved(state: State, gradient: State, rates: Tensor | float) -> State:
+    """The weights of ``gradient`` in ``state`` after a step against it at ``rates``, one, or [L] for the layers."""
+
+    def rate(name: str) -> Any:
+        return rates if isinstance(rates, float) else rates[int(name[1:]) - 1]
+
+    return {name: state[name] - rate(name) * change for name, change in gradient.items()}
+
+
+def mean_rates(name: str, rates: Tensor) -> dict[str, float]:
+    """The mean over layers of ``rates`` [K, L], for each step from 1."""
+    return {f"{name}/{step}": float(one.mean()) for step, one in enumerate(rates.detach(), start=1)}

@@ -44,7 +44,7 @@ class ProtoNet(LearnedStart):
 
     def weights(self, network: Network, state: State) -> State:
         """The encoder's weights."""
-        return self.started(network)
+        return self.started(network, state)
 
     def running(self) -> Statistics:
         """The running averages. Raises ValueError for a rule that was made without them."""
