@@ -102,6 +102,15 @@ def test_the_meta_gradient_of_the_critic_equals_finite_differences(
     assert slope == pytest.approx((loss(1e-7) - loss(-1e-7)) / 2e-7, rel=1e-5)
 
 
+def test_the_critic_learns_in_outer_steps_of_first_order_too() -> None:
+    rule = sca(first_order=1)
+    given, estimator = [task_of(rule)], estimator_of(Head())
+    first, second = (estimator.estimate(rule, rule.theta_at(step), given, {}).direction for step in (0, 1))
+    for name in ("critic.w_in", "critic_rates", "start.w1"):
+        assert first[name].abs().max() > 0
+    assert not torch.allclose(first["start.w1"], second["start.w1"], rtol=1e-3)
+
+
 def test_without_critic_steps_it_is_maml_to_the_bit() -> None:
     rule, plain = sca(critic_steps=0), maml(learned_rates=True, steps=2)
     same = {name: value for name, value in rule.state_dict().items() if not name.startswith("critic")}

@@ -97,12 +97,17 @@ class Maml(LearnedStart):
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``support_x`` [S, D] and ``support_y`` [S] in 0..ways-1."""
-        change = self.descend(problem, state, views, [self.support_loss])
+        change = self.descend(problem, state, views, [self.support_loss], second_order=len(self.second_order) > 0)
         rates = self.rate if self.rates is None else at(self.rates, state["t"])
         return state | moved(state, change, rates) | {"t": state["t"] + 1}
 
-    def descend(self, problem: Problem, state: State, views: StepViews, losses: Sequence[Loss]) -> State:
-        """The gradient, in the State, of the sum of ``losses`` of what the network makes of ``views``."""
+    def descend(
+        self, problem: Problem, state: State, views: StepViews, losses: Sequence[Loss], *, second_order: bool
+    ) -> State:
+        """The gradient, in the State, of the sum of ``losses`` of what the network makes of ``views``.
+
+        Unless it is of ``second_order`` no meta-gradient goes through it.
+        """
         started = self.started(problem.network, state)
         free = {name: state[name] for name in started if name in state}
         reads = [view for view in views if any(view in loss.reads for loss in losses)]
@@ -113,7 +118,7 @@ class Maml(LearnedStart):
             return torch.stack([loss(seen, views) for loss in losses]).sum()
 
         # Without second derivatives no graph is made of the gradients, which saves most of the backward pass.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and len(self.second_order) > 0):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and second_order):
             return grad(total)(free)
 
     def seen(self, problem: Problem, weights: State, views: StepViews, reads: Sequence[str]) -> dict[str, Seen]:

@@ -25,8 +25,8 @@ CRITICS = ("critic", "frozen_critic", "entropy", "pseudo_labels", "support")
 class SelfCritique(Maml):
     """MAML++, and ``critic_steps`` steps more, the last ones, on what ``critic`` (of CRITICS) makes of the queries.
 
-    ``sees`` says what a critic sees besides predictions. ``critic_rate`` is the rate of its steps. Queries are
-    normalised as where they are read out. The other options are MAML's. Raises ValueError as that, for another critic,
+    ``sees`` says what a critic sees besides predictions. ``critic_rate`` is the rate of its steps, whose derivatives
+    are always of second order. Queries are normalised as where they are read out. The other options are MAML's. Raises ValueError as that, for another critic,
     and for a rate that is not positive or fewer critic steps than none.
     """
 
@@ -87,7 +87,7 @@ class SelfCritique(Maml):
         """One inner step, on the support set or on ``query_x`` [Q, D] besides."""
         if phase == SUPPORT_PHASE:
             return super().step(problem, state, views, phase)
-        change = self.descend(problem, state, views, [self.critic])
+        change = self.descend(problem, state, views, [self.critic], second_order=True)  # or the critic would not learn
         rates: Tensor | float = self.critic_rate
         if self.critic_rates is not None:
             rates = at(self.critic_rates, state["critic_t"])
