@@ -1,6 +1,6 @@
 """Evaluation tasks that every method sees alike: same classes, episode, starting network and unlabelled stream."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from tasks.source import TaskSource
 from tasks.task import Episode, Task
+from tasks.views import fixed_views
 
 UNLABELLED_EXAMPLES = 1000
 """At most so many unlabelled examples of a task's pool give batch-norm statistics and principal components."""
@@ -20,7 +21,7 @@ BATCHES_AT_ONCE = 10
 Where a source redraws its images, this number decides what is drawn.
 """
 
-TASK, EPISODE, UNLABELLED, NETWORK, STREAM, BASELINE = range(6)
+TASK, EPISODE, UNLABELLED, NETWORK, STREAM, BASELINE, SET = range(7)
 """What randomness is for; each use has a stream of its own, so that methods cannot disturb each other.
 
 BASELINE is for all that a hand-written method draws besides unlabelled batches: weights, noise, first centroids.
@@ -56,6 +57,12 @@ class PairedTask:
         """Different examples of the pool, [n, D] with n up to UNLABELLED_EXAMPLES."""
         examples = min(len(self.task.seen), UNLABELLED_EXAMPLES)
         return self.task.unlabelled(self.generator(UNLABELLED), 1, examples)[0]
+
+    def fixed_views(self, names: Collection[str], episode: Episode) -> dict[str, Tensor]:
+        """Of the views ``names`` those that go with ``episode``, one that the task has drawn for its EPISODE."""
+        shots, queries = (len(y) // self.task.ways for y in (episode.support_y, episode.query_y))
+        picked = self.task.pick(self.generator(EPISODE), shots, queries)
+        return fixed_views(self.task, names, picked, episode, self.generator(SET))
 
     def stream(self, batch: int, device: torch.device | None = None) -> Iterator[Tensor]:
         """Unlabelled batches [B, D] without end, for inner steps, on ``device`` (None: the CPU)."""

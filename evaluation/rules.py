@@ -13,11 +13,11 @@ from evaluation.probes import OWN, READOUT, Classify, as_classifier
 from evaluation.protocol import Stream, Use, device_of
 from inner_loop.state import stack_states, unstack_state
 from inner_loop.unroll import theta_of, unroll
-from outer_loop.readouts.contract import Learned, stacked_episodes
+from outer_loop.readouts.contract import Learned
 from outer_loop.readouts.normalisation import Normalisation
 from outer_loop.readouts.ridge import Ridge
 from tasks.task import Episode
-from tasks.views import VIEWS, fixed_views
+from tasks.views import VIEWS, at_each_step
 from update_rules.contract import SUPPORT, UNLABELLED, Problem, Rule, Theta
 
 
@@ -87,8 +87,9 @@ class RuleMethod(Method):
         start = stack_states([self.rule.init_state(problem, task.generator(NETWORK)) for task in tasks])
         state = {name: value.to(device) for name, value in start.items()}
         steps, names = self.points[-1], self.rule.consumes
-        drawn = Episode(*(part.to(device) for part in stacked_episodes(list(episodes))))
-        views: dict[str, Sequence[Tensor] | Tensor] = {**fixed_views(names, drawn, steps)}
+        fixed = [task.fixed_views(names, episode) for task, episode in zip(tasks, episodes, strict=True)]
+        stacked = {name: torch.stack([one[name] for one in fixed]).to(device) for name in fixed[0]}
+        views: dict[str, Sequence[Tensor] | Tensor] = {**at_each_step(stacked, steps)}
         if UNLABELLED in names:
             views[UNLABELLED] = Stream(tasks, self.use.batch, steps, device)
         with torch.no_grad():

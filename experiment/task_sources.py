@@ -12,6 +12,7 @@ from outer_loop.config.schema import Config
 from tasks.data.sources import load_source
 from tasks.dataset import Dataset, resize, with_enough
 from tasks.labellers.contract import labelled
+from tasks.labellers.true import TrueLabels
 from tasks.source import TaskSource
 
 
@@ -32,12 +33,14 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     """
     tasks, labeller = config.tasks, config.tasks.labeller.make()
 
+    beside = tasks.queries + tasks.unlabelled_shots
+
     def features(dataset: Dataset, encoder: str) -> Tensor:
         return embedding(dataset, encoder, config.seed)
 
     def made_of(dataset: Dataset) -> tuple[Dataset, ...]:
         generator = torch.Generator().manual_seed(config.seed)
-        return labelled(dataset, labeller, tasks.shots[1] + tasks.queries, generator, features)
+        return labelled(dataset, labeller, tasks.shots[1] + beside, generator, features)
 
     images = [name for name in tasks.sources if any(dataset.image_shape is not None for dataset in loaded[name])]
     resized = [load_datasets(config, images, size) for size in tasks.size[1:]]
@@ -52,7 +55,7 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
             if not found:
                 raise ValueError(f"{name}: every table is left out, expected at least one")
             fewest = tasks.ways[1] if tasks.ways[0] == tasks.ways[1] else 2
-            found = with_enough(found, fewest, tasks.shots[0] + tasks.queries)
+            found = with_enough(found, fewest, tasks.shots[0] + beside)
         made[name] = [part for dataset in found for part in made_of(dataset)]
     by_source = [made[name] for name in tasks.sources]
     return TaskSource(
@@ -68,6 +71,9 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
         parts=tuple(len(found) for found in by_source),
         redraw=tasks.redraw,
         transductive=tasks.transductive,
+        unlabelled_shots=tasks.unlabelled_shots,
+        distractors=tasks.distractors,
+        swapped=tasks.swapped,
     )
 
 
@@ -84,9 +90,22 @@ def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[
 
 
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
-    """Few-shot tasks that judge a rule: true labels, all inputs, the most ways and shots. Raises as ``TaskSource``."""
+    """Few-shot tasks that judge a rule: true labels, all inputs, the most ways and shots. Raises as ``TaskSource``.
+
+    Where all tasks of the training have the same classes, these have them too.
+    """
     tasks = config.tasks
-    enough = with_enough(list(datasets), tasks.ways[1], tasks.shots[1] + tasks.queries)
+    labeller = tasks.labeller.make()
+    enough = with_enough(list(datasets), tasks.ways[1], tasks.shots[1] + tasks.queries + tasks.unlabelled_shots)
     return TaskSource(
-        tuple(enough), tasks.ways[1], tasks.shots[1], tasks.queries, tasks.permute, transductive=tasks.transductive
+        tuple(enough),
+        tasks.ways[1],
+        tasks.shots[1],
+        tasks.queries,
+        tasks.permute,
+        labeller=labeller if labeller.same_classes else TrueLabels(),
+        transductive=tasks.transductive,
+        unlabelled_shots=tasks.unlabelled_shots,
+        distractors=tasks.distractors,
+        swapped=tasks.swapped,
     )

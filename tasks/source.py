@@ -26,8 +26,10 @@ class TaskSource:
     a random choice of so many inputs. ``parts`` counts the data sets that come from one place (tables of a collection,
     sizes of an image): each part is equally likely. Images go through ``redraw``, a text for ``parse_augmentation``,
     whenever they are drawn; other data stay as they are. Unless it is ``transductive``, unlabelled batches leave out
-    the queries of the episode that they go with. Raises ValueError for no data sets, ways below 2, shots or queries
-    below 1, an unknown augmentation, labels that the labeller may not see, and what ``Labeller.check`` refuses.
+    the queries of the episode that they go with. A set without labels has ``unlabelled_shots`` examples of each class
+    of a task, and of ``distractors`` other classes. The views ``swapped`` come from another task, as a control. Raises
+    ValueError for no data sets, ways below 2, shots or queries below 1, an unknown augmentation, labels that the
+    labeller may not see, and what ``Labeller.check`` refuses.
     """
 
     datasets: tuple[Dataset, ...]
@@ -42,6 +44,9 @@ class TaskSource:
     parts: tuple[int, ...] = ()
     redraw: str = "identity"
     transductive: bool = True
+    unlabelled_shots: int = 0
+    distractors: int = 0
+    swapped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.datasets:
@@ -67,7 +72,7 @@ class TaskSource:
         """How large tasks are; where ways vary, as few as two if a data set has no more."""
         fewest_ways = self.ways if self.fewest_ways is None else min(2, self.fewest_ways)
         fewest_shots = self.shots if self.fewest_shots is None else self.fewest_shots
-        return Sizes((fewest_ways, self.ways), (fewest_shots, self.shots), self.queries)
+        return Sizes((fewest_ways, self.ways), (fewest_shots, self.shots), self.queries, self.unlabelled_shots)
 
     def _usable(self, index: int, shots: int) -> Tensor:
         """The classes of a data set that tasks of ``shots`` shots may have, int64."""
@@ -79,6 +84,8 @@ class TaskSource:
         settings = (self.ways, self.shots, self.queries, self.permute, self.labeller.settings)
         added = [] if self.redraw == "identity" else [self.redraw]  # later, so that others keep their fingerprints
         added += [] if self.transductive else ["not transductive"]
+        of_set = (self.unlabelled_shots, self.distractors, self.swapped)
+        added += [repr(of_set)] if any(of_set) else []
         varying = (self.fewest_ways, self.fewest_shots, self.inputs, self.parts, *added)
         digest = hashlib.sha256(repr((settings, varying)).encode())
         for dataset in self.datasets:
@@ -151,4 +158,34 @@ class TaskSource:
             dataset_index=index,
             redraw=parse_augmentation(self.redraw),
             transductive=self.transductive,
+            set_shots=self.unlabelled_shots,
+            distractors=self.distractors,
+            swapped=self.swapped,
+            another_task=self._another,
         )
+
+    def _another(self, task: Task, generator: Generator) -> Task:
+        """A task of the shape of ``task`` that has no class in common with it, or is of another data set.
+
+        Raises ValueError where there is none.
+        """
+        index, usable = task.dataset_index, self._usable(task.dataset_index, task.shots)
+        free = usable[~torch.isin(usable, task.classes)]
+        if self.labeller.same_classes or len(free) < task.ways:
+            shape = (task.inputs, task.dataset.image_shape)
+            others = [
+                place
+                for place, dataset in enumerate(self.datasets)
+                if place != index and (dataset.inputs, dataset.image_shape) == shape
+            ]
+            if not others:
+                raise ValueError(
+                    f"{task.dataset.name}: got swapped={', '.join(self.swapped)}, but no other task to take it from: "
+                    f"{len(free)} classes are left, expected {task.ways}"
+                )
+            index = others[uniform_int((0, len(others) - 1), generator)]
+            free = self._usable(index, task.shots)
+        dataset = self.datasets[index]
+        classes = self.labeller.choose(free, task.ways, generator)
+        places = torch.repeat_interleave(torch.tensor([len(r) for r in self.labeller.rows(dataset, classes)]))
+        return self._task(index, classes, task.permutation, task.shots, self.labeller.labels(places, generator))

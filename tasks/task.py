@@ -3,6 +3,7 @@
 S = ways · shots are the support examples of an episode, and Q = ways · queries its queries.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -73,6 +74,14 @@ class Task:
     """What becomes of an image each time that it is drawn."""
     transductive: bool = True
     """Whether unlabelled batches may hold queries of the episode that they go with."""
+    set_shots: int = 0
+    """Examples of each class in the set without labels."""
+    distractors: int = 0
+    """Other classes in that set, of as many examples each."""
+    swapped: tuple[str, ...] = ()
+    """Views without labels that come from another task: a control."""
+    another_task: Callable[["Task", Generator], "Task"] | None = None
+    """Draws it."""
     left_out: Tensor | None = None
     """Rows of the data set that unlabelled batches leave out, int64; queries of episodes must be among them."""
 
@@ -135,6 +144,39 @@ class Task:
         else:
             index = torch.randint(n, (steps, batch), generator=generator)
         return self.shown(self.seen[index], generator, device)
+
+    def unlabelled_set(self, picked: Picked, generator: Generator, device: torch.device | None = None) -> Tensor:
+        """Examples [M, D] beside the episode ``picked``, in random order: of each class and of ``distractors`` others.
+
+        M = (ways + distractors) · set_shots. Raises ValueError where there are too few examples or classes, or none.
+        """
+        where = f"{self.dataset.name}: got unlabelled_shots={self.set_shots} and distractors={self.distractors}"
+        if self.set_shots < 1:
+            raise ValueError(f"{where}, expected unlabelled_shots of 1 or more for a set of examples without labels")
+        taken = torch.cat([picked.support, picked.query])
+        left = [rows[~torch.isin(rows, taken)] for rows in self.members]
+        if min(map(len, left)) < self.set_shots:
+            raise ValueError(
+                f"{where}, but {min(map(len, left))} examples of a class are left beside {len(picked.support_y)} "
+                f"support and {len(picked.query_y)} query examples; lower unlabelled_shots, shots or queries"
+            )
+        if self.distractors:
+            others = [rows for rows in self.labeller.rows(self.dataset, self._others()) if len(rows) >= self.set_shots]
+            if len(others) < self.distractors:
+                raise ValueError(f"{where}, but {len(others)} other classes have as many examples; lower distractors")
+            chosen = torch.randperm(len(others), generator=generator)[: self.distractors].tolist()
+            left += [others[place] for place in chosen]
+        rows = torch.cat([some[torch.randperm(len(some), generator=generator)[: self.set_shots]] for some in left])
+        return self.shown(rows[torch.randperm(len(rows), generator=generator)], generator, device)
+
+    def _others(self) -> Tensor:
+        every = torch.arange(self.dataset.classes)
+        return every[~torch.isin(every, self.classes)]
+
+    def another(self, generator: Generator) -> "Task":
+        """Another task of the same shape. Raises ValueError where there is none."""
+        assert self.another_task is not None
+        return self.another_task(self, generator)
 
     def pick(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Picked:
         """The rows of a fresh episode. Raises ValueError for too few examples, or queries among unlabelled ones."""

@@ -1,6 +1,6 @@
 """The views of a task: all that an update rule can ask for, by name; no labels of queries, which readouts alone see.
 
-Shapes: K inner steps, B examples in an unlabelled batch, S support and Q query examples, D inputs.
+Shapes: K inner steps, B examples in an unlabelled batch, M in a set, S support and Q query examples, D inputs.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -10,15 +10,18 @@ import torch
 from torch import Generator, Tensor
 
 from common.names import did_you_mean
-from tasks.task import Episode, Task
+from tasks.task import Episode, Picked, Task
 
 Batches = Callable[[Task, Generator, int, int, torch.device | None], Tensor]
 """A task, a generator, K, B and a device give a view of every inner step, [K, ...]."""
 
+Beside = Callable[[Task, Picked, Generator, torch.device | None], Tensor]
+"""A task, the rows of an episode, a generator and a device give a view that goes with the episode."""
+
 
 @dataclass(frozen=True)
 class View:
-    """One view. Exactly one of ``of_task`` and ``of_episode`` says how it is drawn."""
+    """One view. Exactly one of ``of_task``, ``of_episode`` and ``beside`` says how it is drawn."""
 
     name: str
     labels: bool
@@ -27,11 +30,13 @@ class View:
     """Draws it from the task, anew for each inner step."""
     of_episode: Callable[[Episode], Tensor] | None = None
     """What of an episode it is, the same at each inner step."""
+    beside: Beside | None = None
+    """Draws what goes with an episode, the same at each inner step."""
 
     @property
     def fixed(self) -> bool:
         """Whether it is the same at each inner step, and so belongs to one episode."""
-        return self.of_episode is not None
+        return self.of_task is None
 
 
 VIEWS: Mapping[str, View] = {
@@ -41,9 +46,13 @@ VIEWS: Mapping[str, View] = {
         View("support_x", labels=False, of_episode=lambda episode: episode.support_x),  # [S, D]
         View("support_y", labels=True, of_episode=lambda episode: episode.support_y),  # [S] int64
         View("query_x", labels=False, of_episode=lambda episode: episode.query_x),  # [Q, D]
+        View("unlabelled_set", labels=False, beside=Task.unlabelled_set),  # [M, D]
     )
 }
 """The views there are. What is fixed comes last, in the order of an episode."""
+
+SWAPPABLE = tuple(view.name for view in VIEWS.values() if view.fixed and not view.labels)
+"""Views that another task's can stand in for."""
 
 
 def unknown_view(names: Collection[str]) -> str | None:
@@ -61,10 +70,38 @@ def views_of(names: Collection[str]) -> list[View]:
     return [view for name, view in VIEWS.items() if name in names]
 
 
-def fixed_views(names: Collection[str], episode: Episode, steps: int) -> dict[str, Tensor]:
-    """Of the views ``names`` those of ``episode``, [``steps``, ...], not copied. Raises ValueError for other names."""
-    found = {view.name: view.of_episode(episode) for view in views_of(names) if view.of_episode is not None}
-    return {name: value.expand(steps, *value.shape) for name, value in found.items()}
+def at_each_step(views: Mapping[str, Tensor], steps: int) -> dict[str, Tensor]:
+    """``views``, the same at each of ``steps`` inner steps: [steps, ...], not copied."""
+    return {name: value.expand(steps, *value.shape) for name, value in views.items()}
+
+
+def fixed_views(
+    task: Task,
+    names: Collection[str],
+    picked: Picked,
+    episode: Episode,
+    generator: Generator,
+    device: torch.device | None = None,
+) -> dict[str, Tensor]:
+    """Of the views ``names`` those that go with ``episode`` of the rows ``picked``, but what is ``task.swapped``.
+
+    That comes from another task, drawn from ``generator``. Raises ValueError for names of no view, and as
+    ``Task.unlabelled_set`` and ``Task.another`` do.
+    """
+    found: dict[str, Tensor] = {}
+    for view in views_of(names):
+        if not view.fixed:
+            continue
+        one, rows, drawn = task, picked, episode
+        if view.name in task.swapped:
+            one = task.another(generator)
+            rows = one.pick(generator)
+            drawn = one.episode_of(rows, generator, device)
+        if view.of_episode is not None:
+            found[view.name] = view.of_episode(drawn)
+        elif view.beside is not None:
+            found[view.name] = view.beside(one, rows, generator, device)
+    return found
 
 
 def draw_views(
@@ -92,11 +129,11 @@ def draw_views(
         return {name: draw(task, generator, steps, batch, device) for name, draw in of_task.items()}
 
     batches = batches_of(task) if task.transductive else {}
-    drawn, queries = [], []
+    drawn, picks = [], []
     for _ in range(count):
-        picked = task.pick(generator)
-        queries.append(picked.query)
-        drawn.append(task.episode_of(picked, generator, device))
+        picks.append(task.pick(generator))
+        drawn.append(task.episode_of(picks[-1], generator, device))
     if not task.transductive and not all(view.fixed for view in wanted):
-        batches = batches_of(task.without(torch.cat(queries)))
-    return batches | fixed_views(names, drawn[0], steps), tuple(drawn * (episodes // count))
+        batches = batches_of(task.without(torch.cat([picked.query for picked in picks])))
+    fixed = fixed_views(task, names, picks[0], drawn[0], generator, device)
+    return batches | at_each_step(fixed, steps), tuple(drawn * (episodes // count))

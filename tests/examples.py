@@ -21,6 +21,7 @@ LABELLERS = (
     LabellerExample("instances", {"augmentation": "shift=0.3,warp=0.05"}),
     LabellerExample("clusters", {"partitions": 2, "groups": 5}),
     LabellerExample("hyperplanes", {"partitions": 2, "groups": 4}),
+    LabellerExample("fixed", {}),
 )
 
 
@@ -52,6 +53,11 @@ RULES = (
         {"rate": 0.3, "steps": 2, "per_step_normalisation": True},
         variants=({}, {"sees": ["predictions", "features", "task"], "adapt_normalisation": True}),
         unreached=("t", "c"),
+    ),
+    RuleExample(
+        "semi_supervised_maml",
+        {"rate": 0.3, "steps": 2},
+        variants=({}, {"labels": False, "sees": ["predictions", "features", "classes"]}),
     ),
     RuleExample("protonet", {}),
     RuleExample("readme_rule:Oja", {}, unreached=("b",)),

@@ -46,7 +46,7 @@ def one_task(
     y = torch.arange(WAYS).repeat(shots)
     x = torch.rand(2, len(y), network.sizes[0], generator=draw, dtype=torch.float64)
     episode = Episode(x[0], y, x[1], y)
-    every = {"support_x": x[0], "support_y": y, "query_x": x[1]}
+    every = {"support_x": x[0], "support_y": y, "query_x": x[1], "unlabelled_set": x[1].flip(1)}
     problem = Problem.of(network, ways=WAYS)
     return TruncatedUnroll(
         problem=problem,

@@ -277,7 +277,7 @@ def test_what_an_older_file_does_not_name_is_as_it_then_was(tmp_path):
 
 
 def test_the_registry_knows_the_rules_by_name():
-    assert set(RULES.names) == {"metz", "neuron_local", "hebbian", "maml", "sca", "protonet"}
+    assert set(RULES.names) == {"metz", "neuron_local", "hebbian", "maml", "sca", "semi_supervised_maml", "protonet"}
     for name in RULES.names:
         assert RULES.find(name).name == name
     assert make_rule("neuron_local", hidden=7, rate=0.5).config["hidden"] == 7
@@ -286,7 +286,11 @@ def test_the_registry_knows_the_rules_by_name():
 @pytest.mark.parametrize(
     ("name", "options", "part"),
     [
-        ("hebian", {}, "expected one of metz, neuron_local, hebbian, maml, sca, protonet (did you mean hebbian?)"),
+        (
+            "hebian",
+            {},
+            "expected one of metz, neuron_local, hebbian, maml, sca, semi_supervised_maml, protonet (did you mean heb",
+        ),
         ("maml", {"rate": 0.1}, "rule maml: got no option weights, which it needs"),
         ("neuron_local", {"hiden": 3}, "got option 'hiden', expected one of hidden, error_channels"),
         ("neuron_local", {"hidden": 3.0}, "got hidden=3.0, expected a valid integer"),

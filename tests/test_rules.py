@@ -64,7 +64,7 @@ def every_step(rule: Rule, steps: int) -> Iterator[Phase]:
 def views(names: tuple[str, ...], x: Tensor) -> dict[str, Tensor]:
     """The views called ``names``, of the examples ``x`` [..., B, D]."""
     labels = LABELS[: x.shape[-2]].expand(x.shape[:-1])
-    every = {UNLABELLED: x, "support_x": x, "support_y": labels, "query_x": x}
+    every = {UNLABELLED: x, "support_x": x, "support_y": labels, "query_x": x, "unlabelled_set": x}
     return {name: every[name] for name in names}
 
 
@@ -263,7 +263,7 @@ def test_labels_reach_a_state_only_of_a_rule_that_consumes_them(
     for labels in (y, (y + 1) % 3):
         data = Dataset(name="toy", x=x, y=labels, image_shape=None, class_names=("a", "b", "c"), group=None)
         # The same pool for both: what differs between the two is labels alone.
-        task = TaskSource((data,), ways=3, shots=2, queries=2, permute=True).draw(torch.Generator().manual_seed(4))
+        task = TaskSource((data,), 3, 2, 2, True, unlabelled_shots=2).draw(torch.Generator().manual_seed(4))
         task = replace(task, pool=torch.arange(60), labels=labels)
         shape = Shape(TaskShape(0, 3, 2, 9), problem.network, 12)
         carried = start(rule, problem)
@@ -286,7 +286,11 @@ def test_labels_reach_a_state_only_of_a_rule_that_consumes_them(
 
 def test_rules_that_consume_labels_are_few() -> None:
     consumed = {name: RULES.find(name).consumes for name in RULES.names}
-    assert [name for name, found in consumed.items() if any(VIEWS[view].labels for view in found)] == ["maml", "sca"]
+    assert [name for name, found in consumed.items() if any(VIEWS[view].labels for view in found)] == [
+        "maml",
+        "sca",
+        "semi_supervised_maml",
+    ]
 
 
 def permuted_too(rule: Rule, problem: Problem, what: str) -> list[tuple[Tensor, Tensor]]:
@@ -528,7 +532,15 @@ def test_each_part_makes_a_difference_and_leaves_the_rule_as_it_is(rule: Rule, p
 
 def test_all_terms_of_the_local_rules_are_parts() -> None:
     parts = {one.name: len(list(made(one).parts())) for one in EXAMPLES if one.name in RULES.names}
-    assert parts == {"metz": 0, "neuron_local": 11 + 4, "hebbian": 12 + 5 + 1 + 2, "maml": 0, "sca": 0, "protonet": 0}
+    assert parts == {
+        "metz": 0,
+        "neuron_local": 11 + 4,
+        "hebbian": 12 + 5 + 1 + 2,
+        "maml": 0,
+        "sca": 0,
+        "semi_supervised_maml": 0,
+        "protonet": 0,
+    }
 
 
 def test_pictures_have_one_weight_for_each_input(rule: Rule, problem: Problem) -> None:

@@ -1,5 +1,6 @@
 """The views of tasks: what they hold, what they are drawn from and in which order, and what is left out on request."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from experiment.task_sources import evaluation_tasks, load_datasets, training_ta
 from outer_loop.config.file import load_config
 from outer_loop.config.schema import Config
 from tasks.dataset import Dataset
+from tasks.labellers.fixed import FixedLabels
 from tasks.source import TaskSource
 from tasks.task import Task
-from tasks.views import VIEWS, draw_views, fixed_views, unknown_view, views_of
+from tasks.views import VIEWS, at_each_step, draw_views, fixed_views, unknown_view, views_of
 from update_rules.contract import SUPPORT, UNLABELLED, Rule
 
 CPU = torch.device("cpu")
@@ -47,12 +49,12 @@ def rows(x: torch.Tensor) -> set[int]:
 
 
 def test_the_table_has_the_names_that_rules_speak_in_and_no_labels_of_queries() -> None:
-    assert list(VIEWS) == [UNLABELLED, *SUPPORT, "query_x"]
+    assert list(VIEWS) == [UNLABELLED, *SUPPORT, "query_x", "unlabelled_set"]
     assert all(view.name == name for name, view in VIEWS.items())
     assert [name for name, view in VIEWS.items() if view.labels] == ["support_y"]
     assert [name for name, view in VIEWS.items() if not view.fixed] == [UNLABELLED]
     for view in VIEWS.values():
-        assert (view.of_task is None) != (view.of_episode is None)
+        assert [view.of_task, view.of_episode, view.beside].count(None) == 2
 
 
 @settings(deadline=None, max_examples=30)
@@ -64,18 +66,19 @@ def test_the_table_has_the_names_that_rules_speak_in_and_no_labels_of_queries() 
     transductive=st.booleans(),
 )
 def test_shapes_and_no_other_views(names: set[str], steps: int, batch: int, episodes: int, transductive: bool) -> None:
-    one = task(transductive=transductive, datasets=(numbered(per_class=30),))
+    one = task(transductive=transductive, datasets=(numbered(per_class=30),), unlabelled_shots=4)
     views, drawn = draw_views(one, names, seeded(), steps=steps, batch=batch, episodes=episodes, device=CPU)
     shapes = {"unlabelled": (batch, 5), "support_x": (6, 5), "support_y": (6,), "query_x": (9, 5)}
+    shapes["unlabelled_set"] = (12, 5)
     assert {name: tuple(view.shape) for name, view in views.items()} == {name: (steps, *shapes[name]) for name in names}
     assert list(views) == [name for name in VIEWS if name in names]
     assert len(drawn) == episodes
     fixed = [view for view in views_of(names) if view.fixed]
     assert len({id(episode) for episode in drawn}) == (1 if fixed else episodes)
     for view in fixed:
-        assert view.of_episode is not None
         for step in views[view.name]:
-            assert torch.equal(step, view.of_episode(drawn[0]))
+            assert torch.equal(step, views[view.name][0])
+            assert view.of_episode is None or torch.equal(step, view.of_episode(drawn[0]))
 
 
 @pytest.mark.parametrize("consumes", [(UNLABELLED,), SUPPORT, (), (UNLABELLED, *SUPPORT), ("query_x",)])
@@ -94,12 +97,13 @@ def test_batches_are_drawn_first_and_then_the_episodes(consumes: tuple[str, ...]
 
 
 def test_fixed_views_take_no_memory_and_a_leading_dimension_of_tasks() -> None:
-    episode = task().episode(seeded())
-    views = fixed_views(("unlabelled", "support_x", "query_x"), episode, 1000)
+    one = task()
+    episode, picked = one.episode(seeded()), one.pick(seeded())
+    views = fixed_views(one, ("unlabelled", "support_x", "query_x"), picked, episode, seeded())
     assert list(views) == ["support_x", "query_x"]
-    assert views["support_x"].untyped_storage().nbytes() == episode.support_x.untyped_storage().nbytes()
-    stacked = type(episode)(*(torch.stack([part, part]) for part in episode))
-    assert fixed_views(SUPPORT, stacked, 3)["support_y"].shape == (3, 2, 6)
+    repeated = at_each_step(views, 1000)
+    assert repeated["support_x"].shape == (1000, 6, 5)
+    assert repeated["support_x"].untyped_storage().nbytes() == episode.support_x.untyped_storage().nbytes()
 
 
 def test_a_name_of_no_view_is_one_line_that_says_which_there_are() -> None:
@@ -107,13 +111,13 @@ def test_a_name_of_no_view_is_one_line_that_says_which_there_are() -> None:
     for name, message in (
         (
             "query_y",
-            r"got view 'query_y', expected unlabelled, support_x, support_y, query_x \(did you mean query_x\?\)",
+            r"got view 'query_y', expected unlabelled, .*, query_x, unlabelled_set \(did you mean query_x\?\)",
         ),
-        ("everything", r"got view 'everything', expected unlabelled, support_x, support_y, query_x$"),
+        ("everything", r"got view 'everything', expected unlabelled, support_x, support_y, query_x, unlabelled_set$"),
     ):
         for call in (
             lambda name=name: views_of([name]),
-            lambda name=name: fixed_views([name], task().episode(seeded()), 1),
+            lambda name=name: fixed_views(task(), [name], task().pick(seeded()), task().episode(seeded()), seeded()),
             lambda name=name: draw_views(task(), [name], seeded(), steps=1, batch=2, episodes=1),
         ):
             with pytest.raises(ValueError, match=message):
@@ -121,10 +125,11 @@ def test_a_name_of_no_view_is_one_line_that_says_which_there_are() -> None:
 
 
 def test_the_labels_of_queries_reach_no_view() -> None:
-    episode = task().episode(seeded())
+    one = task(unlabelled_shots=1)
+    episode, picked = one.episode(seeded()), one.pick(seeded())
     other = episode._replace(query_y=episode.query_y.flip(0))
     assert not torch.equal(other.query_y, episode.query_y)
-    both = [fixed_views(tuple(VIEWS), one, 2) for one in (episode, other)]
+    both = [fixed_views(one, tuple(VIEWS), picked, some, seeded()) for some in (episode, other)]
     assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
 
 
@@ -207,3 +212,62 @@ def test_the_config_decides_for_training_and_evaluation() -> None:
         assert [one.transductive for one in made] == [chosen, chosen]
         assert [one.draw(seeded()).transductive for one in made] == [chosen, chosen]
     assert Config().tasks.transductive
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 99), shots=st.integers(1, 3), distractors=st.integers(0, 2))
+def test_a_set_without_labels_lies_beside_the_episode(seed: int, shots: int, distractors: int) -> None:
+    one = task(datasets=(numbered(classes=5),), unlabelled_shots=shots, distractors=distractors)
+    picked = one.pick(seeded(seed))
+    found = rows(one.unlabelled_set(picked, seeded(seed)))
+    assert len(found) == (one.ways + distractors) * shots
+    assert not found & {*picked.support.tolist(), *picked.query.tolist()}
+    classes = torch.bincount(one.dataset.y[sorted(found)], minlength=5)
+    assert (classes[one.classes] == shots).all()
+    assert int((classes > 0).sum()) == one.ways + distractors
+    assert torch.equal(one.unlabelled_set(picked, seeded(seed)), one.unlabelled_set(picked, seeded(seed)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, r"toy: got unlabelled_shots=0 and distractors=0, expected unlabelled_shots of 1 or more for a set"),
+        ({"set_shots": 5}, r"but 4 examples of a class are left beside 6 support and 9 query examples; lower unlab"),
+        ({"set_shots": 1, "distractors": 2}, r"but 1 other classes have as many examples; lower distractors"),
+    ],
+)
+def test_a_set_that_cannot_be_drawn_is_one_line(settings: dict[str, int], message: str) -> None:
+    one = replace(task(), **settings)
+    with pytest.raises(ValueError, match=message) as caught:
+        one.unlabelled_set(one.pick(seeded()), seeded())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_source_takes_classes_that_have_enough_for_the_set() -> None:
+    with pytest.raises(ValueError, match=r"the 10 examples that shots=2 and queries=3 and unlabelled_shots=5 take"):
+        source(unlabelled_shots=5)
+    assert source(unlabelled_shots=1).fingerprint != source().fingerprint
+
+
+def test_swapped_views_are_of_a_task_without_a_common_class() -> None:
+    one = task(datasets=(numbered(classes=6),), unlabelled_shots=2, swapped=("query_x", "unlabelled_set"))
+    names = ("support_x", "query_x", "unlabelled_set")
+    views, (episode,) = draw_views(one, names, seeded(), steps=1, batch=1, episodes=1)
+    pool = set(one.pool.tolist())
+    assert rows(views["support_x"][0]) <= pool
+    assert torch.equal(views["support_x"][0], episode.support_x)
+    assert rows(episode.query_x) <= pool
+    for name in names[1:]:
+        assert not rows(views[name][0]) & pool
+    few = task(swapped=("query_x",))
+    with pytest.raises(ValueError, match=r"toy: got swapped=query_x, but no other task to take it from: 1 classes"):
+        draw_views(few, ("query_x",), seeded(), steps=1, batch=1, episodes=1)
+
+
+def test_where_classes_are_the_same_another_task_is_of_another_data_set() -> None:
+    several = tuple(replace(numbered(), name=f"toy {place}", x=numbered().x + 1000 * place) for place in range(3))
+    one = source(datasets=several, labeller=FixedLabels(), swapped=("query_x",)).draw(seeded(1))
+    assert one.classes.tolist() == [0, 1, 2]
+    views, (episode,) = draw_views(one, ("query_x",), seeded(), steps=1, batch=1, episodes=1)
+    assert not rows(views["query_x"][0]) & rows(episode.query_x)
+    assert torch.equal(one.dataset.y[one.pool], one.labels)

@@ -78,7 +78,7 @@ def test_the_unroll_never_waits_for_the_device(example: RuleExample, recompute: 
     state = {key: value.to("meta").requires_grad_() for key, value in start(rule, problem).items()}
     labels = torch.arange(8).remainder(4).expand(STEPS, TASKS, 8)
     x = stream(problem.inputs)
-    views = {UNLABELLED: x, "support_x": x, "support_y": labels, "query_x": x}
+    views = {UNLABELLED: x, "support_x": x, "support_y": labels, "query_x": x, "unlabelled_set": x}
     views = {key: value.to("meta") for key, value in views.items()}
     theta = theta_of(rule.to("meta"))
     learned = list(dict(rule.named_parameters()).values())

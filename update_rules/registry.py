@@ -14,6 +14,7 @@ RULES = Registry(
         "hebbian": "update_rules.local.hebbian:Hebbian",
         "maml": "update_rules.gradient.maml:Maml",
         "sca": "update_rules.gradient.self_critique:SelfCritique",
+        "semi_supervised_maml": "update_rules.gradient.semi_supervised_maml:SemiSupervisedMaml",
         "protonet": "update_rules.gradient.protonet:ProtoNet",
     },
 )

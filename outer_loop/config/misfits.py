@@ -18,6 +18,8 @@ def misfits(config: "Config") -> Iterator[tuple[str, str]]:
     wrong = unknown_view(rule.consumes)
     if wrong is not None:
         yield "rule.name", f"a rule of views that tasks have: {wrong}"
+    if "unlabelled_set" in rule.consumes and not config.tasks.unlabelled_shots:
+        yield "tasks.unlabelled_shots", f"1 or more, since rule {name} looks at a set of examples without labels"
     if readout.reads != rule.gives:
         yield "outer.readout.name", f"a readout of {rule.gives}, which rule {name} gives, not of {readout.reads}"
     policy = config.network.normalisation

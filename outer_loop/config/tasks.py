@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from common.checked import Count, not_expected
+from common.checked import Count, Whole, not_expected
 from outer_loop.config.values import (
     Component,
     CountOrRange,
@@ -24,6 +24,7 @@ from outer_loop.config.values import (
 from tasks.augmentations import parse_augmentation
 from tasks.labellers.contract import Labeller
 from tasks.labellers.registry import DEFAULT, LABELLERS
+from tasks.views import SWAPPABLE
 
 
 def _augmentation(value: str) -> str:
@@ -33,6 +34,13 @@ def _augmentation(value: str) -> str:
     except ValueError as error:
         raise not_expected(expected_by(error)) from None
     return value.strip()
+
+
+def _without_labels(names: tuple[str, ...]) -> tuple[str, ...]:
+    """``names``, if they are views that go with an episode and hold no labels."""
+    if wrong := [name for name in names if name not in SWAPPABLE]:
+        raise not_expected(f"of {', '.join(SWAPPABLE)}, not {', '.join(wrong)}")
+    return names
 
 
 class LabellerConfig(Component):
@@ -85,6 +93,13 @@ class TasksConfig(Section):
     transductive: bool = Field(
         default=True,
         description="whether unlabelled batches may hold, without labels, queries of the episode that judges",
+    )
+    unlabelled_shots: Whole = Field(
+        default=0, description="examples of each class in a set without labels, for rules that look at one"
+    )
+    distractors: Whole = Field(default=0, description="other classes in that set, of as many examples each")
+    swapped: Annotated[Texts, AfterValidator(_without_labels)] = Field(
+        default=(), description="views without labels that come from another task, as a control"
     )
     redraw: Annotated[Text, AfterValidator(_augmentation)] = Field(
         default="identity", description="what changes an image of the training each time that it is drawn, or identity"

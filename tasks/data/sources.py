@@ -28,12 +28,18 @@ from tasks.data.recipes.registry import RECIPES
 from tasks.data.sklearn_source import read_sklearn
 from tasks.data.splits import SPLITS, pick_split
 from tasks.data.standardised import standardised
+from tasks.data.toys import toys
 from tasks.dataset import Dataset
 
 if TYPE_CHECKING:
     from tasks.data.table_columns import TableColumns
 
-BUILT_IN: dict[str, Callable[[], RawData]] = {"digits": digits, "glyphs": glyphs, "mnist5k": mnist5k}
+BUILT_IN: dict[str, Callable[[], list[RawData]]] = {
+    "digits": lambda: [digits()],
+    "glyphs": lambda: [glyphs()],
+    "mnist5k": lambda: [mnist5k()],
+    "toys": toys,
+}
 """Sources that need no argument."""
 
 
@@ -103,14 +109,14 @@ def load_source(
 ) -> list[Dataset]:
     """The data sets of ``source``: one, or several for an npz of many tables.
 
-    ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``, ``csv:FILE``,
-    ``openml:NAME``, ``sklearn:NAME``, ``omniglot:FOLDER``, ``omniglot_rotated:FOLDER`` or ``miniimagenet:FOLDER``, with
-    ``@train``, ``@valid`` or ``@test`` behind it for one part: the last three have splits of their own, for the others
-    see ``splits.pick_split``, which alone uses ``seed``. Any other name is that of a data set in the data folder
-    (``named_source``), of which Omniglot has ``@background`` and ``@evaluation`` too; ``NAME#ARRAY`` and
-    ``npz:FILE#ARRAY`` are several data sets (``by_group``). Images are resized to ``size`` × ``size``; columns of
-    tables are standardised as ``common.scaling.scaling`` says. ``label`` names the column of classes in ``csv:FILE``.
-    Raises ValueError or OSError with one line that names what is wrong.
+    ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``toys``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``,
+    ``csv:FILE``, ``openml:NAME``, ``sklearn:NAME``, ``omniglot:FOLDER``, ``omniglot_rotated:FOLDER`` or
+    ``miniimagenet:FOLDER``, with ``@train``, ``@valid`` or ``@test`` behind it for one part: the last three have splits
+    of their own, for the others see ``splits.pick_split``, which alone uses ``seed``. Any other name is that of a data
+    set in the data folder (``named_source``), of which Omniglot has ``@background`` and ``@evaluation`` too;
+    ``NAME#ARRAY`` and ``npz:FILE#ARRAY`` are several data sets (``by_group``). Images are resized to ``size`` ×
+    ``size``; columns of tables are standardised as ``common.scaling.scaling`` says. ``label`` names the column of
+    classes in ``csv:FILE``. Raises ValueError or OSError with one line that names what is wrong.
     """
     return [to_dataset(raw, size) for raw in _read(source, Reading(size, label=label), seed, standardise)]
 
@@ -165,7 +171,7 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
     if split in OFFICIAL_PARTS:
         raise ValueError(f"{location}: no part {split!r}, which the data set omniglot alone has")
     if scheme in BUILT_IN and not colon:
-        tables = [BUILT_IN[scheme]()]
+        tables = BUILT_IN[scheme]()
     elif scheme in WITH_ARGUMENT and argument:
         if (how.label is not None or how.columns is not None) and scheme != "csv":
             raise ValueError(f"{source}: has no columns with titles, expected csv:FILE")

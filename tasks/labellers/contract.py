@@ -27,6 +27,12 @@ class Sizes(NamedTuple):
     ways: tuple[int, int]  # (fewest, most) classes
     shots: tuple[int, int]  # (fewest, most) support examples of each class
     queries: int  # query examples of each class
+    unlabelled: int = 0  # examples of each class in a set without labels
+
+    @property
+    def beside(self) -> int:
+        """Examples of each class beside the shots."""
+        return self.queries + self.unlabelled
 
 
 class Labeller:
@@ -34,6 +40,8 @@ class Labeller:
 
     sees_labels: ClassVar[bool] = True
     """Whether it may look at the labels of the data; otherwise ``labelled`` hides them from it."""
+    same_classes: ClassVar[bool] = False
+    """Whether all tasks have the same classes under the same labels, so that they differ by their data set alone."""
 
     def datasets(self, dataset: Dataset, features: Features, fewest: int, generator: Generator) -> Iterable[Dataset]:
         """The data sets whose classes of ``fewest`` examples make tasks in the place of ``dataset``: by default itself.
@@ -59,7 +67,7 @@ class Labeller:
 
     def usable(self, dataset: Dataset, sizes: Sizes, shots: int) -> Tensor:
         """The classes of ``dataset`` that tasks of ``shots`` shots may have, int64: those with enough examples."""
-        return (dataset.counts >= shots + sizes.queries).nonzero().flatten()
+        return (dataset.counts >= shots + sizes.beside).nonzero().flatten()
 
     def check(self, dataset: Dataset, sizes: Sizes) -> None:
         """Raise ValueError, in one line that says what to do, unless tasks of ``sizes`` can be drawn of ``dataset``."""
@@ -72,9 +80,11 @@ class Labeller:
         usable = len(self.usable(dataset, sizes, shots))
         if usable < ways:
             smallest = int(dataset.counts.argmin())
+            take = f"that shots={shots} and queries={sizes.queries}"
+            take += f" and unlabelled_shots={sizes.unlabelled}" if sizes.unlabelled else ""
             raise ValueError(
-                f"{dataset.name}: {usable} of {dataset.classes} classes have the {shots + sizes.queries} examples "
-                f"that shots={shots} and queries={sizes.queries} take (class {dataset.class_names[smallest]!r} has "
+                f"{dataset.name}: {usable} of {dataset.classes} classes have the {shots + sizes.beside} examples "
+                f"{take} take (class {dataset.class_names[smallest]!r} has "
                 f"{int(dataset.counts[smallest])}), expected at least ways={ways} such classes; lower shots or queries"
             )
 

@@ -12,6 +12,7 @@ LABELLERS = Registry(
         "instances": "tasks.labellers.instances:Instances",
         "clusters": "tasks.labellers.clusters:Clusters",
         "hyperplanes": "tasks.labellers.hyperplanes:Hyperplanes",
+        "fixed": "tasks.labellers.fixed:FixedLabels",
     },
 )
 

@@ -37,7 +37,9 @@ from experiment.report.sweep_plot import line_figure, sweep_lines
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from tasks.data.sources import load_source
 from tasks.dataset import with_enough
+from tasks.labellers.registry import DEFAULT, LABELLERS
 from tasks.source import TaskSource
+from tasks.views import SWAPPABLE
 from unsupervised_update_rules.commands.arguments import (
     Parser,
     at_least,
@@ -51,7 +53,10 @@ from unsupervised_update_rules.commands.arguments import (
 from unsupervised_update_rules.commands.terminal import Advance, print_table, progress
 from unsupervised_update_rules.commands.tracked import tracked
 
-KEPT = ("queries", "size", "permute", "redraw", "sweep", "seeds", "encoder")
+KEPT = (
+    *("queries", "size", "permute", "redraw", "sweep", "seeds", "encoder"),
+    *("unlabelled_shots", "distractors", "swapped", "fixed_classes"),
+)
 """Arguments that stand in the results as they are."""
 
 USUAL_SIZE = 14
@@ -119,6 +124,25 @@ def make_parser() -> Parser:
         help="change images a little whenever they are drawn, such as rotate=0.03,warp=0.05 (default identity): for "
         "rules anew in every inner step, while other methods learn from one version of each",
     )
+    parser.add_argument(
+        "--unlabelled-shots",
+        type=at_least(0),
+        default=0,
+        help="examples of each class in a set without labels, for rules that look at one (default 0)",
+    )
+    parser.add_argument(
+        "--distractors", type=at_least(0), default=0, help="other classes in that set, of as many each (default 0)"
+    )
+    parser.add_argument(
+        "--swapped",
+        nargs="+",
+        default=[],
+        choices=SWAPPABLE,
+        help="give rules these views of another task instead, as a control",
+    )
+    parser.add_argument(
+        "--fixed-classes", action="store_true", help="the first classes in every task, each under the same label"
+    )
     parser.add_argument("--sweep", choices=list(SWEEPS), help="compare over a range of this setting")
     parser.add_argument("--values", nargs="+", default=[], metavar="V", help="the range, where not the usual one")
     parser.add_argument(
@@ -162,8 +186,19 @@ def task_source(arguments: argparse.Namespace, seeds: Sequence[int], name: str, 
     if arguments.redraw != "identity" and not any(dataset.image_shape for dataset in data):
         raise ValueError(f"{name}: a table or text, expected images for --redraw {arguments.redraw}")
     shots = max(arguments.shots)
-    data = tuple(with_enough(data, arguments.ways, shots + arguments.queries))
-    return TaskSource(data, arguments.ways, shots, arguments.queries, permute, redraw=arguments.redraw)
+    data = tuple(with_enough(data, arguments.ways, shots + arguments.queries + arguments.unlabelled_shots))
+    return TaskSource(
+        data,
+        arguments.ways,
+        shots,
+        arguments.queries,
+        permute,
+        LABELLERS.make("fixed" if arguments.fixed_classes else DEFAULT, {}),
+        redraw=arguments.redraw,
+        unlabelled_shots=arguments.unlabelled_shots,
+        distractors=arguments.distractors,
+        swapped=tuple(arguments.swapped),
+    )
 
 
 def measure(

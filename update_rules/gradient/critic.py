@@ -14,20 +14,22 @@ from torch import Tensor, nn
 
 from common.class_means import class_means
 from update_rules.contract import SUPPORT, StepViews
-from update_rules.gradient.losses import QUERIES, Loss, Seen
+from update_rules.gradient.losses import QUERIES, Seen, Unlabelled
 
-CONDITIONS = ("predictions", "features", "task")
-"""What a critic may see: predictions always, features of each example, and the mean features of each class."""
+CONDITIONS = ("predictions", "features", "task", "classes")
+"""What a critic may see: predictions always, features of each example, the mean features of each class, and which class
+it is, where that means the same in all tasks."""
 
 PER_CLASS = 6
 """Numbers that describe what is predicted of one example and one class."""
 
 
-class Critic(Loss):
+class Critic(Unlabelled):
     """A network of two layers a class, whose mean over the classes goes through two more, and a mean over examples.
 
-    ``sees`` are of CONDITIONS. ``features`` is N. Weights are drawn from ``seed``; ``frozen`` ones are not learned.
-    Raises ValueError for other conditions.
+    It judges the view ``of``. ``sees`` are of CONDITIONS. ``features`` is N. Weights are drawn from ``seed``;
+    ``frozen`` ones are not learned. One that sees ``classes`` knows ``ways`` of them. Raises ValueError for other
+    conditions, and when it judges predictions of other ways than it knows.
     """
 
     w_out: Tensor
@@ -35,17 +37,19 @@ class Critic(Loss):
     def __init__(
         self,
         features: int,
+        ways: int,
         seed: int = 0,
         sees: Sequence[str] = ("predictions",),
         hidden: int = 32,
         frozen: bool = False,
+        of: str = QUERIES,
     ) -> None:
-        super().__init__()
+        super().__init__(of)
         if unknown := [name for name in sees if name not in CONDITIONS]:
             raise ValueError(f"got a critic that sees {', '.join(unknown)}, expected {', '.join(CONDITIONS)}")
-        self.sees = tuple(sees)
-        self.reads = (SUPPORT[0], QUERIES) if "task" in sees else (QUERIES,)
-        per_class = PER_CLASS + features * ("task" in sees)
+        self.sees, self.ways = tuple(sees), ways
+        self.reads = (SUPPORT[0], of) if "task" in sees else (of,)
+        per_class = PER_CLASS + features * ("task" in sees) + ways * ("classes" in sees)
         per_example = hidden + features * ("features" in sees)
         shapes = {"in": (per_class, hidden), "class": (hidden, hidden), "example": (per_example, hidden)}
         shapes["out"] = (hidden, 1)
@@ -59,12 +63,19 @@ class Critic(Loss):
                 self.register_parameter(name, nn.Parameter(value))
 
     def forward(self, seen: Mapping[str, Seen], views: StepViews) -> Tensor:
-        """A scalar: what the critic thinks of the predictions of ``query_x``."""
-        logits, features = seen[QUERIES]
+        """A scalar: what the critic thinks of the predictions."""
+        logits, features = seen[self.of]
         described = [describe_predictions(logits)]
         if "task" in self.sees:
             means = class_means(seen[SUPPORT[0]].features, views[SUPPORT[1]], logits.shape[1])
             described.append(means.expand(len(logits), *means.shape))
+        if "classes" in self.sees:
+            if logits.shape[1] != self.ways:
+                raise ValueError(
+                    f"got tasks of {logits.shape[1]} ways for a critic that tells {self.ways} classes apart; take "
+                    "tasks of as many ways"
+                )
+            described.append(torch.eye(self.ways, dtype=logits.dtype, device=logits.device).expand(len(logits), -1, -1))
         hidden = self._layer("class", self._layer("in", torch.cat(described, -1))).mean(1)
         if "features" in self.sees:
             hidden = torch.cat([hidden, features], -1)

@@ -15,6 +15,9 @@ from update_rules.contract import SUPPORT, StepViews
 QUERIES = "query_x"
 """The view of the examples that are to be classified: their labels are in no view."""
 
+UNLABELLED_SET = "unlabelled_set"
+"""The view of further examples without labels."""
+
 
 class Seen(NamedTuple):
     """What a network makes of B examples."""
@@ -47,23 +50,28 @@ class CrossEntropy(Loss):
         return F.cross_entropy(seen[x].logits, views[y])
 
 
-class Entropy(Loss):
-    """The mean entropy of the predictions, which makes them surer (Grandvalet and Bengio, 2005)."""
+class Unlabelled(Loss):
+    """A loss of what is predicted of the view ``of``."""
 
-    reads = (QUERIES,)
+    def __init__(self, of: str = QUERIES) -> None:
+        super().__init__()
+        self.of = of
+        self.reads = (of,)
+
+
+class Entropy(Unlabelled):
+    """The mean entropy of the predictions, which makes them surer (Grandvalet and Bengio, 2005)."""
 
     def forward(self, seen: Mapping[str, Seen], views: StepViews) -> Tensor:
         """A scalar, in nats."""
-        log_p = F.log_softmax(seen[QUERIES].logits, 1)
+        log_p = F.log_softmax(seen[self.of].logits, 1)
         return -(log_p.exp() * log_p).sum(1).mean()
 
 
-class PseudoLabels(Loss):
+class PseudoLabels(Unlabelled):
     """The mean cross-entropy against the likeliest class of each example (Lee, 2013)."""
-
-    reads = (QUERIES,)
 
     def forward(self, seen: Mapping[str, Seen], views: StepViews) -> Tensor:
         """A scalar."""
-        logits = seen[QUERIES].logits
+        logits = seen[self.of].logits
         return F.cross_entropy(logits, logits.detach().argmax(1))

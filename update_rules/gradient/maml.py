@@ -16,6 +16,9 @@ from update_rules.contract import SUPPORT, Activations, Network, Problem, State,
 from update_rules.gradient.learned_start import LearnedStart, normalising
 from update_rules.gradient.losses import CrossEntropy, Loss, Seen
 
+Term = tuple[Tensor | float, Loss]
+"""A weight and what it weighs."""
+
 
 class Maml(LearnedStart):
     """Gradient descent on the support cross-entropy of the network's own logits. θ: the start, and maybe the rates.
@@ -63,6 +66,16 @@ class Maml(LearnedStart):
         self.rate, self.rates = rate, self.initial_rates(rate, steps)
         self.register_buffer("second_order", torch.zeros(1), persistent=False)
 
+    @property
+    def features_below_head(self) -> int:
+        """N, the inputs of the last layer."""
+        return self.shapes[f"w{self.layers_in_all}"][0]
+
+    @property
+    def ways(self) -> int:
+        """Classes that the head tells apart."""
+        return self.shapes[f"b{self.layers_in_all}"][0]
+
     def check_positive(self, option: str, value: float) -> None:
         """Raise ValueError for a ``value`` of an ``option`` that is not positive."""
         if not 0 < value < float("inf"):
@@ -97,25 +110,31 @@ class Maml(LearnedStart):
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``support_x`` [S, D] and ``support_y`` [S] in 0..ways-1."""
-        change = self.descend(problem, state, views, [self.support_loss], second_order=len(self.second_order) > 0)
+        change = self.descend(problem, state, views, self.terms(), second_order=len(self.second_order) > 0)
         rates = self.rate if self.rates is None else at(self.rates, state["t"])
         return state | moved(state, change, rates) | {"t": state["t"] + 1}
 
+    def terms(self) -> list[Term]:
+        """What a step descends along."""
+        return [(1.0, self.support_loss)]
+
     def descend(
-        self, problem: Problem, state: State, views: StepViews, losses: Sequence[Loss], *, second_order: bool
+        self, problem: Problem, state: State, views: StepViews, terms: Sequence[Term], *, second_order: bool
     ) -> State:
-        """The gradient, in the State, of the sum of ``losses`` of what the network makes of ``views``.
+        """The gradient, in the State, of the weighted sum of ``terms`` of what the network makes of ``views``.
 
         Unless it is of ``second_order`` no meta-gradient goes through it.
         """
+        if not terms:
+            return {}
         started = self.started(problem.network, state)
         free = {name: state[name] for name in started if name in state}
-        reads = [view for view in views if any(view in loss.reads for loss in losses)]
+        reads = [view for view in views if any(view in loss.reads for _, loss in terms)]
 
         def total(free: State) -> Tensor:
             weights = {name: start + free[name] if name in free else start for name, start in started.items()}
             seen = self.seen(problem, weights, views, reads)
-            return torch.stack([loss(seen, views) for loss in losses]).sum()
+            return torch.stack([weight * loss(seen, views) for weight, loss in terms]).sum()
 
         # Without second derivatives no graph is made of the gradients, which saves most of the backward pass.
         with torch.set_grad_enabled(torch.is_grad_enabled() and second_order):
@@ -126,7 +145,7 @@ class Maml(LearnedStart):
         x, network = SUPPORT[0], problem.network
         found = {}
         for view in reads:
-            by_support = problem.normalisation == "support" and view != x
+            by_support = problem.normalisation == "support" and view != x and x in views
             statistics = network.statistics(weights, views[x]) if by_support else None
             activations = network.forward(weights, views[view], statistics)
             found[view] = Seen(self.output(activations), activations.x[-2])

@@ -26,8 +26,8 @@ class SelfCritique(Maml):
     """MAML++, and ``critic_steps`` steps more, the last ones, on what ``critic`` (of CRITICS) makes of the queries.
 
     ``sees`` says what a critic sees besides predictions. ``critic_rate`` is the rate of its steps, whose derivatives
-    are always of second order. Queries are normalised as where they are read out. The other options are MAML's. Raises ValueError as that, for another critic,
-    and for a rate that is not positive or fewer critic steps than none.
+    are always of second order. Queries are normalised as where they are read out. The other options are MAML's.
+    Raises ValueError as that, for another critic, a rate that is not positive, and fewer critic steps than none.
     """
 
     name = "sca"
@@ -66,8 +66,7 @@ class SelfCritique(Maml):
         by_hand: dict[str, type[Loss]] = {"entropy": Entropy, "pseudo_labels": PseudoLabels, "support": CrossEntropy}
         if name in by_hand:
             return by_hand[name]()
-        below_head = self.shapes[f"w{self.layers_in_all}"][0]
-        return Critic(below_head, seed, sees, frozen=name == "frozen_critic")
+        return Critic(self.features_below_head, self.ways, seed, sees, frozen=name == "frozen_critic")
 
     def moments(self) -> int:
         """Inner steps of both kinds, and one for the end."""
@@ -87,7 +86,9 @@ class SelfCritique(Maml):
         """One inner step, on the support set or on ``query_x`` [Q, D] besides."""
         if phase == SUPPORT_PHASE:
             return super().step(problem, state, views, phase)
-        change = self.descend(problem, state, views, [self.critic], second_order=True)  # or the critic would not learn
+        change = self.descend(
+            problem, state, views, [(1.0, self.critic)], second_order=True
+        )  # or the critic would not learn
         rates: Tensor | float = self.critic_rate
         if self.critic_rates is not None:
             rates = at(self.critic_rates, state["critic_t"])
