@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from runs import REPORT, Arguments, trainer_of
 
+import common.expected
 from experiment import forecast
 from experiment.forecast import Cost, Forecast, forecast_run
 from unsupervised_update_rules.commands import meta_train
@@ -64,7 +65,7 @@ def test_little_memory_means_recomputation_and_less_means_no_run(
     wide = "inner={unroll: [20, 20], length: [20, 20], read_every: 20}"
     many = tiny_config("run", wide, "network.options={hidden: [[64]], outputs: 4}", "tasks.batch=400")
     # Other processes change what memory there is from one forecast to the next.
-    monkeypatch.setattr(forecast, "available_memory", lambda device: 2**34)
+    monkeypatch.setattr(common.expected, "available_memory", lambda device: 2**34)
     frugal = forecast_run(trainer_of([*many, "inner.recompute=true"]))
     ample = forecast_run(trainer_of(many))
     assert not ample.recompute
@@ -75,7 +76,7 @@ def test_little_memory_means_recomputation_and_less_means_no_run(
     tight = forecast_run(trainer_of(many))
     assert tight.recompute
     assert tight.peak_bytes < midway
-    monkeypatch.setattr(forecast, "available_memory", lambda device: -(2**20))
+    monkeypatch.setattr(common.expected, "available_memory", lambda device: -(2**20))
     with pytest.raises(SystemExit) as stopped:
         run(lambda: meta_train.main(many))
     assert stopped.value.code == 2

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import torch
 from few_shot_settings import PROTONET
-from runs import Arguments, command, finish, last_state, theta, wait_for_lines
+from runs import REPORT, Arguments, command, finish, last_state, theta, wait_for_lines
 
 from outer_loop.run.processes import ALONE, share_of_cores
 from unsupervised_update_rules.commands import meta_train
@@ -52,7 +52,7 @@ def test_two_ranks_average_the_statistics_of_all_tasks(tiny_config: Arguments, t
 def test_two_ranks_give_the_theta_of_one_process_and_take_up_each_others_runs(
     tiny_config: Arguments, tmp_path: Path
 ) -> None:
-    out, err = finish(torchrun(tiny_config("two", *SETTINGS, "outer_steps=50")))
+    out, err = finish(torchrun(tiny_config("two", *SETTINGS, REPORT, "outer_steps=50")))
     assert out.count("report: ") == 1
     assert err.count("outer step 50/50") == 1
     assert meta_train.main(tiny_config("one", *SETTINGS, "outer_steps=50")) == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY
-from runs import command, finish, kill_after, last_state, theta
+from runs import REPORT, command, finish, kill_after, last_state, theta
 
 from outer_loop.config.file import load_config
 from unsupervised_update_rules.commands import meta_train
@@ -97,7 +97,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.thorough
 def test_parts_of_ones_own_train_resume_and_are_evaluated_where_they_are_trusted(folder: Path) -> None:
-    arguments = ["--config", "tiny.yaml", *OVERRIDES]
+    arguments = ["--config", "tiny.yaml", *OVERRIDES, REPORT]
     killed, whole = folder / "runs" / "killed", folder / "runs" / "whole"
     kill_after(killed, 3, command("meta_train", [*arguments, "run_dir=runs/killed"], folder), 8)
     finish(command("meta_train", [*arguments, "run_dir=runs/killed", "--resume"], folder))
