@@ -162,7 +162,8 @@ def with_enough(datasets: Sequence[Dataset], ways: int, examples: int) -> list[D
     found = [dataset for dataset in datasets if suitable(dataset, ways, examples)]
     if not found:
         raise ValueError(
-            f"{datasets[0].name} and {len(datasets) - 1} more: none has {ways} classes of {examples} examples"
+            f"{datasets[0].name} and {len(datasets) - 1} more: none has {ways} classes of {examples} examples; "
+            "lower ways, shots, queries or unlabelled shots"
         )
     if left_out := len(datasets) - len(found):
         notice(

@@ -51,8 +51,12 @@ VIEWS: Mapping[str, View] = {
 }
 """The views there are. What is fixed comes last, in the order of an episode."""
 
-SWAPPABLE = tuple(view.name for view in VIEWS.values() if view.fixed and not view.labels)
-"""Views that another task's can stand in for."""
+SWAPPABLE = tuple(
+    name
+    for name, view in VIEWS.items()
+    if view.fixed and not view.labels and f"{name.removesuffix('_x')}_y" not in VIEWS
+)
+"""Views that another task's can stand in for: those that go with an episode and whose labels are in no view."""
 
 
 def unknown_view(names: Collection[str]) -> str | None:

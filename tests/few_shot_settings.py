@@ -16,6 +16,17 @@ MAML = (
     "outer.readout=head",
     "outer.anneal_reads=4",
 )
+SCA = (
+    *MAML,
+    "rule={name: sca, options: {rate: 0.1, steps: 1, first_order: 3, sees: [predictions, features, task]}}",
+)
+SEMI_SUPERVISED = (
+    *MAML,
+    "rule={name: semi_supervised_maml, options: {rate: 0.1, steps: 2, per_step_normalisation: true}}",
+    "tasks.unlabelled_shots=2",
+    "tasks.distractors=2",
+    "tasks.swapped=[unlabelled_set]",
+)
 PROTONET = (
     *FEW_SHOT,
     "rule={name: protonet, options: {}}",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from few_shot_settings import MAML, PROTONET
+from few_shot_settings import MAML, PROTONET, SCA, SEMI_SUPERVISED
 from runs import REPORT
 
 from evaluation.baselines.settings import BaselineSettings
@@ -43,6 +43,8 @@ Arguments = Callable[..., list[str]]
 
 RUNS = {
     "maml": MAML,
+    "sca": SCA,
+    "semi_supervised_maml": SEMI_SUPERVISED,
     "protonet": PROTONET,
     "protonet by running averages": (*PROTONET, "network.normalisation=running"),
 }
@@ -58,11 +60,11 @@ def test_a_run_learns_is_judged_and_resumes_to_the_bit(name: str, tiny_config: A
         "steps": 4,
         "batch": 16,
         "normalisation": "running" if "running" in name else "support",
-        "readout": {"name": "head" if name == "maml" else "prototypes", "options": {}},
+        "readout": {"name": "prototypes" if "protonet" in name else "head", "options": {}},
         "size": 4,
         "permute": False,
     }
-    assert header.config["weights"] == layout(Conv4(4, 1, 3, "stride", 3 if name == "maml" else 0).shapes)
+    assert header.config["weights"] == layout(Conv4(4, 1, 3, "stride", 0 if "protonet" in name else 3).shapes)
     untrained = type(rule)(**rule.config)
     assert not any(torch.equal(a, b) for a, b in zip(rule.parameters(), untrained.parameters(), strict=True))
     page = (whole / "report" / "index.html").read_text()

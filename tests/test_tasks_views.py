@@ -18,7 +18,7 @@ from tasks.dataset import Dataset
 from tasks.labellers.fixed import FixedLabels
 from tasks.source import TaskSource
 from tasks.task import Task
-from tasks.views import VIEWS, at_each_step, draw_views, fixed_views, unknown_view, views_of
+from tasks.views import SWAPPABLE, VIEWS, at_each_step, draw_views, fixed_views, unknown_view, views_of
 from update_rules.contract import SUPPORT, UNLABELLED, Rule
 
 CPU = torch.device("cpu")
@@ -52,6 +52,7 @@ def test_the_table_has_the_names_that_rules_speak_in_and_no_labels_of_queries() 
     assert list(VIEWS) == [UNLABELLED, *SUPPORT, "query_x", "unlabelled_set"]
     assert all(view.name == name for name, view in VIEWS.items())
     assert [name for name, view in VIEWS.items() if view.labels] == ["support_y"]
+    assert SWAPPABLE == ("query_x", "unlabelled_set")
     assert [name for name, view in VIEWS.items() if not view.fixed] == [UNLABELLED]
     for view in VIEWS.values():
         assert [view.of_task, view.of_episode, view.beside].count(None) == 2
