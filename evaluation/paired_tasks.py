@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from tasks.source import TaskSource
 from tasks.task import Episode, Task
-from tasks.views import fixed_views
+from tasks.views import fixed_views, views_of
 
 UNLABELLED_EXAMPLES = 1000
 """At most so many unlabelled examples of a task's pool give batch-norm statistics and principal components."""
@@ -60,6 +60,8 @@ class PairedTask:
 
     def fixed_views(self, names: Collection[str], episode: Episode) -> dict[str, Tensor]:
         """Of the views ``names`` those that go with ``episode``, one that the task has drawn for its EPISODE."""
+        if not any(view.fixed for view in views_of(names)):
+            return {}
         shots, queries = (len(y) // self.task.ways for y in (episode.support_y, episode.query_y))
         picked = self.task.pick(self.generator(EPISODE), shots, queries)
         return fixed_views(self.task, names, picked, episode, self.generator(SET))

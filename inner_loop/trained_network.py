@@ -15,7 +15,6 @@ from update_rules.contract import Problem, Rule, State, Statistics
 EXAMPLES_AT_ONCE = 4096
 """Examples embedded in one pass, which bounds the memory of the activations."""
 
-
 FEW = 64
 """Examples whose features usually show that they differ."""
 

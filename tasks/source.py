@@ -121,8 +121,7 @@ class TaskSource:
             permutation = torch.randperm(dataset.inputs, generator=generator)[:inputs]
         if not self.permute:
             permutation = permutation.sort().values
-        places = torch.repeat_interleave(torch.tensor([len(r) for r in self.labeller.rows(dataset, classes)]))
-        return self._task(index, classes, permutation, shots, self.labeller.labels(places, generator))
+        return self._labelled(index, classes, permutation, shots, generator)
 
     def restore(self, state: dict[str, Tensor]) -> Task:
         """The task whose ``state()`` this is. Raises ValueError for a state that another source made."""
@@ -144,6 +143,12 @@ class TaskSource:
             )
         return task
 
+    def _labelled(self, index: int, classes: Tensor, permutation: Tensor, shots: int, generator: Generator) -> Task:
+        """The task of these classes, under labels drawn from ``generator``."""
+        places = [len(rows) for rows in self.labeller.rows(self.datasets[index], classes)]
+        labels = self.labeller.labels(torch.repeat_interleave(torch.tensor(places)), generator)
+        return self._task(index, classes, permutation, shots, labels)
+
     def _task(self, index: int, classes: Tensor, permutation: Tensor, shots: int, labels: Tensor) -> Task:
         dataset = self.datasets[index]
         return Task(
@@ -158,7 +163,7 @@ class TaskSource:
             dataset_index=index,
             redraw=parse_augmentation(self.redraw),
             transductive=self.transductive,
-            set_shots=self.unlabelled_shots,
+            unlabelled_shots=self.unlabelled_shots,
             distractors=self.distractors,
             swapped=self.swapped,
             another_task=self._another,
@@ -185,7 +190,5 @@ class TaskSource:
                 )
             index = others[uniform_int((0, len(others) - 1), generator)]
             free = self._usable(index, task.shots)
-        dataset = self.datasets[index]
         classes = self.labeller.choose(free, task.ways, generator)
-        places = torch.repeat_interleave(torch.tensor([len(r) for r in self.labeller.rows(dataset, classes)]))
-        return self._task(index, classes, task.permutation, task.shots, self.labeller.labels(places, generator))
+        return self._labelled(index, classes, task.permutation, task.shots, generator)

@@ -74,7 +74,7 @@ class Task:
     """What becomes of an image each time that it is drawn."""
     transductive: bool = True
     """Whether unlabelled batches may hold queries of the episode that they go with."""
-    set_shots: int = 0
+    unlabelled_shots: int = 0
     """Examples of each class in the set without labels."""
     distractors: int = 0
     """Other classes in that set, of as many examples each."""
@@ -148,25 +148,29 @@ class Task:
     def unlabelled_set(self, picked: Picked, generator: Generator, device: torch.device | None = None) -> Tensor:
         """Examples [M, D] beside the episode ``picked``, in random order: of each class and of ``distractors`` others.
 
-        M = (ways + distractors) · set_shots. Raises ValueError where there are too few examples or classes, or none.
+        M = (ways + distractors) · unlabelled_shots. Raises ValueError where there are too few, or none.
         """
-        where = f"{self.dataset.name}: got unlabelled_shots={self.set_shots} and distractors={self.distractors}"
-        if self.set_shots < 1:
+        where = f"{self.dataset.name}: got unlabelled_shots={self.unlabelled_shots} and distractors={self.distractors}"
+        if self.unlabelled_shots < 1:
             raise ValueError(f"{where}, expected unlabelled_shots of 1 or more for a set of examples without labels")
         taken = torch.cat([picked.support, picked.query])
         left = [rows[~torch.isin(rows, taken)] for rows in self.members]
-        if min(map(len, left)) < self.set_shots:
+        if min(map(len, left)) < self.unlabelled_shots:
             raise ValueError(
                 f"{where}, but {min(map(len, left))} examples of a class are left beside {len(picked.support_y)} "
                 f"support and {len(picked.query_y)} query examples; lower unlabelled_shots, shots or queries"
             )
         if self.distractors:
-            others = [rows for rows in self.labeller.rows(self.dataset, self._others()) if len(rows) >= self.set_shots]
+            others = [
+                rows for rows in self.labeller.rows(self.dataset, self._others()) if len(rows) >= self.unlabelled_shots
+            ]
             if len(others) < self.distractors:
                 raise ValueError(f"{where}, but {len(others)} other classes have as many examples; lower distractors")
             chosen = torch.randperm(len(others), generator=generator)[: self.distractors].tolist()
             left += [others[place] for place in chosen]
-        rows = torch.cat([some[torch.randperm(len(some), generator=generator)[: self.set_shots]] for some in left])
+        rows = torch.cat(
+            [some[torch.randperm(len(some), generator=generator)[: self.unlabelled_shots]] for some in left]
+        )
         return self.shown(rows[torch.randperm(len(rows), generator=generator)], generator, device)
 
     def _others(self) -> Tensor:

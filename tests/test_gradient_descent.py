@@ -69,6 +69,31 @@ def theta(rule: Rule, **other: torch.Tensor) -> dict[str, torch.Tensor]:
     return dict(rule.named_parameters()) | dict(rule.named_buffers()) | other
 
 
+def assert_the_meta_gradient_is_the_slope(
+    rule: Rule, given: TruncatedUnroll, estimator: TruncatedBackprop, draw: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """The direction of ``estimator``, which along a random one is what finite differences say."""
+    found = estimator.estimate(rule, theta(rule), [given], {}).direction
+    direction = {name: torch.randn(p.shape, generator=draw, dtype=torch.float64) for name, p in found.items()}
+
+    def loss(size: float) -> float:
+        moved = {name: (rule.get_parameter(name) + size * d).detach().requires_grad_() for name, d in direction.items()}
+        return estimator.estimate(rule, theta(rule, **moved), [given], {}).meta_loss
+
+    slope = sum(float((found[name] * d).sum()) for name, d in direction.items())
+    assert slope == pytest.approx((loss(1e-7) - loss(-1e-7)) / 2e-7, rel=1e-5)
+    return found
+
+
+def shaken(rule: Rule) -> torch.Generator:
+    """Moves ``rule`` a little from where it starts, in place, and gives the generator that did."""
+    draw = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in rule.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=draw, dtype=torch.float64), alpha=0.1)
+    return draw
+
+
 def test_one_inner_step_by_hand() -> None:
     network = MLP((4, 3))
     rule, problem = maml(network), Problem.of(network)
@@ -102,22 +127,9 @@ def test_the_meta_gradient_equals_finite_differences(
     else:
         network = network.encoder()
         rule = ProtoNet(layout(network.shapes)).double()
-    draw = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in rule.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=draw, dtype=torch.float64), alpha=0.1)
+    draw = shaken(rule)
     given = replace(one_task(rule, network, reads=reads), read_weights=(0.25, 0.75) if len(reads) == 2 else None)
-    estimator = estimator_of(readout, normalisation)
-    found = estimator.estimate(rule, theta(rule), [given], {}).direction
-    direction = {name: torch.randn(p.shape, generator=draw, dtype=torch.float64) for name, p in found.items()}
-
-    def loss(size: float) -> float:
-        moved = {name: (rule.get_parameter(name) + size * d).detach() for name, d in direction.items()}
-        moved = {name: value.requires_grad_() for name, value in moved.items()}
-        return estimator.estimate(rule, theta(rule, **moved), [given], {}).meta_loss
-
-    slope = sum(float((found[name] * d).sum()) for name, d in direction.items())
-    assert slope == pytest.approx((loss(1e-7) - loss(-1e-7)) / 2e-7, rel=1e-5)
+    assert_the_meta_gradient_is_the_slope(rule, given, estimator_of(readout, normalisation), draw)
 
 
 def test_a_batch_of_tasks_is_the_mean_of_tasks_alone() -> None:
@@ -174,6 +186,14 @@ def test_learned_rates_start_at_the_rate_and_the_last_ones_go_on() -> None:
             step, whole = (each.step(problem, state, views, "train") for each in (rule, same))
             torch.testing.assert_close(step["w3"], whole["w3"] / 2)
     assert rule.describe() == pytest.approx({"rate/1": 0.25, "rate/2": 0.125})
+
+
+def test_a_rate_may_be_a_whole_number() -> None:
+    whole, same = maml(rate=1), maml(rate=1.0)
+    given = one_task(whole, STRIDE)
+    views = {name: view[0] for name, view in given.views.items()}
+    one, other = (rule.step(given.problem, given.carried, views, "train") for rule in (whole, same))
+    assert all(torch.equal(one[name], value) for name, value in other.items())
 
 
 def test_prototypes_against_numpy() -> None:

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 import torch
-from test_gradient_descent import MAX, STRIDE, double_start, estimator_of, maml, one_task, theta
+from test_few_shot import blobs
+from test_gradient_descent import (
+    MAX,
+    STRIDE,
+    assert_the_meta_gradient_is_the_slope,
+    double_start,
+    estimator_of,
+    maml,
+    one_task,
+    shaken,
+)
 from torch.func import grad
 
 from evaluation.paired_tasks import paired_tasks
@@ -15,8 +25,6 @@ from inner_loop.networks.conv4 import Conv4, Conv4s
 from inner_loop.state import stack_states
 from inner_loop.unroll import theta_of, unroll
 from outer_loop.readouts.head import Head
-from tasks.dataset import Dataset
-from tasks.source import TaskSource
 from update_rules.contract import Problem, Rule, State
 from update_rules.gradient.learned_start import layout
 from update_rules.gradient.losses import QUERIES, Seen
@@ -83,23 +91,11 @@ def test_the_meta_gradient_of_the_critic_equals_finite_differences(
     network: Conv4, steps: int, normalisation: str
 ) -> None:
     rule = sca(network, critic_steps=steps, sees=ALL, per_step_normalisation=True)
-    draw = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in rule.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=draw, dtype=torch.float64), alpha=0.1)
+    draw = shaken(rule)
     given = task_of(rule, network, steps + 2)
     given = replace(given, problem=replace(given.problem, normalisation=normalisation))
-    estimator = estimator_of(Head(), normalisation)
-    found = estimator.estimate(rule, theta(rule), [given], {}).direction
+    found = assert_the_meta_gradient_is_the_slope(rule, given, estimator_of(Head(), normalisation), draw)
     assert all(float(found[f"critic.{name}"].abs().max()) > 0 for name, _ in rule.critic.named_parameters())
-    direction = {name: torch.randn(p.shape, generator=draw, dtype=torch.float64) for name, p in found.items()}
-
-    def loss(size: float) -> float:
-        moved = {name: (rule.get_parameter(name) + size * d).detach().requires_grad_() for name, d in direction.items()}
-        return estimator.estimate(rule, theta(rule, **moved), [given], {}).meta_loss
-
-    slope = sum(float((found[name] * d).sum()) for name, d in direction.items())
-    assert slope == pytest.approx((loss(1e-7) - loss(-1e-7)) / 2e-7, rel=1e-5)
 
 
 def test_the_critic_learns_in_outer_steps_of_first_order_too() -> None:
@@ -132,13 +128,6 @@ def test_fewer_steps_than_the_critics_are_its_own_and_rates_differ_by_kind() -> 
     assert rule.critic_rates is not None
     assert (rule.rates.shape, rule.critic_rates.shape) == ((2, 5), (2, 5))
     assert list(rule.describe()) == ["rate/1", "rate/2", "critic_rate/1", "critic_rate/2"]
-
-
-def blobs() -> TaskSource:
-    draw = torch.Generator().manual_seed(0)
-    y = torch.arange(160) % 8
-    x = 0.2 + 0.6 * torch.rand(8, 25, generator=draw)[y] + 0.2 * torch.rand(160, 25, generator=draw) - 0.1
-    return TaskSource((Dataset("blobs", x, y, (5, 5), tuple("abcdefgh")),), ways=3, shots=2, queries=4, permute=False)
 
 
 @pytest.mark.parametrize("normalisation", ["batch", "support"])

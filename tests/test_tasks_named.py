@@ -70,10 +70,12 @@ def test_a_data_set_taken_apart_by_an_array(put: Callable[..., None], tmp_path: 
     put("data", "unsplit", 9, part=np.repeat(np.arange(3), 3))
     parts = [load_source(f"unsplit#part@{part}")[0].name for part in ("train", "valid", "test")]
     assert sorted(name.partition("@")[0] for name in parts) == ["unsplit#0", "unsplit#1", "unsplit#2"]
+    put("data", "short", 8, alphabet=alphabet, alphabet_names=np.array([*"ab"]))
     for source, message in (
         ("signs#font", "no array 'font'"),
         ("signs#place", r"array 'place' is float64 \[8\], expected one whole number or text for each example"),
         ("signs#alphabet_names", r"array 'alphabet_names' is <U1 \[10\], expected one"),
+        ("short#alphabet", "short#alphabet: y runs from 3 to 9, expected 0 to 1 for 2 class names"),
         ("sings#alphabet", "unknown source 'sings#alphabet'"),
     ):
         with pytest.raises(ValueError, match=message):

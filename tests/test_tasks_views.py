@@ -233,8 +233,11 @@ def test_a_set_without_labels_lies_beside_the_episode(seed: int, shots: int, dis
     ("settings", "message"),
     [
         ({}, r"toy: got unlabelled_shots=0 and distractors=0, expected unlabelled_shots of 1 or more for a set"),
-        ({"set_shots": 5}, r"but 4 examples of a class are left beside 6 support and 9 query examples; lower unlab"),
-        ({"set_shots": 1, "distractors": 2}, r"but 1 other classes have as many examples; lower distractors"),
+        (
+            {"unlabelled_shots": 5},
+            r"but 4 examples of a class are left beside 6 support and 9 query examples; lower unlab",
+        ),
+        ({"unlabelled_shots": 1, "distractors": 2}, r"but 1 other classes have as many examples; lower distractors"),
     ],
 )
 def test_a_set_that_cannot_be_drawn_is_one_line(settings: dict[str, int], message: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.data.npz_source import read_arrays
-from tasks.data.raw import RawData
+from tasks.data.raw import RawData, class_codes
 from tasks.data.splits import pick_split
 
 
@@ -14,27 +14,24 @@ def by_group(whole: RawData, path: Path, key: str, split: str | None, seed: int)
     """The examples of ``whole``, of the npz file ``path``, apart by the array ``key`` [n], called ``name#value``.
 
     Values are named by the array ``<key>_names`` where there is one. A ``split`` that the data state is that of
-    examples, any other one of values. Raises ValueError where there is no such array of one value an example.
+    examples, any other one of values. Raises ValueError where there is no such array of one value an example, and for
+    values that point to no name.
     """
-    values = read_arrays(path, (key,))[key]
+    found = read_arrays(path, (key,), optional=(f"{key}_names",))
+    values = found[key]
     if values.shape != (len(whole.x),) or values.dtype.kind not in "iuUb":
         raise ValueError(
             f"{whole.name}: array {key!r} is {values.dtype} {list(values.shape)}, expected one whole number or text "
             "for each example"
         )
-    try:
-        names = read_arrays(path, (f"{key}_names",))[f"{key}_names"]
-    except ValueError:
-        names = None
-    distinct, codes = np.unique(values, return_inverse=True)
-    part = replace(whole, group=codes.astype(np.int64))
+    codes, names = class_codes(f"{whole.name}#{key}", values, found.get(f"{key}_names"))
+    part = replace(whole, group=codes)
     stated = split is not None and whole.split is not None
     if stated:
         (part,) = pick_split([part], str(split), seed)
     assert part.group is not None
     parts = []
     for code in np.unique(part.group).tolist():
-        value = distinct[code] if names is None else names[int(distinct[code])]
         rows = part.rows(np.flatnonzero(part.group == code))
-        parts.append(replace(rows, name=f"{whole.name}#{value}" + (f"@{split}" if stated else "")))
+        parts.append(replace(rows, name=f"{whole.name}#{names[code]}" + (f"@{split}" if stated else "")))
     return parts if split is None or stated else pick_split(parts, split, seed)

@@ -55,11 +55,15 @@ def read_npz(location: str, labelled: bool = True, name: str | None = None) -> l
         ]
 
 
-def read_arrays(location: str | Path, keys: Sequence[str]) -> dict[str, Array]:
-    """The arrays of ``keys`` in the npz file at ``location``, which is no data set. Raises as ``read_npz`` does."""
+def read_arrays(location: str | Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Array]:
+    """The arrays of ``keys``, and those there are of ``optional``, in the npz file at ``location``, no data set.
+
+    Raises as ``read_npz`` does.
+    """
     path = Path(location)
     with path.open("rb") as file, _open(path, file) as arrays:
-        return {key: _get(f"npz:{path.name}", arrays, key, ", ".join(keys)) for key in keys}
+        wanted = [*keys, *(key for key in optional if key in arrays)]
+        return {key: _get(f"npz:{path.name}", arrays, key, ", ".join(keys)) for key in wanted}
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
         (whole, *more) = read_npz(str(path), how.labelled, None if colon else path.stem)
         if more:
             raise ValueError(f"{source}: {len(more) + 1} tables, expected one data set to take apart by {key}")
-        return by_group(whole, path, key, split, seed)
+        return by_group(standardised(whole, standardise), path, key, split, seed)
     named = {name: what for table in (WITH_ARGUMENT, OWN_SPLIT) for name, (what, _) in table.items()}
     known = [*BUILT_IN, *RECIPES, "NAME of data/NAME.npz", *(f"{name}:{what}" for name, what in named.items())]
     if scheme not in BUILT_IN and not colon and (path := find_data_set(scheme)) is not None:

@@ -32,9 +32,14 @@ def parse_layout(text: str, rule: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def last_layer(shapes: Shapes) -> int:
+    """The number of the last layer, and of layers."""
+    return max(int(name[1:]) for name in shapes)
+
+
 def normalising(shapes: Shapes) -> list[str]:
     """The names, in their order, of what scales and shifts layers after normalisation: all but the last layer's."""
-    last = max(int(name[1:]) for name in shapes)
+    last = last_layer(shapes)
     return [name for name in shapes if name[0] in "gb" and int(name[1:]) < last]
 
 
@@ -85,7 +90,7 @@ class LearnedStart(Rule):
     def check_shapes(self, network: Network) -> None:
         """Raise ValueError for a network of other shapes than the start, but for fewer units in its last layer."""
         have, want = self.shapes, network.shapes
-        last = max(int(name[1:]) for name in have)
+        last = last_layer(have)
         fits = have.keys() == want.keys() and all(
             have[name] == shape
             or (int(name[1:]) == last and have[name][:-1] == shape[:-1] and have[name][-1] >= shape[-1])

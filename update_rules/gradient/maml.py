@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import grad
 
 from update_rules.contract import SUPPORT, Activations, Network, Problem, State, StepViews
-from update_rules.gradient.learned_start import LearnedStart, normalising
+from update_rules.gradient.learned_start import LearnedStart, last_layer, normalising
 from update_rules.gradient.losses import CrossEntropy, Loss, Seen
 
 Term = tuple[Tensor | float, Loss]
@@ -57,7 +57,7 @@ class Maml(LearnedStart):
         if first_order < 0:
             raise ValueError(f"got first_order {first_order} for the {self.name} rule, expected 0 or more outer steps")
         self.first_order, self.learned_rates = first_order, learned_rates
-        self.layers_in_all = max(int(name[1:]) for name in self.shapes)
+        self.last_layer = last_layer(self.shapes)
         self.fixed: Collection[str] = () if adapt_normalisation else tuple(normalising(self.shapes))
         self.by_step = tuple(normalising(self.shapes)) if per_step_normalisation else ()
         for name in self.by_step:
@@ -69,12 +69,12 @@ class Maml(LearnedStart):
     @property
     def features_below_head(self) -> int:
         """N, the inputs of the last layer."""
-        return self.shapes[f"w{self.layers_in_all}"][0]
+        return self.shapes[f"w{self.last_layer}"][0]
 
     @property
     def ways(self) -> int:
         """Classes that the head tells apart."""
-        return self.shapes[f"b{self.layers_in_all}"][0]
+        return self.shapes[f"b{self.last_layer}"][0]
 
     def check_positive(self, option: str, value: float) -> None:
         """Raise ValueError for a ``value`` of an ``option`` that is not positive."""
@@ -89,7 +89,7 @@ class Maml(LearnedStart):
         """The learned rates [K, L] of ``steps`` steps, all ``rate``; None where none are learned."""
         if not self.learned_rates:
             return None
-        return nn.Parameter(torch.full((steps, self.layers_in_all), float(rate)))
+        return nn.Parameter(torch.full((steps, self.last_layer), float(rate)))
 
     def theta_at(self, outer_step: int) -> dict[str, Tensor]:
         """θ, without second derivatives in the first ``first_order`` outer steps."""
@@ -111,8 +111,12 @@ class Maml(LearnedStart):
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``support_x`` [S, D] and ``support_y`` [S] in 0..ways-1."""
         change = self.descend(problem, state, views, self.terms(), second_order=len(self.second_order) > 0)
-        rates = self.rate if self.rates is None else at(self.rates, state["t"])
+        rates = self.rates_at(self.rates, self.rate, state["t"])
         return state | moved(state, change, rates) | {"t": state["t"] + 1}
+
+    def rates_at(self, learned: Tensor | None, rate: float, moment: Tensor) -> Tensor | list[float]:
+        """The rates of the layers, [L]: of the ``learned`` ones [K, L] those of the step ``moment``, else ``rate``."""
+        return [rate] * self.last_layer if learned is None else at(learned, moment)
 
     def terms(self) -> list[Term]:
         """What a step descends along."""
@@ -165,13 +169,9 @@ def at(values: Tensor, moment: Tensor) -> Tensor:
     return values.index_select(0, moment.long().clamp(max=len(values) - 1).reshape(1))[0]
 
 
-def moved(state: State, gradient: State, rates: Tensor | float) -> State:
-    """The weights of ``gradient`` in ``state`` after a step against it at ``rates``, one, or [L] for the layers."""
-
-    def rate(name: str) -> Any:
-        return rates if isinstance(rates, float) else rates[int(name[1:]) - 1]
-
-    return {name: state[name] - rate(name) * change for name, change in gradient.items()}
+def moved(state: State, gradient: State, rates: Tensor | list[float]) -> State:
+    """The weights of ``gradient`` in ``state`` after a step against it at ``rates`` [L], those of the layers."""
+    return {name: state[name] - rates[int(name[1:]) - 1] * change for name, change in gradient.items()}
 
 
 def mean_rates(name: str, rates: Tensor) -> dict[str, float]:

@@ -5,21 +5,20 @@ steps descend along. Two things differ from their code: predictions are made ane
 have rates of their own. The outer loss moves from before to after the critic by ``outer.anneal_reads``.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from update_rules.contract import SUPPORT, Phase, Problem, State, StepViews
-from update_rules.gradient.critic import Critic
-from update_rules.gradient.losses import QUERIES, CrossEntropy, Entropy, Loss, PseudoLabels
-from update_rules.gradient.maml import Maml, at, mean_rates, moved
+from update_rules.gradient.losses import QUERIES, CrossEntropy, Loss
+from update_rules.gradient.maml import Maml, mean_rates, moved
+from update_rules.gradient.prediction_losses import PREDICTION_LOSSES, prediction_loss
 
 SUPPORT_PHASE, CRITIC_PHASE = "support", "critic"
 
-CRITICS = ("critic", "frozen_critic", "entropy", "pseudo_labels", "support")
-"""What critic steps descend along: the learned critic; as it is drawn; two losses by hand; support labels again."""
+CRITICS = (*PREDICTION_LOSSES, "support")
+"""What critic steps descend along: a loss of the queries' predictions, or support labels again."""
 
 
 class SelfCritique(Maml):
@@ -32,7 +31,6 @@ class SelfCritique(Maml):
 
     name = "sca"
     consumes: ClassVar[tuple[str, ...]] = (*SUPPORT, QUERIES)
-    earlier: ClassVar[Mapping[str, Any]] = {}
     critic_rates: nn.Parameter | None
 
     def __init__(
@@ -60,13 +58,9 @@ class SelfCritique(Maml):
         self.check_positive("critic_rate", critic_rate)
         self.critic_steps, self.critic_rate = critic_steps, critic_rate
         self.critic_rates = self.initial_rates(critic_rate, critic_steps)
-        self.critic = self._critic(critic, sees, seed)
-
-    def _critic(self, name: str, sees: tuple[str, ...], seed: int) -> Loss:
-        by_hand: dict[str, type[Loss]] = {"entropy": Entropy, "pseudo_labels": PseudoLabels, "support": CrossEntropy}
-        if name in by_hand:
-            return by_hand[name]()
-        return Critic(self.features_below_head, self.ways, seed, sees, frozen=name == "frozen_critic")
+        self.critic: Loss = CrossEntropy()
+        if critic != "support":
+            self.critic = prediction_loss(critic, QUERIES, self.features_below_head, self.ways, seed, sees)
 
     def moments(self) -> int:
         """Inner steps of both kinds, and one for the end."""
@@ -86,12 +80,9 @@ class SelfCritique(Maml):
         """One inner step, on the support set or on ``query_x`` [Q, D] besides."""
         if phase == SUPPORT_PHASE:
             return super().step(problem, state, views, phase)
-        change = self.descend(
-            problem, state, views, [(1.0, self.critic)], second_order=True
-        )  # or the critic would not learn
-        rates: Tensor | float = self.critic_rate
-        if self.critic_rates is not None:
-            rates = at(self.critic_rates, state["critic_t"])
+        # Always of second order, or the critic would not learn.
+        change = self.descend(problem, state, views, [(1.0, self.critic)], second_order=True)
+        rates = self.rates_at(self.critic_rates, self.critic_rate, state["critic_t"])
         return state | moved(state, change, rates) | {"t": state["t"] + 1, "critic_t": state["critic_t"] + 1}
 
     def describe(self) -> dict[str, float]:

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from update_rules.contract import SUPPORT, Phase
-from update_rules.gradient.critic import Critic
-from update_rules.gradient.losses import UNLABELLED_SET, Entropy, Loss, PseudoLabels
+from update_rules.gradient.losses import UNLABELLED_SET, Loss
 from update_rules.gradient.maml import Maml, Term
+from update_rules.gradient.prediction_losses import PREDICTION_LOSSES, prediction_loss
 
-LOSSES = ("critic", "frozen_critic", "entropy", "pseudo_labels", "none")
-"""What is added for the unlabelled examples: a learned loss; as it is drawn; two by hand; nothing."""
+LOSSES = (*PREDICTION_LOSSES, "none")
+"""What is added for the unlabelled examples: a loss of their predictions, or nothing."""
 
 
 class SemiSupervisedMaml(Maml):
@@ -56,18 +56,13 @@ class SemiSupervisedMaml(Maml):
             raise ValueError(f"got a loss of the {self.name} rule that sees the task, expected labels for its classes")
         self.check_positive("weight", weight)
         self.views = (*(SUPPORT if labels else ()), *(() if loss == "none" else (UNLABELLED_SET,)))
-        self.labels, self.unlabelled_loss = labels, self._loss(loss, sees, seed)
-        self.loss_weight = nn.Parameter(torch.tensor(float(weight))) if self.unlabelled_loss is not None else None
-
-    def _loss(self, name: str, sees: tuple[str, ...], seed: int) -> Loss | None:
-        if name == "none":
-            return None
-        by_hand: dict[str, type[Loss]] = {"entropy": Entropy, "pseudo_labels": PseudoLabels}
-        if name in by_hand:
-            return by_hand[name](UNLABELLED_SET)
-        return Critic(
-            self.features_below_head, self.ways, seed, sees, frozen=name == "frozen_critic", of=UNLABELLED_SET
-        )
+        self.labels = labels
+        self.unlabelled_loss: Loss | None = None
+        self.loss_weight: nn.Parameter | None = None
+        if loss != "none":
+            width = self.features_below_head
+            self.unlabelled_loss = prediction_loss(loss, UNLABELLED_SET, width, self.ways, seed, sees)
+            self.loss_weight = nn.Parameter(torch.tensor(float(weight)))
 
     def phases(self, steps: int) -> list[Phase]:
         """All steps on labels, on unlabelled examples, or on both."""
