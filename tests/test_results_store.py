@@ -285,7 +285,7 @@ def test_learned_starts_that_cannot_be_paired_are_refused(tmp_path: Path) -> Non
         read(tmp_path, ["other.json", "umtra_0.json"])
 
 
-def test_ablations_curves_and_one_shot_runs_are_read(tmp_path: Path) -> None:
+def test_ablations_curves_one_shot_runs_and_costs_are_read(tmp_path: Path) -> None:
     made = {"commit": "c", "tasks": 9, "seed": 0}
     whole = {
         "name": "mine, whole",
@@ -304,11 +304,16 @@ def test_ablations_curves_and_one_shot_runs_are_read(tmp_path: Path) -> None:
         "heldout": {"a": [0.1, 0.2], "b": [0.3, 0.6]},
     }
     errors = {"pixels, nearest": {"error": 79, "ci95": 6}, "runs/aal_1/rule.safetensors": {"error": 50, "ci95": 5}}
+    costs = {
+        "sca": {"seconds": [3.0, 9.0, 4.0], "peak_mib": 300.0},
+        "maml": {"seconds": [2.0, 1.0, 2.5], "peak_mib": 200.0},
+    }
     for name, content in {
         "ablations": {"ablations": [whole, part]},
         "bare": {"ablations": [bare]},
         "curve": {"training": curve},
         "runs": {"meta": {"command": "z", "commit": "e"}, "errors": errors},
+        "costs": {"meta": {"command": "w", "commit": "f"}, "costs": costs},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     store = read(tmp_path, ["*.json"])
@@ -321,5 +326,7 @@ def test_ablations_curves_and_one_shot_runs_are_read(tmp_path: Path) -> None:
     assert math.isnan(mean.ci95)
     assert store.ask({"method": "aal", "source": "one_shot_runs", "seed": 1}).mean == (0.5, 0.05)
     assert store.ask({"method": "raw_nearest", "source": "one_shot_runs"}).mean == (0.79, 0.06)
+    assert store.ask({"method": "sca over maml", "source": "seconds"}).mean.value == pytest.approx(2 / 100)
+    assert store.ask({"method": "maml over sca", "source": "memory"}).mean.value == pytest.approx(2 / 3 / 100)
     assert store.made["bare.json"] == ("x", "")
     assert [store.made[f"{name}.json"][1] for name in ("ablations", "curve", "runs")] == ["c", "d", "e"]

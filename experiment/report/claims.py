@@ -8,7 +8,7 @@ from typing import Any
 
 from common.yaml_dialect import parse_yaml, yaml_value
 from evaluation.results import short_commit
-from experiment.report.store import is_lead, read
+from experiment.report.store import read, unit_of
 
 Claim = dict[str, Any]
 
@@ -53,7 +53,7 @@ def recompute(claim: Mapping[str, Any], root: Path) -> Claim:
     made = [store.made[file] for file in answer.files]
     return {
         **{key: claim[key] for key in ("id", "says", "of")},
-        **{"value": in_percent(value), **ends, "unit": "points" if is_lead(claim["of"]) else "percent"},
+        **{"value": in_percent(value), **ends, "unit": unit_of(claim["of"])},
         **({"target": claim["target"]} if "target" in claim else {}),
         **{"tasks": answer.tasks, "files": claim["files"]},
         "command": list(dict.fromkeys(command_form(command) for command, _ in made)),
@@ -69,7 +69,7 @@ def claims_text(claims: Iterable[Mapping[str, Any]]) -> str:
 
 def told(claim: Mapping[str, Any]) -> str:
     """What ``claim`` says, with its number and interval, to one decimal."""
-    sign, unit = ("+", "points") if claim["unit"] == "points" else ("", "%")
+    sign, unit = "+" if claim["unit"] == "points" else "", {"percent": "%"}.get(claim["unit"], claim["unit"])
     value, *ends = (claim[key] if claim[key] is None else number(claim[key], sign) for key in ("value", "low", "high"))
     target = f"; target {claim['target']} {unit}" if "target" in claim else ""
     return (

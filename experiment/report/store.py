@@ -3,8 +3,10 @@
 import json
 import math
 import re
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +28,9 @@ PART = "without "
 
 COMPUTED: tuple[Callable[..., Mean], ...] = (mean_over_tasks, paired_difference, share_of_lead)
 """What is computed of the accuracies of one, two or three methods."""
+
+OVER = " over "
+"""Between the names of two runs of which a file states how many times the cost of one that of the other is."""
 
 LESS = " less "
 """Between the names of two methods of which a file states the difference alone."""
@@ -192,7 +197,7 @@ def read(root: Path, files: Iterable[str]) -> Store:
 
 
 def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, Mean]]:
-    """Method, place, seed, tasks and mean where a file tells of no single tasks: ablations, curves, one-shot runs."""
+    """Method, place, seed, tasks and mean where a file tells of no single tasks, such as an ablation or a cost."""
     for one in content.get("ablations", []):
         made, less = one.get("made", {}), f"{one['name']}{LESS}{content['ablations'][0]['name']}"
         means = [(one["name"], source, Mean(share, math.nan)) for source, share in one["accuracy"].items()]
@@ -211,6 +216,10 @@ def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, 
             method = f"{'raw' if label == 'pixels' else 'embedding'}_nearest"
         mean = Mean(error["error"] / 100, error["ci95"] / 100)
         yield method, Place("one_shot_runs", ways=20, shots=1), seed, 0, mean
+    for (name, cost), (other, less) in permutations(content.get("costs", {}).items(), 2):
+        seconds = statistics.median(cost["seconds"]) / statistics.median(less["seconds"])
+        for what, ratio in (("seconds", seconds), ("memory", cost["peak_mib"] / less["peak_mib"])):
+            yield f"{name}{OVER}{other}", Place(what), 0, 0, Mean(ratio / 100, math.nan)
 
 
 def rules_of(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,6 +263,13 @@ def method_name(method: str, meta: Mapping[str, Any], label: str = "") -> str:
 def is_lead(of: Mapping[str, Any]) -> bool:
     """Whether the answer to the question ``of`` is a lead, which has a sign, and not an accuracy or a share."""
     return "minus" in of and "share_of" not in of
+
+
+def unit_of(of: Mapping[str, Any]) -> str:
+    """What the answer to the question ``of`` counts, 100 times what is stored."""
+    if is_lead(of):
+        return "points"
+    return "times" if OVER in of["method"] else "percent"
 
 
 def _settings(method: str, meta: Mapping[str, Any], seed: int) -> Iterator[tuple[str, Any]]:
