@@ -223,5 +223,7 @@ def _simulate(trainer: Trainer) -> list[Counter[Shape]]:
 
 
 def _held(shape: Shape) -> int:
-    """Examples times units of a base network: what an inner step computes and keeps grows with it."""
+    """Examples times units of a base network, or pairs of a whole set: what an inner step computes grows with it."""
+    if shape.task.points:
+        return shape.task.points**2
     return shape.batch * (sum(shape.network.sizes) if shape.network else shape.task.inputs)

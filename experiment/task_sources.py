@@ -1,7 +1,8 @@
 """From SOURCE strings to few-shot tasks with the sizes that a config states."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from tasks.data.sources import load_source
 from tasks.dataset import Dataset, resize, with_enough
 from tasks.labellers.contract import labelled
 from tasks.labellers.true import TrueLabels
+from tasks.set_source import SetSource, large_enough
 from tasks.source import TaskSource
 
 
@@ -55,10 +57,16 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
             if not found:
                 raise ValueError(f"{name}: every table is left out, expected at least one")
             fewest = tasks.ways[1] if tasks.ways[0] == tasks.ways[1] else 2
-            found = with_enough(found, fewest, tasks.shots[0] + beside)
+            if tasks.points is None:
+                found = with_enough(found, fewest, tasks.shots[0] + beside)
+            else:
+                found = large_enough(found, tasks.points[0])
         made[name] = [part for dataset in found for part in made_of(dataset)]
     by_source = [made[name] for name in tasks.sources]
-    return TaskSource(
+    make: Callable[..., TaskSource] = TaskSource
+    if tasks.points is not None:
+        make = partial(SetSource, points=tasks.points, untold=tasks.untold)
+    return make(
         datasets=tuple(dataset for found in by_source for dataset in found),
         ways=tasks.ways[1],
         shots=tasks.shots[1],
@@ -92,9 +100,13 @@ def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
     """Few-shot tasks that judge a rule: true labels, all inputs, the most ways and shots. Raises as ``TaskSource``.
 
-    Where all tasks of the training have the same classes, these have them too.
+    Where all tasks of the training have the same classes, these have them too. For rules that cluster they are whole
+    sets, the number of whose clusters is told.
     """
     tasks = config.tasks
+    if tasks.points is not None:
+        sets = tuple(large_enough(list(datasets), tasks.points[0]))
+        return SetSource(sets, tasks.ways[1], 0, 0, False, fewest_ways=2, points=tasks.points)
     labeller = tasks.labeller.make()
     enough = with_enough(list(datasets), tasks.ways[1], tasks.shots[1] + tasks.queries + tasks.unlabelled_shots)
     return TaskSource(

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from evaluation.clusterings import mean_scores
 from evaluation.comparison import compare
 from evaluation.paired_tasks import PairedTask
 from evaluation.probes import OWN, READOUT
@@ -31,7 +32,12 @@ def probe_of(use: Use) -> str:
 def mean_accuracies(
     rule: Rule, source: TaskSource, use: Use, *, points: Sequence[int], tasks: int, seed: int
 ) -> dict[int, float]:
-    """Mean few-shot accuracy of ``rule`` over ``tasks`` tasks of ``source`` after each of ``points`` inner steps."""
+    """Mean few-shot accuracy of ``rule`` over ``tasks`` tasks of ``source`` after each of ``points`` inner steps.
+
+    Of a rule that clusters it is the mean adjusted Rand index over whole sets.
+    """
+    if rule.gives == "outputs":
+        return mean_scores(rule, source, points=points, sets=tasks, seed=seed)
     method = RuleMethod(rule, use, tuple(points))
     found = compare({"rule": method}, source, shots=[source.shots], readouts=[probe_of(use)], tasks=tasks, seed=seed)
     return {one.steps or 0: sum(one.accuracies) / tasks for one in found}
@@ -67,7 +73,8 @@ class SourceValidator:
             metrics |= {str(AccuracyName(kind, name, step)): accuracy for step, accuracy in by_step.items()}
             if kind == VALIDATION:
                 last.append(by_step[self.use.steps])
-        shown = pictures_of(rule, self.use, PairedTask(next(iter(self.sources.values())), SEED, 0))
+        first = PairedTask(next(iter(self.sources.values())), SEED, 0)
+        shown = None if rule.gives == "outputs" else pictures_of(rule, self.use, first)
         captions = (f"receptive fields {when} {self.use.steps} inner steps" for when in ("before", "after"))
         pictures = dict(zip(captions, [] if shown is None else [montage(one.numpy()) for one in shown], strict=False))
         return Validation(metrics, sum(last) / len(last), pictures)

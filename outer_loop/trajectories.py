@@ -87,7 +87,9 @@ class Trajectory:
 
 def problem_of(task: Task, network: Network | None, normalisation: str) -> Problem:
     """What a rule knows of ``task``: no data, and no label."""
-    return Problem(task.inputs, network, task.ways, task.image_shape, normalisation=normalisation)
+    views = (("query_x", (task.points, task.inputs)),) if task.points else ()
+    ways = task.ways if task.told else 0
+    return Problem(task.inputs, network, ways, task.image_shape, views, normalisation)
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Trajectories:
         generator.set_state(saved["generator"])
         team.set_state(saved["team"])
         task = self.source.restore(saved["task"])
-        drawn = TaskShape(task.dataset_index, task.ways, task.shots, task.inputs)
+        drawn = TaskShape(task.dataset_index, task.ways, task.shots, task.inputs, task.points)
         shape = Shape(drawn, network_from(saved["network"]), saved["batch"])
         carried = {name: value.to(self.device) for name, value in saved["carried"].items()}
         return Trajectory(task, shape, carried, saved["position"], saved["length"], generator, team)

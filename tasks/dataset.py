@@ -12,6 +12,9 @@ from torch import Tensor
 
 from common.notice import notice
 
+NOISE = "noise"
+"""The class of what belongs to no class: a set to be clustered keeps such examples, under the label -1."""
+
 RESIZE_CHUNK = 4096
 """Images resized at a time, which bounds the memory that the interpolation needs."""
 

@@ -55,9 +55,7 @@ class TaskSource:
             raise ValueError(
                 f"got ways={self.ways}, expected 2 or more: a task with one class has nothing to tell apart"
             )
-        fewest = self.sizes.shots[0]
-        if fewest < 1 or self.queries < 1:
-            raise ValueError(f"got shots={fewest} and queries={self.queries}, expected 1 or more of each")
+        self._check_sizes()
         parse_augmentation(self.redraw)  # refuse what it cannot read before anything is drawn
         for dataset in self.datasets:
             if dataset.labelled and not self.labeller.sees_labels:
@@ -65,7 +63,16 @@ class TaskSource:
                     f"{dataset.name}: got data with labels for {type(self.labeller).__name__}, which sees none, "
                     "expected what tasks.labellers.contract.labelled makes of them"
                 )
-            self.labeller.check(dataset, self.sizes)
+            self._check(dataset)
+
+    def _check_sizes(self) -> None:
+        fewest = self.sizes.shots[0]
+        if fewest < 1 or self.queries < 1:
+            raise ValueError(f"got shots={fewest} and queries={self.queries}, expected 1 or more of each")
+
+    def _check(self, dataset: Dataset) -> None:
+        """Raise ValueError unless tasks can be drawn of ``dataset``."""
+        self.labeller.check(dataset, self.sizes)
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -94,11 +101,7 @@ class TaskSource:
 
     def draw_shape(self, generator: Generator) -> TaskShape:
         """A part uniformly, one of its data sets uniformly, then what varies: shots, ways and the number of inputs."""
-        if self.parts:
-            part = uniform_int((0, len(self.parts) - 1), generator)
-            index = sum(self.parts[:part]) + uniform_int((0, self.parts[part] - 1), generator)
-        else:
-            index = uniform_int((0, len(self.datasets) - 1), generator)
+        index = self._draw_index(generator)
         shots, ways, inputs = self.shots, self.ways, self.datasets[index].inputs
         if self.fewest_shots is not None:
             fewest_ways = self.sizes.ways[0]
@@ -111,9 +114,15 @@ class TaskSource:
             inputs = uniform_int((min(inputs, self.inputs[0]), min(inputs, self.inputs[1])), generator)
         return TaskShape(index, ways, shots, inputs)
 
+    def _draw_index(self, generator: Generator) -> int:
+        if not self.parts:
+            return uniform_int((0, len(self.datasets) - 1), generator)
+        part = uniform_int((0, len(self.parts) - 1), generator)
+        return sum(self.parts[:part]) + uniform_int((0, self.parts[part] - 1), generator)
+
     def draw(self, generator: Generator, shape: TaskShape | None = None) -> Task:
         """A task of ``shape``, drawn first unless given: classes, then an input permutation, then labels."""
-        index, ways, shots, inputs = self.draw_shape(generator) if shape is None else shape
+        index, ways, shots, inputs, _ = self.draw_shape(generator) if shape is None else shape
         dataset = self.datasets[index]
         classes = self.labeller.choose(self._usable(index, shots), ways, generator)
         permutation = torch.arange(inputs)

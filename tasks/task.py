@@ -1,6 +1,7 @@
-"""A few-shot task: one problem over one data set, its n unlabelled examples of D inputs and its episodes.
+"""A task: one problem over one data set, its n unlabelled examples of D inputs and its episodes.
 
-S = ways · shots are the support examples of an episode, and Q = ways · queries its queries.
+S = ways · shots are the support examples of an episode, and Q = ways · queries its queries. An episode of a whole set
+has no support, and as queries so many ``points`` of the set.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Episode(NamedTuple):
-    """Labelled examples of one task: support and query are disjoint, class-balanced and in random order."""
+    """Labelled examples of one task: support and query are disjoint and in random order; few-shot, class-balanced.
+
+    In a whole set the label of an example of no class is -1.
+    """
 
     support_x: Tensor  # [S, D] float32
     support_y: Tensor  # [S] int64 in 0..ways-1
@@ -49,11 +53,13 @@ class TaskShape(NamedTuple):
     ways: int
     shots: int
     inputs: int
+    points: int = 0
+    """Examples of a whole set; 0 for a few-shot task."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One few-shot problem over one data set. Labels are in episodes only; unlabelled batches hold inputs alone."""
+    """One problem over one data set. Labels are in episodes only; unlabelled batches hold inputs alone."""
 
     dataset: Dataset
     classes: Tensor
@@ -63,7 +69,7 @@ class Task:
     shots: int
     queries: int
     labels: Tensor
-    """[n] int64 in 0..ways-1: the label of each pool example."""
+    """[n] int64 in 0..ways-1: the label of each pool example; in a whole set -1 for one of no class."""
     pool: Tensor
     """[n] int64: the rows of the data set that belong to the classes, class by class."""
     labeller: "Labeller"
@@ -82,6 +88,10 @@ class Task:
     """Views without labels that come from another task: a control."""
     another_task: Callable[["Task", Generator], "Task"] | None = None
     """Draws it."""
+    points: int = 0
+    """Examples of a whole set; 0 for a few-shot task."""
+    told: bool = True
+    """Whether a rule is told how many classes there are."""
     left_out: Tensor | None = None
     """Rows of the data set that unlabelled batches leave out, int64; queries of episodes must be among them."""
 
@@ -183,7 +193,13 @@ class Task:
         return self.another_task(self, generator)
 
     def pick(self, generator: Generator, shots: int | None = None, queries: int | None = None) -> Picked:
-        """The rows of a fresh episode. Raises ValueError for too few examples, or queries among unlabelled ones."""
+        """The rows of a fresh episode; of a whole set, ``points`` at random, whatever else is asked for.
+
+        Raises ValueError for too few examples, or queries among unlabelled ones.
+        """
+        if self.points:
+            places, none = torch.randperm(len(self.pool), generator=generator)[: self.points], self.pool[:0]
+            return Picked(none, none, self.pool[places], self.labels[places])
         shots = self.shots if shots is None else shots
         queries = self.queries if queries is None else queries
         picked = self.labeller.pick(self, generator, shots, queries)
@@ -217,4 +233,5 @@ class Task:
             "permutation": self.permutation,
             "shots": torch.tensor(self.shots),
             "labels": self.labels,
+            **({"points": torch.tensor(self.points), "told": torch.tensor(self.told)} if self.points else {}),
         }

@@ -64,6 +64,16 @@ RULES = (
 )
 
 
+class ClustererExample(NamedTuple):
+    """A rule of whole sets, whose outputs say which points belong together."""
+
+    name: str
+    options: dict[str, Any]
+
+
+CLUSTERERS = (ClustererExample("attention_clusterer", {"width": 8, "heads": 2, "blocks": 2, "maps": 2}),)
+
+
 class ReadoutExample(NamedTuple):
     """A readout."""
 
@@ -76,6 +86,7 @@ class ReadoutExample(NamedTuple):
 READOUTS = (
     ReadoutExample("ridge", {"penalty": 0.2}, scores=False),
     ReadoutExample("head", {}),
+    ReadoutExample("pairwise", {}, scores=False),
     ReadoutExample("prototypes", {}),
 )
 

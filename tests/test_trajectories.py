@@ -131,7 +131,7 @@ def test_shapes_stay_in_their_ranges_and_reach_their_ends() -> None:
     assert {shape.shots for shape in shapes} == {2, 3, 4}
     for shape in shapes[:50]:
         task = source.draw(draw, shape)
-        assert (task.ways, task.shots, task.inputs, task.dataset_index) == (*shape[1:], shape.dataset)
+        assert (task.dataset_index, task.ways, task.shots, task.inputs, task.points) == shape
         assert len(set(task.permutation.tolist())) == task.inputs
         assert len(task.episode(draw).support_x) == shape.ways * shape.shots
 

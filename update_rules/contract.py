@@ -135,9 +135,9 @@ class Rule(nn.Module):
     consumes: ClassVar[tuple[str, ...]] = (UNLABELLED,)
     """The views that the rule looks at, of those in ``tasks.views``."""
     gives: ClassVar[str] = "features"
-    """What ``features`` are: "features", or the "logits" of a task's classes. A readout reads one of them."""
+    """What a readout reads: "features", or with ``features`` the "logits" of a task's classes, or the "outputs"."""
     layers: ClassVar[frozenset[str]] = frozenset({"dense"})
-    """The kinds of layers of a base network that the rule can train."""
+    """The kinds of layers of a base network that the rule can train; "none" where it trains none."""
     normalisations: ClassVar[frozenset[str]] = frozenset({"batch", "support", "unlabelled"})
     """By which examples its features can be normalised."""
     equivariant: ClassVar[frozenset[str]] = frozenset()
@@ -214,6 +214,10 @@ class Rule(nn.Module):
     def features_by(self, problem: Problem, state: State, on: Tensor, x: Tensor) -> Tensor:
         """The features of ``x`` [B, D] by the statistics of ``on`` [B', D], which a rule may compute faster at once."""
         return self.features(problem, state, x, self.statistics(problem, state, on))
+
+    def outputs(self, problem: Problem, state: State) -> Tensor:
+        """What a State that is itself about the Q rows of ``query_x`` says of them, [Q, ...], in their order."""
+        raise NotImplementedError
 
     def running(self) -> Statistics:
         """The statistics of meta-training in θ, of rules whose ``normalisations`` have "running" alone."""

@@ -15,6 +15,7 @@ RULES = Registry(
         "maml": "update_rules.gradient.maml:Maml",
         "sca": "update_rules.gradient.self_critique:SelfCritique",
         "semi_supervised_maml": "update_rules.gradient.semi_supervised_maml:SemiSupervisedMaml",
+        "attention_clusterer": "update_rules.clustering.attention_clusterer:AttentionClusterer",
         "protonet": "update_rules.gradient.protonet:ProtoNet",
     },
 )

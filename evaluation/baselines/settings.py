@@ -4,11 +4,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from common.checked import Whole
+from common.checked import NotNegative, Whole
 from common.components import Registry
 from common.names import did_you_mean
 from common.yaml_dialect import parse_yaml
-from outer_loop.config.values import NotNegative
 
 SETTINGS_FILE = Path(__file__).resolve().with_name("settings.yaml")
 """What ``scripts/tune_baselines.py`` found for base networks of 64-64-32 and relu."""

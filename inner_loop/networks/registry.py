@@ -11,7 +11,11 @@ from update_rules.contract import Network
 NETWORKS = Registry(
     "network",
     NetworkFamily,
-    {"mlp": "inner_loop.networks.mlp:MLPs", "conv4": "inner_loop.networks.conv4:Conv4s"},
+    {
+        "mlp": "inner_loop.networks.mlp:MLPs",
+        "conv4": "inner_loop.networks.conv4:Conv4s",
+        "none": "inner_loop.networks.none:NoNetworks",
+    },
 )
 
 

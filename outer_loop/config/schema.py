@@ -7,14 +7,13 @@ import torch
 from pydantic import AfterValidator, Field, model_validator
 from torch import nn
 
-from common.checked import Count, Rate, Share, Whole, one_of
+from common.checked import Count, NotNegative, Rate, Share, Whole, one_of
 from common.home_folder import expanded
 from inner_loop.networks.registry import NETWORKS
 from outer_loop.config.misfits import misfits
 from outer_loop.config.tasks import TasksConfig
 from outer_loop.config.values import (
     Component,
-    NotNegative,
     Options,
     Range,
     Section,
@@ -52,7 +51,7 @@ class NetworkConfig(Component):
     options: Options = Field(
         default={},
         description="mlp: hidden (choices of widths, bottom first), outputs (features), activations (choices); "
-        "conv4: filters, channels, pooling (stride or max)",
+        "conv4: filters, channels, pooling (stride or max); none: no network, for rules that cluster",
     )
     normalisation: Annotated[str, one_of(*NORMALISATIONS)] = Field(
         default="batch",

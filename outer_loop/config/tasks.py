@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from common.checked import Count, Whole, not_expected
+from common.checked import Count, Share, Whole, not_expected
 from outer_loop.config.values import (
     Component,
     CountOrRange,
@@ -94,6 +94,12 @@ class TasksConfig(Section):
         default=True,
         description="whether unlabelled batches may hold, without labels, queries of the episode that judges",
     )
+    points: CountOrRange | None = Field(
+        default=None,
+        description="examples of a data set in a task that is a whole set to be clustered, with no labelled ones; a "
+        "number or [fewest, most]; null is few-shot",
+    )
+    untold: Share = Field(default=0.0, description="share of whole sets whose number of clusters the rule is not told")
     unlabelled_shots: Whole = Field(
         default=0, description="examples of each class in a set without labels, for rules that look at one"
     )

@@ -33,7 +33,6 @@ def yaml_true(value: object) -> object:
 
 
 Lax = Field(strict=False)  # a YAML list may stand for a tuple; its items stay strict
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Range = Annotated[tuple[Count, Count], Lax, AfterValidator(rising)]
 CountOrRange = Annotated[Range, number_as(2)]
 Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1), number_as(1)]

@@ -27,12 +27,14 @@ class Readout:
     """How features are judged. Pure, differentiable in the features, and fit for ``torch.func.vmap``."""
 
     reads: ClassVar[str] = "features"
-    """What it reads of those that a rule ``gives``: "features" or "logits"."""
+    """What it reads of those that a rule ``gives``: "features", "logits" or "outputs"."""
     needs_support: ClassVar[bool] = True
     """Whether it looks at the features of the support set."""
 
     def read(self, support: Tensor | None, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
         """Loss and accuracy of one task, from features [S, N] (None where not needed) and [Q, N] and classes.
+
+        A readout of outputs has these for ``query``, and for ``y_query`` -1 where an example is of no class.
 
         Here mean cross-entropy and share of queries whose class has the highest of the ``scores``.
         """
@@ -58,6 +60,10 @@ class Learned:
     def features(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """The features [B, N] of ``x`` [B, D], normalised by this batch or by ``statistics``."""
         return cast(Tensor, self._call("features", self.problem, self.state, x, statistics))
+
+    def outputs(self) -> Tensor:
+        """What the State says of the rows of ``query_x``."""
+        return cast(Tensor, self._call("outputs", self.problem, self.state))
 
     def statistics(self, x: Tensor) -> Statistics:
         """What ``x`` [B, D] gives to normalise others by."""

@@ -23,6 +23,8 @@ class Objective:
     def read(self, learned: Learned, episode: Episode, ways: int, unlabelled: Tensor | None = None) -> Reading:
         """The reading of one task; works under ``torch.func.vmap`` and is differentiable in θ and the State."""
         x, y, query_x, query_y = episode
+        if self.readout.reads == "outputs":
+            return self.readout.read(None, y, learned.outputs(), query_y, ways)
         support, query = self.normalisation.features(learned, x, query_x, unlabelled, self.readout.needs_support)
         return self.readout.read(support, y, query, query_y, ways)
 

@@ -9,6 +9,7 @@ READOUTS = Registry(
     {
         "ridge": "outer_loop.readouts.ridge:Ridge",
         "head": "outer_loop.readouts.head:Head",
+        "pairwise": "outer_loop.readouts.pairwise:Pairwise",
         "prototypes": "outer_loop.readouts.prototypes:Prototypes",
     },
 )

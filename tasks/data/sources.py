@@ -14,6 +14,7 @@ from torch import Tensor
 from common.home_folder import expanded
 from common.scaling import Standardise
 from tasks.data.by_group import by_group
+from tasks.data.clusters.synthetic import clusters
 from tasks.data.folder_source import read_folder
 from tasks.data.glyphs import glyphs
 from tasks.data.idx_source import read_idx
@@ -41,6 +42,9 @@ BUILT_IN: dict[str, Callable[[], list[RawData]]] = {
     "toys": toys,
 }
 """Sources that need no argument."""
+
+MADE: dict[str, tuple[str, Callable[[str], list[RawData]]]] = {"clusters": ("FAMILY", clusters)}
+"""Sources that make what their argument names, on the scale that it is to have: scheme -> (the argument, maker)."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,13 @@ def load_source(
     """The data sets of ``source``: one, or several for an npz of many tables.
 
     ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``toys``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``,
-    ``csv:FILE``, ``openml:NAME``, ``sklearn:NAME``, ``omniglot:FOLDER``, ``omniglot_rotated:FOLDER`` or
-    ``miniimagenet:FOLDER``, with ``@train``, ``@valid`` or ``@test`` behind it for one part: the last three have splits
-    of their own, for the others see ``splits.pick_split``, which alone uses ``seed``. Any other name is that of a data
-    set in the data folder (``named_source``), of which Omniglot has ``@background`` and ``@evaluation`` too;
-    ``NAME#ARRAY`` and ``npz:FILE#ARRAY`` are several data sets (``by_group``). Images are resized to ``size`` ×
-    ``size``; columns of tables are standardised as ``common.scaling.scaling`` says. ``label`` names the column of
-    classes in ``csv:FILE``. Raises ValueError or OSError with one line that names what is wrong.
+    ``csv:FILE``, ``openml:NAME``, ``sklearn:NAME``, ``clusters:FAMILY``, ``omniglot:FOLDER``,
+    ``omniglot_rotated:FOLDER`` or ``miniimagenet:FOLDER``, with ``@train``, ``@valid`` or ``@test`` behind it for one
+    part: the last three have splits of their own, for the others see ``splits.pick_split``, which alone uses ``seed``.
+    Any other name is that of a data set in the data folder (``named_source``), of which Omniglot has ``@background``
+    and ``@evaluation`` too; ``NAME#ARRAY`` and ``npz:FILE#ARRAY`` are several data sets (``by_group``). Images are
+    resized to ``size`` × ``size``; columns of tables are standardised as ``common.scaling.scaling`` says. ``label``
+    names the column of classes in ``csv:FILE``. Raises ValueError or OSError with one line that names what is wrong.
     """
     return [to_dataset(raw, size) for raw in _read(source, Reading(size, label=label), seed, standardise)]
 
@@ -161,7 +165,7 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
         if more:
             raise ValueError(f"{source}: {len(more) + 1} tables, expected one data set to take apart by {key}")
         return by_group(standardised(whole, standardise), path, key, split, seed)
-    named = {name: what for table in (WITH_ARGUMENT, OWN_SPLIT) for name, (what, _) in table.items()}
+    named = {name: what for table in (WITH_ARGUMENT, MADE, OWN_SPLIT) for name, (what, _) in table.items()}
     known = [*BUILT_IN, *RECIPES, "NAME of data/NAME.npz", *(f"{name}:{what}" for name, what in named.items())]
     if scheme not in BUILT_IN and not colon and (path := find_data_set(scheme)) is not None:
         if split in OFFICIAL_PARTS:
@@ -172,6 +176,8 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
         raise ValueError(f"{location}: no part {split!r}, which the data set omniglot alone has")
     if scheme in BUILT_IN and not colon:
         tables = BUILT_IN[scheme]()
+    elif scheme in MADE and argument:
+        tables = MADE[scheme][1](argument)
     elif scheme in WITH_ARGUMENT and argument:
         if (how.label is not None or how.columns is not None) and scheme != "csv":
             raise ValueError(f"{source}: has no columns with titles, expected csv:FILE")

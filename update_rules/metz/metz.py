@@ -49,7 +49,7 @@ class Metz(Rule):
         for key, value in (least | {"h_layers": 0, "top_layers": 0}).items():
             if int(self.config[key]) < value:
                 raise ValueError(f"got {key} {self.config[key]} for the metz rule, expected {value} or more")
-        self.outputs, self.learning_rate = outputs, learning_rate
+        self.units, self.learning_rate = outputs, learning_rate
         generator = torch.Generator().manual_seed(seed)
         self.top_signal = TopSignal(outputs, top_hidden, top_layers, delta_channels, generator)
         self.neuron_state = NeuronState(hidden, h_layers, delta_channels, generator)
@@ -119,8 +119,8 @@ class Metz(Rule):
         return {f"mix/{name}": float(weight) for name, weight in zip(TERMS, mix, strict=True)}
 
     def _check(self, network: Network) -> None:
-        if network.sizes[-1] != self.outputs:
+        if network.sizes[-1] != self.units:
             raise ValueError(
-                f"got a network with {network.sizes[-1]} outputs, expected the {self.outputs} outputs that this metz "
+                f"got a network with {network.sizes[-1]} outputs, expected the {self.units} outputs that this metz "
                 "rule was built for: set the network's last size or the rule's outputs"
             )

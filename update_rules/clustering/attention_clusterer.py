@@ -1,0 +1,118 @@
+"""``attention_clusterer``: chances that two points of a set belong together, by attention between all of its points.
+
+Shapes: Q points of a set, D inputs, W units a point, H heads, F relations of a pair.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from common.checked import Count
+from update_rules.clustering.relations import PAIRS, POINTS, relations
+from update_rules.contract import Problem, Rule, State, StepViews
+
+TOLD = 2
+"""What is told of the number of clusters: whether it is known, and its logarithm."""
+
+OF_PAIR = 32
+"""Units of a pair."""
+
+OF_MAP = 8
+"""Units of each map by which points are compared at last."""
+
+
+class Block(nn.Module):
+    """Attention with a bias for each pair and head, and a layer of units; both around a residual stream."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mixed, self.joined = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.units = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """The points ``x`` [Q, W] after the block, given a ``bias`` [H, Q, Q]."""
+        points, width = x.shape
+        mixed = self.mixed(self.before(x)).view(points, 3, self.heads, width // self.heads)
+        asks, keys, values = mixed.permute(1, 2, 0, 3)
+        seen = F.scaled_dot_product_attention(asks, keys, values, attn_mask=bias)
+        x = x + self.joined(seen.transpose(0, 1).reshape(points, width))
+        out: Tensor = x + self.units(self.between(x))
+        return out
+
+
+class AttentionClusterer(Rule):
+    """Meta-learning to cluster (Jiang and Verma, 2019), with attention in the place of a recurrent network.
+
+    The State is a logit for each pair of points, [Q, Q]. A step makes it anew from how the points lie to each other
+    (``relations``) and from the last logits, so that neither the order of points nor the number of inputs matters. The
+    number of clusters is told, as ``problem.ways``, or not. A pair's relations bias attention (heads and ``blocks``)
+    and are compared, beside ``maps`` products of what has become of its points, at last.
+    """
+
+    name = "attention_clusterer"
+    consumes = ("query_x",)
+    gives = "outputs"
+    layers = frozenset({"none"})
+    normalisations = frozenset({"batch"})
+    equivariant = frozenset({"examples"})
+    batching = "loop"
+    compiles = False
+
+    def __init__(self, width: Count = 48, heads: Count = 4, blocks: Count = 3, maps: Count = 8, seed: int = 0) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"got width={width} and heads={heads}, expected a width that heads divide")
+        self.heads, self.maps = heads, maps
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.point = nn.Linear(POINTS + TOLD, width)
+            self.pair = nn.Sequential(
+                nn.Linear(PAIRS + TOLD + 1, OF_PAIR), nn.GELU(), nn.Linear(OF_PAIR, OF_PAIR), nn.GELU()
+            )
+            self.bias = nn.Linear(OF_PAIR, heads * blocks)
+            self.blocks = nn.ModuleList(Block(width, heads) for _ in range(blocks))
+            self.norm, self.compared = nn.LayerNorm(width), nn.Linear(width, maps * OF_MAP)
+            self.last = nn.Sequential(nn.Linear(OF_PAIR + maps, OF_PAIR), nn.GELU(), nn.Linear(OF_PAIR, 1))
+
+    def init_state(self, problem: Problem, generator: Generator) -> State:
+        """Logits of 0."""
+        points = points_of(problem)
+        return {"logits": torch.zeros(points, points)}
+
+    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
+        """The logits of every pair, from ``query_x`` and the last ones."""
+        x, last = views["query_x"], state["logits"]
+        found = relations(x.detach().double().cpu().numpy(), problem.ways)
+        of_pairs, of_points = (torch.from_numpy(one).to(x) for one in found)
+        told = x.new_tensor([float(problem.ways > 0), max(problem.ways, 1)])
+        told[1] = told[1].log() / 2
+        count = len(x)
+        pair = self.pair(torch.cat([of_pairs, told.expand(count, count, TOLD), last[..., None] / 3], -1))
+        bias = self.bias(pair).view(count, count, len(self.blocks), self.heads).permute(2, 3, 0, 1)
+        point = self.point(torch.cat([of_points, told.expand(count, TOLD)], -1))
+        for block, own in zip(self.blocks, bias, strict=True):
+            point = block(point, own.contiguous())
+        maps = self.compared(self.norm(point)).view(count, self.maps, OF_MAP)
+        products = torch.einsum("qmu,pmu->qpm", maps, maps) / OF_MAP**0.5
+        logits = self.last(torch.cat([pair, products], -1))[..., 0]
+        return {"logits": (logits + logits.T) / 2}
+
+    def outputs(self, problem: Problem, state: State) -> Tensor:
+        """The logits [Q, Q] that two points belong together."""
+        return state["logits"]
+
+    def pictures(self, problem: Problem, state: State) -> Any:
+        """Nothing to show."""
+        return
+
+
+def points_of(problem: Problem) -> int:
+    """Q, the rows of ``query_x``. Raises ValueError where nobody has said."""
+    for name, shape in problem.views:
+        if name == "query_x":
+            return shape[0]
+    raise ValueError("got tasks without whole sets, expected tasks.points for a rule that clusters")

@@ -1,0 +1,122 @@
+"""What a clusterer is told of the points of a set: how each lies to each other, whatever their order, place and scale.
+
+Shapes: N points, D dimensions, F relations of a pair, P of a point.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import cophenet, fcluster, linkage
+from scipy.spatial.distance import pdist, squareform
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+NEIGHBOURS = (1, 3, 7, 15, 31)
+"""Which neighbours' distances tell how dense a set is around a point."""
+
+LOCAL = 2
+"""The place in NEIGHBOURS of the distance that is a point's own scale."""
+
+CUT = ("reach", "average", "ward", "complete")
+"""The linkages that are cut at the number of clusters."""
+
+PAIRS, POINTS = 15, 7
+"""F and P."""
+
+LEAST = 1e-6
+"""A distance that stands for none, on the scale of a set: of equal points."""
+
+LLOYD = 8
+"""Iterations of k-means at most."""
+
+
+class Relations(NamedTuple):
+    """Float32 [N, N, F] of pairs, the same both ways, and [N, P] of points."""
+
+    pairs: NDArray[np.float32]
+    points: NDArray[np.float32]
+
+
+def scaled(x: Array) -> Array:
+    """``x`` [N, D] moved and divided by one number, so that all columns together have mean 0 and variance 1."""
+    x = x - x.mean(0)
+    spread = float(np.sqrt((x**2).mean()))
+    return x / spread if spread > 0 else x
+
+
+def relations(x: Array, clusters: int) -> Relations:
+    """How the points ``x`` [N, D], N of 2 or more, lie to each other; ``clusters`` is 0 where nobody knows how many.
+
+    Of a pair: its distance, by that of all, by that to near neighbours, and by rank; where single linkage, on plain
+    distances and on those of HDBSCAN (Campello et al., 2013), and average, complete and Ward's linkage join it; and
+    whether linkages and k-means, cut at ``clusters``, put it together. Of a point: how far its neighbours are.
+    """
+    order = np.lexsort(x.T[::-1])  # ties fall out alike whatever the order of points
+    back, n = np.argsort(order), len(x)
+    x = scaled(x[order])
+    near = pdist(x) + LEAST
+    distance = squareform(near)
+    rising = np.sort(distance, 1)
+    steps = [rising[:, min(k, n - 1)] for k in NEIGHBOURS]
+    own = steps[LOCAL]
+    usual, middle = float(np.median(near)), float(np.median(own))
+    reach = np.maximum(distance, np.maximum(steps[1][:, None], steps[1][None]))
+    np.fill_diagonal(reach, 0)
+    trees = {
+        "single": linkage(near, "single"),
+        "reach": linkage(squareform(reach, checks=False), "single"),
+        **{name: linkage(near, name) for name in ("average", "ward", "complete")},
+    }
+    joined = {name: squareform(cophenet(tree)) + LEAST for name, tree in trees.items()}
+    local = np.sqrt(own[:, None] * own[None])
+    ranks = np.log1p(_ranks(distance)) / 3
+    pairs = [
+        np.log((distance + LEAST) / usual).clip(-5, 3),
+        np.log((distance + LEAST) / local).clip(-4, 5),
+        np.minimum(ranks, ranks.T),
+        np.maximum(ranks, ranks.T),
+        np.log(joined["single"] / middle).clip(-4, 5),
+        np.log(joined["reach"] / middle).clip(-4, 5),
+        np.log(joined["reach"] / local).clip(-4, 5),
+        *(np.log(joined[name] / np.median(joined[name])).clip(-5, 3) for name in ("average", "ward", "complete")),
+    ]
+    cuts = {name: fcluster(trees[name], clusters, "maxclust") - 1 for name in CUT} if clusters > 1 else {}
+    if cuts:
+        cuts["kmeans"] = k_means(x, cuts["ward"])
+    pairs += [2.0 * (cut[:, None] == cut[None]) - 1 for cut in cuts.values()]
+    pairs += [np.zeros((n, n))] * (PAIRS - len(pairs))
+    points = [np.log(step / middle).clip(-4, 4) for step in steps]
+    points += [np.full(n, math.log(n) / 5), np.full(n, math.log(x.shape[1]) / 2)]
+    of_pairs, of_points = np.stack(pairs, -1)[back][:, back], np.stack(points, -1)[back]
+    return Relations(of_pairs.astype(np.float32), of_points.astype(np.float32))
+
+
+def k_means(x: Array, labels: Labels) -> Labels:
+    """The clusters [N] of the points ``x`` [N, D] after LLOYD iterations from those of ``labels`` at most.
+
+    A cluster that loses all of its points stays empty.
+    """
+    middles = np.zeros((int(labels.max()) + 1, x.shape[1]))
+    for _ in range(LLOYD):
+        for one in np.unique(labels):
+            middles[one] = x[labels == one].mean(0)
+        apart = ((x[:, None] - middles[None]) ** 2).sum(-1)
+        found = apart.argmin(1)
+        if (found == labels).all():
+            break
+        labels = found
+    return labels
+
+
+def _ranks(distance: Array) -> NDArray[np.int64]:
+    """For each row of ``distance`` [N, N] how many of it are smaller than each."""
+    order = distance.argsort(1, kind="stable")
+    rising = np.take_along_axis(distance, order, 1)
+    places = np.broadcast_to(np.arange(len(distance)), distance.shape)
+    first = np.maximum.accumulate(np.where(np.diff(rising, axis=1, prepend=-1) > 0, places, 0), 1)
+    ranks = np.empty_like(first)
+    np.put_along_axis(ranks, order, first, 1)
+    return ranks
