@@ -1,8 +1,9 @@
 """``attention_clusterer``: chances that two points of a set belong together, by attention between all of its points.
 
-Shapes: Q points of a set, D inputs, W units a point, H heads, F relations of a pair.
+Shapes: Q points of a set and their M pairs, D inputs, W units a point, H heads, F relations of a pair.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from common.checked import Count
-from update_rules.clustering.relations import PAIRS, POINTS, relations
+from update_rules.clustering.relations import PAIRS, POINTS, pairs_of, place_of, relations
 from update_rules.contract import Problem, Rule, State, StepViews
 
 TOLD = 2
@@ -47,7 +48,7 @@ class Block(nn.Module):
 class AttentionClusterer(Rule):
     """Meta-learning to cluster (Jiang and Verma, 2019), with attention in the place of a recurrent network.
 
-    The State is a logit for each pair of points, [Q, Q]. A step makes it anew from how the points lie to each other
+    The State is a logit for each pair of points, [M]. A step makes it anew from how the points lie to each other
     (``relations``) and from the last logits, so that neither the order of points nor the number of inputs matters. The
     number of clusters is told, as ``problem.ways``, or not. A pair's relations bias attention (heads and ``blocks``)
     and are compared, beside ``maps`` products of what has become of its points, at last.
@@ -74,6 +75,7 @@ class AttentionClusterer(Rule):
                 nn.Linear(PAIRS + TOLD + 1, OF_PAIR), nn.GELU(), nn.Linear(OF_PAIR, OF_PAIR), nn.GELU()
             )
             self.bias = nn.Linear(OF_PAIR, heads * blocks)
+            self.itself = nn.Parameter(torch.zeros(1, heads * blocks))
             self.blocks = nn.ModuleList(Block(width, heads) for _ in range(blocks))
             self.norm, self.compared = nn.LayerNorm(width), nn.Linear(width, maps * OF_MAP)
             self.last = nn.Sequential(nn.Linear(OF_PAIR + maps, OF_PAIR), nn.GELU(), nn.Linear(OF_PAIR, 1))
@@ -81,29 +83,31 @@ class AttentionClusterer(Rule):
     def init_state(self, problem: Problem, generator: Generator) -> State:
         """Logits of 0."""
         points = points_of(problem)
-        return {"logits": torch.zeros(points, points)}
+        return {"logits": torch.zeros(points * (points - 1) // 2)}
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The logits of every pair, from ``query_x`` and the last ones."""
         x, last = views["query_x"], state["logits"]
+        count = len(x)
         found = relations(x.detach().double().cpu().numpy(), problem.ways)
         of_pairs, of_points = (torch.from_numpy(one).to(x) for one in found)
-        told = x.new_tensor([float(problem.ways > 0), max(problem.ways, 1)])
-        told[1] = told[1].log() / 2
-        count = len(x)
-        pair = self.pair(torch.cat([of_pairs, told.expand(count, count, TOLD), last[..., None] / 3], -1))
-        bias = self.bias(pair).view(count, count, len(self.blocks), self.heads).permute(2, 3, 0, 1)
+        first, second = (torch.from_numpy(one).to(x.device) for one in pairs_of(count))
+        told = x.new_tensor([float(problem.ways > 0), math.log(max(problem.ways, 1)) / 2])
+        pair = self.pair(torch.cat([of_pairs, told.expand(len(of_pairs), TOLD), last[:, None] / 3], -1))
+        every = torch.cat([self.bias(pair), self.itself])[torch.from_numpy(place_of(count)).to(x.device)]
+        bias = every.view(count, count, len(self.blocks), self.heads).permute(2, 3, 0, 1).contiguous()
         point = self.point(torch.cat([of_points, told.expand(count, TOLD)], -1))
         for block, own in zip(self.blocks, bias, strict=True):
-            point = block(point, own.contiguous())
+            point = block(point, own)
         maps = self.compared(self.norm(point)).view(count, self.maps, OF_MAP)
-        products = torch.einsum("qmu,pmu->qpm", maps, maps) / OF_MAP**0.5
-        logits = self.last(torch.cat([pair, products], -1))[..., 0]
-        return {"logits": (logits + logits.T) / 2}
+        products = (maps[first] * maps[second]).sum(-1) / OF_MAP**0.5
+        return {"logits": self.last(torch.cat([pair, products], -1))[:, 0]}
 
     def outputs(self, problem: Problem, state: State) -> Tensor:
-        """The logits [Q, Q] that two points belong together."""
-        return state["logits"]
+        """The logits [Q, Q] that two points belong together; 0 for a point and itself."""
+        place = torch.from_numpy(place_of(points_of(problem))).to(state["logits"].device)
+        logits = torch.cat([state["logits"], state["logits"].new_zeros(1)])
+        return logits[place]
 
     def pictures(self, problem: Problem, state: State) -> Any:
         """Nothing to show."""

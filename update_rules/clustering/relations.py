@@ -1,6 +1,6 @@
 """What a clusterer is told of the points of a set: how each lies to each other, whatever their order, place and scale.
 
-Shapes: N points, D dimensions, F relations of a pair, P of a point.
+Shapes: N points and their M pairs, D dimensions, F relations of a pair, P of a point.
 """
 
 import math
@@ -34,10 +34,24 @@ LLOYD = 8
 
 
 class Relations(NamedTuple):
-    """Float32 [N, N, F] of pairs, the same both ways, and [N, P] of points."""
+    """Float32 [M, F] of the pairs of points, in the order of ``pairs_of``, and [N, P] of points."""
 
     pairs: NDArray[np.float32]
     points: NDArray[np.float32]
+
+
+def pairs_of(n: int) -> tuple[Labels, Labels]:
+    """The first and the second of each of the M = n (n - 1) / 2 pairs of n points, int64, as scipy orders them."""
+    first, second = np.triu_indices(n, 1)
+    return first, second
+
+
+def place_of(n: int) -> Labels:
+    """The place [n, n] of every two of n points among their M pairs, M for a point and itself: int64."""
+    place = np.full((n, n), n * (n - 1) // 2)
+    first, second = pairs_of(n)
+    place[first, second] = place[second, first] = np.arange(len(first))
+    return place
 
 
 def scaled(x: Array) -> Array:
@@ -55,7 +69,7 @@ def relations(x: Array, clusters: int) -> Relations:
     whether linkages and k-means, cut at ``clusters``, put it together. Of a point: how far its neighbours are.
     """
     order = np.lexsort(x.T[::-1])  # ties fall out alike whatever the order of points
-    back, n = np.argsort(order), len(x)
+    n = len(x)
     x = scaled(x[order])
     near = pdist(x) + LEAST
     distance = squareform(near)
@@ -63,35 +77,39 @@ def relations(x: Array, clusters: int) -> Relations:
     steps = [rising[:, min(k, n - 1)] for k in NEIGHBOURS]
     own = steps[LOCAL]
     usual, middle = float(np.median(near)), float(np.median(own))
-    reach = np.maximum(distance, np.maximum(steps[1][:, None], steps[1][None]))
-    np.fill_diagonal(reach, 0)
+    first, second = pairs_of(n)
+    reach = np.maximum(near, np.maximum(steps[1][first], steps[1][second]))
     trees = {
         "single": linkage(near, "single"),
-        "reach": linkage(squareform(reach, checks=False), "single"),
+        "reach": linkage(reach, "single"),
         **{name: linkage(near, name) for name in ("average", "ward", "complete")},
     }
-    joined = {name: squareform(cophenet(tree)) + LEAST for name, tree in trees.items()}
-    local = np.sqrt(own[:, None] * own[None])
+    joined = {name: cophenet(tree) + LEAST for name, tree in trees.items()}
+    local = np.sqrt(own[first] * own[second])
     ranks = np.log1p(_ranks(distance)) / 3
-    pairs = [
-        np.log((distance + LEAST) / usual).clip(-5, 3),
-        np.log((distance + LEAST) / local).clip(-4, 5),
-        np.minimum(ranks, ranks.T),
-        np.maximum(ranks, ranks.T),
-        np.log(joined["single"] / middle).clip(-4, 5),
-        np.log(joined["reach"] / middle).clip(-4, 5),
-        np.log(joined["reach"] / local).clip(-4, 5),
-        *(np.log(joined[name] / np.median(joined[name])).clip(-5, 3) for name in ("average", "ward", "complete")),
-    ]
+    there, back = ranks[first, second], ranks[second, first]
     cuts = {name: fcluster(trees[name], clusters, "maxclust") - 1 for name in CUT} if clusters > 1 else {}
     if cuts:
         cuts["kmeans"] = k_means(x, cuts["ward"])
-    pairs += [2.0 * (cut[:, None] == cut[None]) - 1 for cut in cuts.values()]
-    pairs += [np.zeros((n, n))] * (PAIRS - len(pairs))
+    pairs = np.zeros((len(near), PAIRS), np.float32)
+    for column, values in enumerate(
+        [
+            np.log((near + LEAST) / usual).clip(-5, 3),
+            np.log((near + LEAST) / local).clip(-4, 5),
+            np.minimum(there, back),
+            np.maximum(there, back),
+            np.log(joined["single"] / middle).clip(-4, 5),
+            np.log(joined["reach"] / middle).clip(-4, 5),
+            np.log(joined["reach"] / local).clip(-4, 5),
+            *(np.log(joined[name] / np.median(joined[name])).clip(-5, 3) for name in ("average", "ward", "complete")),
+            *(2.0 * (cut[first] == cut[second]) - 1 for cut in cuts.values()),
+        ]
+    ):
+        pairs[:, column] = values
     points = [np.log(step / middle).clip(-4, 4) for step in steps]
     points += [np.full(n, math.log(n) / 5), np.full(n, math.log(x.shape[1]) / 2)]
-    of_pairs, of_points = np.stack(pairs, -1)[back][:, back], np.stack(points, -1)[back]
-    return Relations(of_pairs.astype(np.float32), of_points.astype(np.float32))
+    came = np.argsort(order)  # back to the order they came in
+    return Relations(pairs[place_of(n)[came[first], came[second]]], np.stack(points, -1)[came].astype(np.float32))
 
 
 def k_means(x: Array, labels: Labels) -> Labels:

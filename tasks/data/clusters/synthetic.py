@@ -14,7 +14,9 @@ SETS = 800
 """Of each family."""
 
 POINTS = (60, 400)
-CLUSTERS = (2, 10)
+FEW, SOME, MANY = 3, 10, 20
+"""The most clusters of a set: in a quarter, in half and in a quarter of them, as far as the family has so many."""
+
 DIMENSIONS = (2, 16)
 """The fewest and the most of a set."""
 
@@ -43,9 +45,9 @@ def _sets(family: str) -> list[RawData]:
 
 
 def _set(draw: Draw, family: str, number: int) -> RawData:
-    """One set: in random order, moved and scaled at random; every third cluster count is 2 or 3."""
-    most = MOST.get(family, CLUSTERS[1])
-    k = int(draw.integers(CLUSTERS[0], (most if draw.random() < 0.7 else 3) + 1))
+    """One set: in random order, moved and scaled at random."""
+    most = (FEW, SOME, SOME, MANY)[int(draw.integers(4))]
+    k = int(draw.integers(2, min(most, MOST.get(family, most)) + 1))
     n = max(int(draw.integers(POINTS[0], POINTS[1] + 1)), ROOM * FEWEST * k)
     d = 2 if draw.random() < 0.45 else int(draw.integers(DIMENSIONS[0], DIMENSIONS[1] + 1))
     x, y = FAMILIES[family](draw, n, d, k)
