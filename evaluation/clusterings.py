@@ -3,53 +3,58 @@
 Shapes: N points, D dimensions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from torch import Generator
 
 from evaluation.paired_tasks import EPISODE, NETWORK, paired_tasks
+from evaluation.results import TaskAccuracies
+from evaluation.statistics import RAND
 from inner_loop.clustering import Labels, Points, cluster
+from tasks.data.reference_sets import ReferenceSet
 from tasks.source import TaskSource
+from update_rules.clustering.candidates import Candidate
+from update_rules.clustering.relations import scaled
 from update_rules.contract import Rule
 
 Method = Callable[[Points, int, Generator], Labels]
 """Points [N, D], how many clusters (0: nobody knows) and a random stream give the cluster [N] of each."""
 
-
-@dataclass(frozen=True)
-class ReferenceSet:
-    """Points whose clusters somebody has told, maybe in several ways."""
-
-    name: str
-    x: Points
-    references: tuple[NDArray[np.int64], ...]
-    """[N] each: a cluster from 0, or -1 for a point of none, which no score looks at."""
+SetsDone = Callable[[int, str], None]
+"""Called with a number of sets just done by one method."""
 
 
 def sets_of(source: TaskSource, sets: int, seed: int) -> Iterator[tuple[ReferenceSet, Generator]]:
     """The first ``sets`` whole sets of ``source`` under ``seed``, with a random stream for who clusters them."""
     for task in paired_tasks(source, sets, seed):
-        episode = task.task.episode(task.generator(EPISODE))
-        one = ReferenceSet(task.task.dataset.name, episode.query_x.double().numpy(), (episode.query_y.numpy(),))
-        yield one, task.generator(NETWORK)
+        episode, name = task.task.episode(task.generator(EPISODE)), task.task.dataset.name
+        references = (episode.query_y.numpy(),)
+        yield ReferenceSet(name, name, episode.query_x.double().numpy(), references), task.generator(NETWORK)
 
 
 def score(method: Method, one: ReferenceSet, generator: Generator, *, told: bool = True) -> float:
     """The largest adjusted Rand index (Hubert and Arabie, 1985) over the references of ``one``.
 
-    Where the number of clusters is ``told`` the method is run at that of each reference; else once. Points of no
-    cluster are clustered with the others and then left out.
+    Where the number of clusters is ``told`` the method is run at that of each reference; else once. It sees points on
+    one scale. Points of no cluster are clustered with the others and then left out.
     """
-    counts = [int(labels.max()) + 1 if told else 0 for labels in one.references]
-    found = {count: method(one.x, count, generator) for count in dict.fromkeys(counts)}
-    return max(
-        float(adjusted_rand_score(labels[labels >= 0], found[count][labels >= 0]))
-        for count, labels in zip(counts, one.references, strict=True)
-    )
+    x, start = scaled(one.x), generator.get_state()
+    found: dict[int, Labels] = {}
+    best = -1.0
+    for labels in one.references:
+        count = len(np.unique(labels[labels >= 0])) if told else 0
+        if count not in found:
+            generator.set_state(start)
+            found[count] = method(x, count, generator)
+        known = labels >= 0
+        best = max(best, float(adjusted_rand_score(labels[known], found[count][known])))
+    return best
 
 
 def rule_method(rule: Rule, steps: int) -> Method:
@@ -61,15 +66,75 @@ def rule_method(rule: Rule, steps: int) -> Method:
     return method
 
 
+def candidate_method(candidate: Candidate) -> Method:
+    """Clustering by ``candidate``, which has to be told how many clusters there are."""
+
+    def method(x: Points, clusters: int, generator: Generator) -> Labels:
+        seed = int(torch.randint(2**31 - 1, (), generator=generator))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of sets with fewer different points than clusters
+            warnings.simplefilter("ignore", UserWarning)  # of neighbour graphs in parts
+            return candidate(x, clusters, seed)
+
+    return method
+
+
 def mean_scores(rule: Rule, source: TaskSource, *, points: Sequence[int], sets: int, seed: int) -> dict[int, float]:
-    """The mean score of ``rule`` on ``sets`` sets of ``source`` after each of ``points`` inner steps above 0.
+    """The mean score of ``rule`` on ``sets`` sets of ``source`` after each of ``points`` inner steps.
 
     After none there is no partition yet, and the score is 0.
     """
     scores: dict[int, list[float]] = {step: [] for step in points}
     for one, generator in sets_of(source, sets, seed):
-        start = generator.get_state()
         for step in points:
-            generator.set_state(start)
             scores[step].append(score(rule_method(rule, step), one, generator) if step else 0.0)
     return {step: sum(found) / len(found) for step, found in scores.items()}
+
+
+def judge(
+    methods: Mapping[str, Method],
+    sets: Sequence[ReferenceSet],
+    *,
+    seed: int,
+    told: bool = True,
+    progress: SetsDone | None = None,
+) -> list[TaskAccuracies]:
+    """The score of each of ``methods`` on every one of ``sets``, in the form of results: an entry for each part.
+
+    Each set has a random stream of its own under ``seed``, the same for every method.
+    """
+    entries = []
+    for part in dict.fromkeys(one.part for one in sets):
+        some = [one for one in sets if one.part == part]
+        digest = hashlib.sha256(f"{seed} {told}".encode())
+        for one in some:
+            for array in (one.x, *one.references):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        for name, method in methods.items():
+            scores = []
+            for place, one in enumerate(some):
+                entropy = np.random.SeedSequence((seed, place)).generate_state(1, np.uint64)
+                scores.append(score(method, one, Generator().manual_seed(int(entropy[0])), told=told))
+                if progress is not None:
+                    progress(1, f"{part}, {name}")
+            entries.append(_entry(name, part, seed, digest.hexdigest()[:16], scores))
+    return entries
+
+
+def _entry(method: str, part: str, seed: int, drawn: str, scores: list[float]) -> TaskAccuracies:
+    return {
+        "method": method,
+        "source": part,
+        "seed": seed,
+        "ways": 0,
+        "shots": 0,
+        "queries": 0,
+        "size": None,
+        "permute": False,
+        "data": [],
+        "drawn": drawn,
+        "readout": RAND,
+        "setting": {},
+        "diverged": 0,
+        "accuracies": scores,
+    }

@@ -11,7 +11,7 @@ import torch
 from common.atomic_file import atomic_write
 from common.provenance import commit
 from evaluation.comparison import Measured
-from evaluation.statistics import mean_over_tasks, paired_difference
+from evaluation.statistics import mean_for, paired_difference
 from tasks.source import TaskSource
 
 Setting = dict[str, Any]
@@ -118,7 +118,7 @@ def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any], leads
     rows: list[Row] = []
     diverged: dict[str, dict[str, int]] = {}
     for found in per_task:
-        mean = mean_over_tasks(found["accuracies"])
+        mean = mean_for(found["readout"], found["accuracies"])
         rows.append(
             {
                 "method": found["method"],
@@ -151,7 +151,7 @@ def _leads(per_task: Sequence[TaskAccuracies]) -> Iterator[Difference]:
         for one in of_first if other["method"] != first else []:
             if not comparable(one, other):
                 continue
-            lead = paired_difference(one["accuracies"], other["accuracies"])
+            lead = paired_difference(one["accuracies"], other["accuracies"], one["readout"])
             yield {
                 "method": first,
                 "minus": other["method"],

@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.results import Results, TaskAccuracies, View, leader, view
-from evaluation.statistics import mean_over_tasks, paired_difference
+from evaluation.statistics import RAND, joined_seeds, mean_for, paired_difference
 
 
 def percent(value: float, ci95: float, sign: str = "") -> str:
@@ -40,19 +40,20 @@ def pooled(results: Results, seen: View) -> dict[tuple[str, str], list[float]]:
         if view(found) == seen:
             by_place.setdefault((found["method"], found["source"]), []).append(found)
     return {
-        place: [accuracy for one in sorted(some, key=lambda one: one["seed"]) for accuracy in one["accuracies"]]
+        place: joined_seeds(seen.readout, [one["accuracies"] for one in sorted(some, key=lambda one: one["seed"])])
         for place, some in by_place.items()
     }
 
 
 def cells(results: Results, seen: View | None = None) -> dict[tuple[str, str], tuple[str, str]]:
     """By method and source in one view (the first): the accuracy and how far the leader leads; text in percent."""
-    found = pooled(results, seen or views_of(results)[0])
+    seen = seen or views_of(results)[0]
+    found = pooled(results, seen)
     first, text = leader(results), {}
     for (method, source), accuracies in found.items():
         leads = None if first in (None, method) else found.get((str(first), source))
-        lead = "" if leads is None else percent(*paired_difference(leads, accuracies), "+")
-        text[method, source] = (percent(*mean_over_tasks(accuracies)), lead)
+        lead = "" if leads is None else percent(*paired_difference(leads, accuracies, seen.readout), "+")
+        text[method, source] = (percent(*mean_for(seen.readout, accuracies)), lead)
     return text
 
 
@@ -64,8 +65,11 @@ def caption(results: Results) -> str:
     who = {"rule": "the rule"}.get(first := leader(results) or "", first)
     lost = sum(count for methods in results["meta"]["diverged"].values() for count in methods.values())
     shots = f" {row['shots']}-shot" if len({seen.shots for seen in views}) == 1 else ""
+    what = f"{row['ways']}-way{shots} accuracy in percent, mean ± 95 % interval over {seeds * row['tasks']} tasks"
+    if row["readout"] == RAND:
+        what = "adjusted Rand index × 100, mean ± 95 % interval over sets"
     return (
-        f"{row['ways']}-way{shots} accuracy in percent, mean ± 95 % interval over {seeds * row['tasks']} tasks"
+        what
         + (f"; beside or below it, how far {who} leads on the same tasks" if who else "")
         + (f"; {lost} networks did not stay finite and count as guesses, see diverged in the results" if lost else "")
     )

@@ -23,11 +23,14 @@ def mean_over_tasks(values: Sequence[float]) -> Mean:
     return Mean(float(numbers.mean()), float(student_t.ppf(0.975, len(numbers) - 1) * standard_error))
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float]) -> Mean:
-    """The mean of ``first`` minus ``second``, task by task. Raises ValueError for different numbers of tasks."""
+def paired_difference(first: Sequence[float], second: Sequence[float], readout: str = "") -> Mean:
+    """The mean of ``first`` minus ``second``, task by task, as of ``readout``.
+
+    Raises ValueError for different numbers of tasks.
+    """
     if len(first) != len(second):
         raise ValueError(f"got {len(first)} and {len(second)} accuracies, expected the same tasks in both")
-    return mean_over_tasks([a - b for a, b in zip(first, second, strict=True)])
+    return mean_for(readout, [a - b for a, b in zip(first, second, strict=True)])
 
 
 def share_of_lead(first: Sequence[float], minus: Sequence[float], whole: Sequence[float]) -> Mean:
@@ -41,3 +44,31 @@ def share_of_lead(first: Sequence[float], minus: Sequence[float], whole: Sequenc
     share = kept / lead
     left = [(one - less - share * (most - less)) / lead for one, less, most in zip(first, minus, whole, strict=True)]
     return Mean(share, mean_over_tasks(left).ci95)
+
+
+RAND = "rand"
+"""What results call the readout of a partition, the adjusted Rand index: seeds are of training there, not of tasks."""
+
+RESAMPLES = 4000
+"""Draws of a bootstrap."""
+
+
+def bootstrap_mean(values: Sequence[float]) -> Mean:
+    """The mean of ``values``, one a set, and half the width of the middle 95 % of its bootstrap over sets."""
+    numbers = np.asarray(values, dtype=np.float64)
+    draw = np.random.default_rng(0)
+    means = numbers[draw.integers(len(numbers), size=(RESAMPLES, len(numbers)))].mean(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Mean(float(numbers.mean()), float(high - low) / 2)
+
+
+def mean_for(readout: str, values: Sequence[float]) -> Mean:
+    """The mean of ``values`` of ``readout``: over tasks, or for RAND over sets, whose spread a bootstrap tells."""
+    return bootstrap_mean(values) if readout == RAND else mean_over_tasks(values)
+
+
+def joined_seeds(readout: str, by_seed: Sequence[Sequence[float]]) -> list[float]:
+    """The values of several seeds as those of one: all tasks; for RAND, where sets are the same, each set's mean."""
+    if readout == RAND and len({len(values) for values in by_seed}) == 1:
+        return [float(np.mean(values)) for values in zip(*by_seed, strict=True)]
+    return [value for values in by_seed for value in values]

@@ -4,33 +4,37 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from evaluation.lineup import rule_label
 from evaluation.results_table import short_source
-from evaluation.statistics import Mean, mean_over_tasks, paired_difference, share_of_lead
+from evaluation.statistics import (
+    RAND,
+    Mean,
+    bootstrap_mean,
+    joined_seeds,
+    mean_over_tasks,
+    paired_difference,
+    share_of_lead,
+)
+from experiment.report.method_names import method_name, settings_of_method
 
 ROUNDING = 0.005
 """Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
-
-ON_NETWORK = ("random_network", "autoencoder", "vae", "contrastive", "supervised")
-"""Baselines of a base network, which are others on another network."""
-
-OWN = ("scratch", "untrained_prototypes")
-"""Learners that share a rule's network, and so are others for another rule."""
-
-PART = "without "
-"""What the name of a rule without one of its parts begins with."""
 
 COMPUTED: tuple[Callable[..., Mean], ...] = (mean_over_tasks, paired_difference, share_of_lead)
 """What is computed of the accuracies of one, two or three methods."""
 
 OVER = " over "
 """Between the names of two runs of which a file states how many times the cost of one that of the other is."""
+
+RANDS: tuple[Callable[..., Mean], ...] = (bootstrap_mean, partial(paired_difference, readout=RAND))
+"""The same of adjusted Rand indices."""
 
 LESS = " less "
 """Between the names of two methods of which a file states the difference alone."""
@@ -101,7 +105,10 @@ class Store:
         if means:
             mean = means[0] if len(means) == 1 else Mean(sum(one.value for one in means) / len(means), math.nan)
         else:
-            mean = COMPUTED[len(parts) - 1](*([value for key in keys for value in part[key].values] for part in parts))
+            readouts = {place.readout for place, _ in keys}
+            readout = readouts.pop() or "" if len(readouts) == 1 else ""
+            columns = [_joined(part, keys, readout) for part in parts]
+            mean = COMPUTED[len(parts) - 1](*columns) if readout != RAND else RANDS[len(parts) - 1](*columns)
         files = list(dict.fromkeys(part[key].file for part in parts for key in keys))
         return Answer(mean, sum(parts[0][key].tasks for key in keys), files)
 
@@ -160,7 +167,7 @@ class Store:
                 f"{name} and {file}: other tasks of {place.source}, {place.ways} ways, {place.shots} shots, seed "
                 f"{seed}, so they cannot be paired; evaluate both on the same data with the same code"
             )
-        for key, value in _settings(one["method"], meta, seed):
+        for key, value in settings_of_method(one["method"], meta, seed):
             before, file = self._used.setdefault((method, place, key), (value, name))
             if before != value:
                 raise ValueError(
@@ -177,6 +184,16 @@ class Store:
                 f"{found.file} and {before.file}: other accuracies of {method} on {place.source}, seed {seed}; keep "
                 "the file that counts"
             )
+
+
+def _joined(part: Mapping[Any, Found], keys: Sequence[Any], readout: str) -> list[float]:
+    """The values of ``part`` at ``keys``, place by place, where those of several seeds are joined."""
+    places = dict.fromkeys(place for place, _ in keys)
+    return [
+        value
+        for place in places
+        for value in joined_seeds(readout, [cast(list[float], part[key].values) for key in keys if key[0] == place])
+    ]
 
 
 def read(root: Path, files: Iterable[str]) -> Store:
@@ -222,44 +239,6 @@ def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, 
             yield f"{name}{OVER}{other}", Place(what), 0, 0, Mean(ratio / 100, math.nan)
 
 
-def rules_of(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file with ``meta`` says of its rules, by label; an older file has one at most, and says less."""
-    if "rules" in meta or "rule_file" not in meta:
-        return dict(meta.get("rules", {}))
-    about = {"file": meta["rule_file"], "rule": meta.get("rule"), "use": {"own": "batch_norm" in meta}}
-    if "batch_norm" in meta:
-        about["use"]["batch_norm"] = meta["batch_norm"]
-    return {"rule": about | ({"provenance": meta["rule_provenance"]} if "rule_provenance" in meta else {})}
-
-
-def method_name(method: str, meta: Mapping[str, Any], label: str = "") -> str:
-    """What the store calls ``method`` of a file with ``meta``: one name for one thing in all files.
-
-    A single rule goes by ``label``, else by its file's, which for one with a readout of its own ends with its seed and
-    is cut; its parts follow its name. In a file without a rule ``label`` follows the names.
-    """
-    rules = rules_of(meta)
-    about = rules.get("rule", {"file": "", "use": {"own": False}})
-    rule = label or rule_label(about["file"])
-    if about["use"]["own"] and not label:
-        rule = re.sub(r"_\d+$", "", rule)
-    if method in ("rule", "untrained_rule"):
-        return rule if method == "rule" else f"{rule}, untrained"
-    if method in OWN:
-        return f"{method} of {rule}"
-    if method.startswith(PART):
-        return f"{rule}, {method}"
-    for encoder in meta.get("encoder", []):
-        if method.startswith(f"{Path(encoder).stem}_"):
-            return "embedding" + method.removeprefix(Path(encoder).stem)
-    if method in ON_NETWORK or method.rpartition("_")[0] in ON_NETWORK:
-        if "hidden" in meta:
-            method = f"{method} on {'-'.join(map(str, meta['hidden'])) or 'one layer'} {meta['activation']}"
-        else:
-            method = f"{method} of {rule}"
-    return f"{method}, {label}" if label and not rules else method
-
-
 def is_lead(of: Mapping[str, Any]) -> bool:
     """Whether the answer to the question ``of`` is a lead, which has a sign, and not an accuracy or a share."""
     return "minus" in of and "share_of" not in of
@@ -270,24 +249,3 @@ def unit_of(of: Mapping[str, Any]) -> str:
     if is_lead(of):
         return "points"
     return "times" if OVER in of["method"] else "percent"
-
-
-def _settings(method: str, meta: Mapping[str, Any], seed: int) -> Iterator[tuple[str, Any]]:
-    """What must be the same wherever ``method`` is pooled over files with ``meta``; older files say less."""
-    rules = rules_of(meta)
-    alone = method in ("untrained_rule", *OWN) or method.startswith(PART)
-    name = "rule" if alone else method.removesuffix(", untrained")
-    if name in rules:
-        about = rules[name]
-        own = about["use"]["own"]  # then each seed has a training of its own
-        told = ("hidden", "activation", "outputs", "steps", "batch") if name == "rule" else ()
-        yield from ((key, meta[key]) for key in told if key in meta)
-        yield from about["use"].items()
-        if "provenance" in about and not own:
-            yield "provenance", about["provenance"]
-        yield f"a rule of seed {seed} in" if own else "rule", about["file"] if own else about["rule"]
-    elif any(one["use"]["own"] for one in rules.values()):
-        yield "encoders", sorted(Path(path).stem for path in meta["encoder"]) if "raw" not in method else []
-    else:
-        yield "outputs", meta.get("outputs")
-        yield from meta.get("baseline_settings", {}).get(method, {}).items()

@@ -43,8 +43,8 @@ BUILT_IN: dict[str, Callable[[], list[RawData]]] = {
 }
 """Sources that need no argument."""
 
-MADE: dict[str, tuple[str, Callable[[str], list[RawData]]]] = {"clusters": ("FAMILY", clusters)}
-"""Sources that make what their argument names, on the scale that it is to have: scheme -> (the argument, maker)."""
+MADE: dict[str, tuple[str, Callable[[str, str | None], list[RawData]]]] = {"clusters": ("FAMILY", clusters)}
+"""Sources that make what their argument names, of a split, on the scale that it is to have."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def load_source(
     ``SOURCE`` is ``digits``, ``glyphs``, ``mnist5k``, ``toys``, ``npz:FILE``, ``idx:FOLDER``, ``folder:FOLDER``,
     ``csv:FILE``, ``openml:NAME``, ``sklearn:NAME``, ``clusters:FAMILY``, ``omniglot:FOLDER``,
     ``omniglot_rotated:FOLDER`` or ``miniimagenet:FOLDER``, with ``@train``, ``@valid`` or ``@test`` behind it for one
-    part: the last three have splits of their own, for the others see ``splits.pick_split``, which alone uses ``seed``.
+    part: the last four have splits of their own, for the others see ``splits.pick_split``, which alone uses ``seed``.
     Any other name is that of a data set in the data folder (``named_source``), of which Omniglot has ``@background``
     and ``@evaluation`` too; ``NAME#ARRAY`` and ``npz:FILE#ARRAY`` are several data sets (``by_group``). Images are
     resized to ``size`` × ``size``; columns of tables are standardised as ``common.scaling.scaling`` says. ``label``
@@ -177,7 +177,7 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
     if scheme in BUILT_IN and not colon:
         tables = BUILT_IN[scheme]()
     elif scheme in MADE and argument:
-        tables = MADE[scheme][1](argument)
+        return MADE[scheme][1](argument, split)
     elif scheme in WITH_ARGUMENT and argument:
         if (how.label is not None or how.columns is not None) and scheme != "csv":
             raise ValueError(f"{source}: has no columns with titles, expected csv:FILE")

@@ -4,6 +4,9 @@ Every method sees the same tasks, and a table of means with 95 % intervals is pr
 (maml, protonet) is judged by that, beside classifiers on fixed features; others by probes. Several rules are each used
 as its file says. Parts of data such as @test are those that the rules' training seed gives, so that what they were
 trained on stays out.
+
+Data of whole sets, such as clustering:FILE and clusters:FAMILY, are for clusterers: rules that cluster, and those that
+one takes by hand, all judged by the adjusted Rand index.
 """
 
 import argparse
@@ -24,32 +27,30 @@ from evaluation import lineup
 from evaluation.baselines.settings import read_settings, settings_file
 from evaluation.comparison import compare
 from evaluation.method import Method
-from evaluation.methods import BASELINES, CHEAP, CLASSIFIED, load_embedding
-from evaluation.probes import OWN, PROBES, READOUT
+from evaluation.methods import load_embedding
+from evaluation.probes import OWN, READOUT
 from evaluation.protocol import use_of
 from evaluation.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
 from evaluation.results_table import results_table
-from evaluation.sweeps import SWEEPS, Variation, vary
+from evaluation.sweeps import Variation, vary
 from experiment.forecast_evaluation import forecast_evaluation
 from experiment.report.plots import accuracy_points, save_png
 from experiment.report.publish import publish
 from experiment.report.sweep_plot import line_figure, sweep_lines
-from outer_loop.readouts.normalisation import NORMALISATIONS
 from tasks.data.sources import load_source
 from tasks.dataset import with_enough
 from tasks.labellers.registry import DEFAULT, LABELLERS
 from tasks.source import TaskSource
-from tasks.views import SWAPPABLE
+from unsupervised_update_rules.commands import evaluate_arguments
 from unsupervised_update_rules.commands.arguments import (
     Parser,
-    at_least,
     command,
     different,
     given_settings,
     keeps,
-    threads,
     writable,
 )
+from unsupervised_update_rules.commands.evaluate_sets import evaluate_sets, of_sets
 from unsupervised_update_rules.commands.terminal import Advance, print_table, progress
 from unsupervised_update_rules.commands.tracked import tracked
 
@@ -59,116 +60,10 @@ KEPT = (
 )
 """Arguments that stand in the results as they are."""
 
-USUAL_SIZE = 14
-"""Pixels of a side where neither a user nor a rule says."""
-
 
 def make_parser() -> Parser:
     """What the command takes."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--rule", nargs="+", default=[], metavar="FILE", help="rule files, or names of pretrained rules"
-    )
-    parser.add_trust()
-    parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="such as digits mnist5k npz:FILE")
-    parser.add_label()
-    parser.add_standardise()
-    parser.add_argument(
-        "--baselines",
-        nargs="+",
-        metavar="NAME",
-        help=f"of {', '.join(BASELINES)}, or with _PROBE behind it one that a probe reads; or all, or none (default "
-        f"{' '.join(CHEAP)}, for a rule with a readout of its own {' '.join(CLASSIFIED)}; without --rule, "
-        "untrained_rule is left out)",
-    )
-    parser.add_argument(
-        "--baseline-settings", type=Path, metavar="FILE", help="YAML file (default: as they were tuned)"
-    )
-    parser.add_argument(
-        "--encoder",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="files of train_encoder.py or base networks of apply_rule.py, whose features are compared too",
-    )
-    parser.add_argument("--ablate", action="store_true", help="compare the rule with copies that lack one part each")
-    parser.add_argument(
-        "--readout",
-        nargs="+",
-        choices=[OWN, *PROBES],
-        help=f"{OWN}: the one that a method brings, or probes (default {READOUT}; {OWN} for a rule that has one)",
-    )
-    parser.add_argument("--ways", type=at_least(2), default=10, help="classes in a task (default 10)")
-    parser.add_argument(
-        "--shots", type=at_least(1), nargs="+", default=[10], help="labelled examples of each class (default 10)"
-    )
-    parser.add_argument("--queries", type=at_least(1), default=10, help="examples of each class to tell (default 10)")
-    parser.add_argument("--tasks", type=at_least(2), default=100, help="tasks from each source and seed (default 100)")
-    parser.add_argument(
-        "--size", type=at_least(1), metavar="S", help=f"images as S x S pixels (default: the rule's, else {USUAL_SIZE})"
-    )
-    parser.add_base_network()
-    parser.add_argument(
-        "--normalisation", choices=NORMALISATIONS, help="what normalises the features of rules (default: the rule's)"
-    )
-    parser.add_argument(
-        "--permute",
-        action=argparse.BooleanOptionalAction,
-        help="inputs in another order in each task (default: as the rule was trained, else on)",
-    )
-    parser.add_argument(
-        "--redraw",
-        type=str.strip,
-        default="identity",
-        metavar="AUGMENTATION",
-        help="change images a little whenever they are drawn, such as rotate=0.03,warp=0.05 (default identity): for "
-        "rules anew in every inner step, while other methods learn from one version of each",
-    )
-    parser.add_argument(
-        "--unlabelled-shots",
-        type=at_least(0),
-        default=0,
-        help="examples of each class in a set without labels, for rules that look at one (default 0)",
-    )
-    parser.add_argument(
-        "--distractors", type=at_least(0), default=0, help="other classes in that set, of as many each (default 0)"
-    )
-    parser.add_argument(
-        "--swapped",
-        nargs="+",
-        default=[],
-        choices=SWAPPABLE,
-        help="give rules these views of another task instead, as a control",
-    )
-    parser.add_argument(
-        "--fixed-classes", action="store_true", help="the first classes in every task, each under the same label"
-    )
-    parser.add_argument("--sweep", choices=list(SWEEPS), help="compare over a range of this setting")
-    parser.add_argument("--values", nargs="+", default=[], metavar="V", help="the range, where not the usual one")
-    parser.add_argument(
-        "--seeds", type=at_least(0), nargs="+", default=[0], help="decide the tasks and the starting networks"
-    )
-    parser.add_device()
-    parser.add_track()
-    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all accuracies, means and settings here")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the table here")
-    return parser
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The checked arguments."""
-    parser = make_parser()
-    arguments = parser.parse_args(argv)
-    parser.expect_different(arguments, "rule", "data", "readout", "shots", "seeds", "values", "encoder")
-    if arguments.values and arguments.sweep is None:
-        parser.error("got --values without --sweep, expected a sweep whose values they are")
-    if arguments.ablate and len(arguments.rule) != 1:
-        parser.error(f"got --ablate with {len(arguments.rule)} rules, expected the one whose parts are switched off")
-    names = [Path(path).stem for path in arguments.encoder]
-    if len({*names, *BASELINES}) < len(names) + len(BASELINES):
-        parser.error(f"got --encoder files called {' '.join(names)}, expected different names and none of a baseline")
-    return arguments
+    return evaluate_arguments.make_parser(__doc__ or "")
 
 
 def task_source(arguments: argparse.Namespace, seeds: Sequence[int], name: str, size: int, permute: bool) -> TaskSource:
@@ -236,7 +131,7 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate, print the table, and write what was asked for."""
-    arguments = parse(argv)
+    arguments = evaluate_arguments.parse(make_parser(), argv)
     writable(arguments.json)
     writable(arguments.plot)
     different(json=arguments.json, plot=arguments.plot)
@@ -245,7 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     given = given_settings(arguments)
     rules = lineup.read_rules(arguments.rule, given, arguments.trust, arguments.device)
-    arguments.size = lineup.agreed("size", arguments.size, rules, USUAL_SIZE)
+    if of_sets(arguments.data, rules):
+        return evaluate_sets(arguments, rules, command("evaluate", argv))
+    arguments.tasks = arguments.tasks or evaluate_arguments.USUAL_TASKS
+    arguments.size = lineup.agreed("size", arguments.size, rules, evaluate_arguments.USUAL_SIZE)
     arguments.permute = lineup.agreed("permute", arguments.permute, rules, True)
     use = rules[0].use if rules else use_of(None, given)
     arguments.readout = arguments.readout or [OWN if any(one.use.own for one in rules) else READOUT]

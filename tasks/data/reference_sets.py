@@ -1,0 +1,72 @@
+"""Sets whose clusters somebody has told, maybe in several ways, to judge clusterings by.
+
+``clustering:FILE`` is an npz file in the conventions of Gagolewski's suite: ``names``, ``battery``, and by name ``x``
+[n, D] and reference labellings ``y0``, ``y1`` ... [n] of 1 to K, 0 for noise. Shapes: N points, D dimensions.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.home_folder import expanded
+from tasks.data.npz_source import read_arrays
+from tasks.dataset import NOISE, Dataset
+
+SUITE = "clustering"
+"""The scheme of such files."""
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Points whose clusters somebody has told."""
+
+    name: str
+    part: str
+    """What it belongs to, of which a mean is taken."""
+    x: NDArray[np.float64]
+    """[N, D]."""
+    references: tuple[NDArray[np.int64], ...]
+    """[N] each: a cluster from 0, or -1 for a point of none, which no score looks at."""
+
+
+def is_suite(source: str) -> bool:
+    """Whether ``source`` names a file of reference sets."""
+    return source.partition(":")[0] == SUITE
+
+
+def read_suite(source: str) -> list[ReferenceSet]:
+    """The sets in the file that ``source``, ``clustering:FILE``, names. A part is ``FILE#battery``.
+
+    Raises OSError if it cannot be opened, and ValueError if it is no such file.
+    """
+    path = Path(expanded(source.partition(":")[2]))
+    found = read_arrays(path, ("names", "battery"))
+    names, batteries = found["names"].tolist(), found["battery"].tolist()
+    if len(names) != len(batteries):
+        raise ValueError(f"{path}: {len(names)} names and {len(batteries)} batteries, expected one for each set")
+    further = [f"{name}/y{place}" for name in names for place in range(1, 100)]
+    arrays = read_arrays(path, [f"{name}/{key}" for name in names for key in ("x", "y0")], further)
+    sets = []
+    for name, battery in zip(names, batteries, strict=True):
+        x = np.asarray(arrays[f"{name}/x"], np.float64)
+        keys = sorted(
+            (key for key in arrays if key.startswith(f"{name}/y")), key=lambda key: int(key.rpartition("y")[2])
+        )
+        references = tuple(np.asarray(arrays[key], np.int64) - 1 for key in keys)
+        wrong = [labels.shape for labels in references if labels.shape != (len(x),) or labels.min() < -1]
+        if x.ndim != 2 or not np.isfinite(x).all() or wrong:
+            raise ValueError(
+                f"{path}: {name} has x {list(x.shape)} and labels {[list(one.shape) for one in references]}, expected "
+                "finite x [n, D] and labels [n] of 0 for noise and 1 to K"
+            )
+        sets.append(ReferenceSet(str(name), f"{path.name}#{battery}", x, references))
+    return sets
+
+
+def reference_of(dataset: Dataset, part: str) -> ReferenceSet:
+    """The classes of ``dataset`` as one reference, those of NOISE as no cluster."""
+    kept = np.array([name != NOISE for name in dataset.class_names])
+    codes = np.where(kept, np.cumsum(kept) - 1, -1)
+    return ReferenceSet(dataset.name, part, dataset.x.double().numpy(), (codes[dataset.y.numpy()],))
