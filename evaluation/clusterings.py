@@ -61,7 +61,7 @@ def rule_method(rule: Rule, steps: int) -> Method:
     """Clustering by ``rule`` after ``steps`` inner steps."""
 
     def method(x: Points, clusters: int, generator: Generator) -> Labels:
-        return cluster(rule, x, clusters, steps, generator)
+        return cluster(rule, x, clusters, steps, generator).labels
 
     return method
 

@@ -197,8 +197,8 @@ class Trainer:
         if state.outer_step < PATIENCE and parts.estimator.needs_gradient:
             self._check_signal({name: own[name] for name in estimate.direction})
         follow(state.rule, {name: own[f"met/{name}"] for name in met})
-        norm, rate = self._descend({name: own[name] for name in estimate.direction})
         state.memory = {name: own[f"memory/{name}"].to(value.dtype) for name, value in estimate.memory.items()}
+        norm, rate = self._descend({name: own[name] for name in estimate.direction})
         state.trajectories[turn] = [
             parts.trajectories.replace(state.rule, one, steps) if left is None else one.advanced(left, steps)
             for one, left in zip(running, estimate.carried, strict=True)
@@ -247,7 +247,7 @@ class Trainer:
             notice(f"rule {self.state.rule.name}: no gradient in {PATIENCE} outer steps for {names}")
 
     def _descend(self, direction: Mapping[str, Tensor]) -> tuple[float, float]:
-        """Clip the direction and let the optimiser descend along it: its norm before clipping, and the rate used."""
+        """Clip the direction and descend along it, unless θ is chosen: its norm before clipping, and the rate used."""
         state = self.state
         for name, value in direction.items():
             parameter = state.rule.get_parameter(name)
@@ -257,6 +257,9 @@ class Trainer:
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         state.optimiser.step()
+        with torch.no_grad():
+            for name, value in (self.parts.estimator.chosen(state.rule, state.memory) or {}).items():
+                state.rule.get_parameter(name).copy_(value)
         if state.average is not None:
             state.average.update_parameters(state.rule)
         return norm, rate

@@ -69,9 +69,14 @@ class ClustererExample(NamedTuple):
 
     name: str
     options: dict[str, Any]
+    pairs: bool = True
+    """Whether outputs are a logit for each pair; else those of a finite family of ways."""
 
 
-CLUSTERERS = (ClustererExample("attention_clusterer", {"width": 8, "heads": 2, "blocks": 2, "maps": 2}),)
+CLUSTERERS = (
+    ClustererExample("attention_clusterer", {"width": 8, "heads": 2, "blocks": 2, "maps": 2}),
+    ClustererExample("chosen_clusterer", {}, pairs=False),
+)
 
 
 class ReadoutExample(NamedTuple):
@@ -87,6 +92,7 @@ READOUTS = (
     ReadoutExample("ridge", {"penalty": 0.2}, scores=False),
     ReadoutExample("head", {}),
     ReadoutExample("pairwise", {}, scores=False),
+    ReadoutExample("expected_score", {}, scores=False),
     ReadoutExample("prototypes", {}),
 )
 

@@ -156,13 +156,13 @@ def test_tasks_at_once_are_each_task_alone(rule: Rule) -> None:
 def test_a_saved_rule_clusters_alike(rule: Rule, tmp_path: Path) -> None:
     save_rule(tmp_path / "rule.safetensors", rule.float(), {})
     again, x = load_rule(tmp_path / "rule.safetensors"), points(40).numpy()
-    first, second = (cluster(one, x, 3, 1, torch.Generator().manual_seed(0)) for one in (rule.float(), again))
+    first, second = (cluster(one, x, 3, 1, torch.Generator().manual_seed(0)).labels for one in (rule.float(), again))
     assert (first == second).all()
 
 
 def test_larger_sets_than_a_rule_sees_are_clustered_by_their_nearest_points(rule: Rule) -> None:
     x = points(MOST + 70).numpy()
-    found = cluster(rule.float(), x, 2, 1, torch.Generator().manual_seed(0))
+    found = cluster(rule.float(), x, 2, 1, torch.Generator().manual_seed(0)).labels
     assert found.shape == (MOST + 70,)
     assert set(found.tolist()) == {0, 1}
 

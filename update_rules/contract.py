@@ -219,6 +219,14 @@ class Rule(nn.Module):
         """What a State that is itself about the Q rows of ``query_x`` says of them, [Q, ...], in their order."""
         raise NotImplementedError
 
+    def partition(self, problem: Problem, state: State) -> Tensor:
+        """Of a rule that clusters: the cluster [Q] of each row of ``query_x``, int64 from 0. Without gradients."""
+        raise NotImplementedError
+
+    def reason(self, problem: Problem, state: State) -> str:
+        """Why a State clusters as it does, in a few words for people; empty where there is nothing to say."""
+        return ""
+
     def running(self) -> Statistics:
         """The statistics of meta-training in θ, of rules whose ``normalisations`` have "running" alone."""
         raise NotImplementedError

@@ -98,6 +98,10 @@ class Estimator:
         self.objective, self.recompute, self.compiled = objective, recompute, compiled
         return self
 
+    def chosen(self, rule: Rule, memory: Memory) -> dict[str, Tensor] | None:
+        """The values of θ, by name, that follow from ``memory`` alone; None where the optimiser descends instead."""
+        return None
+
     def start(self, rule: Rule, theta: Theta, state: State, generator: torch.Generator) -> Carried:
         """What is carried of a trajectory that starts at ``state``."""
         return state

@@ -10,6 +10,7 @@ READOUTS = Registry(
         "ridge": "outer_loop.readouts.ridge:Ridge",
         "head": "outer_loop.readouts.head:Head",
         "pairwise": "outer_loop.readouts.pairwise:Pairwise",
+        "expected_score": "outer_loop.readouts.expected_score:ExpectedScore",
         "prototypes": "outer_loop.readouts.prototypes:Prototypes",
     },
 )

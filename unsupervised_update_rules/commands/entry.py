@@ -26,6 +26,7 @@ COMMANDS = {
     "get_data": "bring or build the data sets that configs and pages name",
     "meta_train": "meta-train an update rule as a config says",
     "apply_rule": "train a base network on data of your own without labels, and write its features",
+    "cluster": "find clusters in data of your own",
     "evaluate": "compare rules and other ways to features by few-shot accuracy",
     "one_shot_runs": "the error on Omniglot's official one-shot runs",
     "train_encoder": "train a convolutional autoencoder, whose codes make pseudo-classes",

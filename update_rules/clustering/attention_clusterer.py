@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from common.checked import Count
+from update_rules.clustering.partition import partition
 from update_rules.clustering.relations import PAIRS, POINTS, pairs_of, place_of, relations
 from update_rules.contract import Problem, Rule, State, StepViews
 
@@ -108,6 +109,11 @@ class AttentionClusterer(Rule):
         place = torch.from_numpy(place_of(points_of(problem))).to(state["logits"].device)
         logits = torch.cat([state["logits"], state["logits"].new_zeros(1)])
         return logits[place]
+
+    def partition(self, problem: Problem, state: State) -> Tensor:
+        """The partition that fits the chances best, of ``problem.ways`` clusters or as many as do."""
+        chances = torch.sigmoid(self.outputs(problem, state)).double().cpu().numpy()
+        return torch.from_numpy(partition(chances, problem.ways))
 
     def pictures(self, problem: Problem, state: State) -> Any:
         """Nothing to show."""

@@ -1,0 +1,139 @@
+"""Find clusters in data of your own: a cluster for each row, why, and a picture.
+
+Where the data have labels, the clusters are compared with them; they are never looked at before.
+"""
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+
+from common.atomic_file import atomic_write
+from common.names import did_you_mean
+from common.scaling import scaling
+from experiment.report.plots import save_png
+from experiment.report.scatter import components_figure
+from inner_loop.clusterers import ChosenClusterer, LearnedClusterer, RuleClusterer
+from inner_loop.clustering import Labels
+from tasks.data.sources import Inputs, load_inputs
+from unsupervised_update_rules.commands.arguments import (
+    Parser,
+    at_least,
+    different,
+    keeps,
+    threads,
+    writable,
+)
+from unsupervised_update_rules.commands.terminal import progress
+from update_rules.clustering.candidates import installed
+from update_rules.clustering.relations import scaled
+
+RULES: dict[str, type[RuleClusterer]] = {"learned": LearnedClusterer, "chosen": ChosenClusterer}
+"""The ways with a meta-trained rule."""
+
+
+def make_parser() -> Parser:
+    """What the command takes."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, metavar="SOURCE", help="such as csv:FILE, npz:FILE or folder:FOLDER")
+    parser.add_label()
+    parser.add_argument("--clusters", type=at_least(1), metavar="K", help="how many (default: as many as fit best)")
+    parser.add_argument(
+        "--with",
+        dest="method",
+        default="chosen",
+        metavar="NAME",
+        help=f"learned, chosen, or by hand {', '.join(installed())}, which need --clusters (default chosen)",
+    )
+    parser.add_argument("--rule", metavar="FILE", help="a rule file in the place of the pretrained one")
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write name and cluster of every row here")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the rows by two principal components here")
+    parser.add_argument("--size", type=at_least(1), metavar="S", help="resize images to S x S pixels")
+    parser.add_standardise()
+    parser.add_trust()
+    parser.add_argument("--seed", type=at_least(0), default=0, help="decides what is drawn (default 0)")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="CPU threads (default 1)")
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The checked arguments."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    known = [*RULES, *installed()]
+    if arguments.method not in known:
+        near = did_you_mean(arguments.method, known)
+        parser.error(f"got --with {arguments.method!r}, expected {', '.join(known)}{near}")
+    if arguments.method not in RULES and arguments.clusters is None:
+        parser.error(f"got --with {arguments.method} without --clusters, expected how many there are")
+    if arguments.method not in RULES and arguments.rule is not None:
+        parser.error(f"got --rule with --with {arguments.method}, expected learned or chosen")
+    different(out=arguments.out, plot=arguments.plot)
+    for given in (arguments.data, arguments.rule):
+        keeps(given, out=arguments.out, plot=arguments.plot)
+    return arguments
+
+
+def clusters_of(arguments: argparse.Namespace, x: NDArray[np.float64]) -> tuple[Labels, str]:
+    """The cluster [N] of each row of ``x`` [N, D], and why."""
+    if arguments.method in RULES:
+        made = RULES[arguments.method](
+            arguments.clusters,
+            rule=arguments.rule,
+            standardise=False,
+            trust=tuple(arguments.trust),
+            random_state=arguments.seed,
+        ).fit(x)
+        return cast(Labels, made.labels_), made.reason_
+    if arguments.clusters > len(x):
+        raise ValueError(f"got --clusters {arguments.clusters} for {len(x)} rows, expected at most as many")
+    return installed()[arguments.method](scaled(x), arguments.clusters, arguments.seed), ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Cluster the rows, print what was found and write what was asked for."""
+    arguments = parse(argv)
+    torch.set_num_threads(arguments.threads)
+    writable(arguments.out)
+    writable(arguments.plot)
+    inputs = load_inputs(arguments.data, size=arguments.size, label=arguments.label)
+    x = _table(inputs, arguments)
+    with progress(f"clusters of {len(x)} rows by {arguments.method}", 1) as advance:
+        labels, reason = clusters_of(arguments, x)
+        advance(1)
+    counts = np.bincount(labels)
+    print(f"{len(counts)} clusters by {arguments.method}" + (f": {reason}" if reason else ""))
+    print("rows of each: " + ", ".join(map(str, counts.tolist())))
+    if inputs.given is not None:
+        known = np.array([str(one) not in ("", "nan", "-1") for one in inputs.given])
+        if known.any():
+            index = adjusted_rand_score(inputs.given[known].astype(str), labels[known])
+            print(f"adjusted Rand index beside the labels of {int(known.sum())} rows: {index:.3f}")
+    if arguments.out is not None:
+        text = io.StringIO()
+        rows = zip(inputs.ids, labels.tolist(), strict=True)
+        csv.writer(text, lineterminator="\n").writerows([("row", "cluster"), *rows])
+        with atomic_write(arguments.out) as file:
+            file.write(text.getvalue().encode())
+        print(f"wrote {arguments.out}: row, cluster")
+    if arguments.plot is not None:
+        save_png(components_figure(x, labels), arguments.plot)
+        print(f"wrote {arguments.plot}")
+    return 0
+
+
+def _table(inputs: Inputs, arguments: argparse.Namespace) -> NDArray[np.float64]:
+    """The rows as they are clustered: columns on one scale, pixels as they are."""
+    x = inputs.x.double().numpy()
+    if len(x) < 2:
+        raise ValueError(f"{arguments.data}: one row, expected two or more to find clusters in")
+    pixels = inputs.image_shape is not None and arguments.standardise == "auto"
+    offset, scale = scaling(x, False if pixels else arguments.standardise)
+    return (x - offset) / scale
