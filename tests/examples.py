@@ -92,7 +92,6 @@ READOUTS = (
     ReadoutExample("ridge", {"penalty": 0.2}, scores=False),
     ReadoutExample("head", {}),
     ReadoutExample("pairwise", {}, scores=False),
-    ReadoutExample("expected_score", {}, scores=False),
     ReadoutExample("prototypes", {}),
 )
 
@@ -110,3 +109,6 @@ ESTIMATORS = (
     EstimatorExample("truncated_backprop", {}),
     EstimatorExample("evolution_strategies", {"deviation": 0.3, "pairs": 2}, deviation=0.3),
 )
+
+CHOOSING = {"readout": "expected_score", "estimator": "risk_minimisation"}
+"""What learns a finite family, without gradients: one contract test for the two, with the rule that they are for."""

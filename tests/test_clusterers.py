@@ -34,8 +34,7 @@ def example(request: pytest.FixtureRequest) -> ClustererExample:
     return found
 
 
-@pytest.fixture
-def rule(example: ClustererExample) -> Rule:
+def made(example: ClustererExample) -> Rule:
     """In float64, moved a little from where it starts."""
     rule = make_rule(example.name, **example.options).double()
     draw = torch.Generator().manual_seed(4)
@@ -43,6 +42,17 @@ def rule(example: ClustererExample) -> Rule:
         for parameter in rule.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=draw, dtype=torch.float64), alpha=0.1)
     return rule
+
+
+@pytest.fixture
+def rule(example: ClustererExample) -> Rule:
+    return made(example)
+
+
+@pytest.fixture(params=[one for one in EXAMPLES if one.pairs], ids=lambda one: one.name)
+def paired(request: pytest.FixtureRequest) -> Rule:
+    """One whose outputs are logits of pairs."""
+    return made(request.param)
 
 
 def problem_of(points: int = QUERIES, inputs: int = 3, ways: int = 2) -> Problem:
@@ -65,12 +75,12 @@ def after(rule: Rule, problem: Problem, x: Tensor, steps: int = 2) -> State:
     return state
 
 
-def test_outputs_are_a_logit_for_each_pair_the_same_both_ways(rule: Rule) -> None:
-    assert (rule.gives, rule.layers, rule.consumes) == ("outputs", {"none"}, ("query_x",))
+def test_outputs_are_a_logit_for_each_pair_the_same_both_ways(paired: Rule) -> None:
+    assert (paired.gives, paired.layers, paired.consumes) == ("outputs", {"none"}, ("query_x",))
     for problem in (problem_of(), problem_of(9, 5, 0), problem_of(2, 1, 2)):
         (_, shape), *_ = problem.views
-        state = after(rule, problem, points(*shape))
-        logits = rule.outputs(problem, state)
+        state = after(paired, problem, points(*shape))
+        logits = paired.outputs(problem, state)
         assert logits.shape == (shape[0], shape[0])
         assert logits.isfinite().all()
         torch.testing.assert_close(logits, logits.T)
@@ -89,46 +99,47 @@ def test_the_same_arguments_give_the_same_bits(rule: Rule) -> None:
     assert torch.equal(rule.outputs(problem, after(rule, problem, x)), first)
 
 
-def test_the_number_of_clusters_counts_and_may_be_left_out(rule: Rule) -> None:
+def test_the_number_of_clusters_counts_and_may_be_left_out(paired: Rule) -> None:
     x = points()
     found = [
-        rule.outputs(one, after(rule, one, x)) for one in (problem_of(ways=2), problem_of(ways=3), problem_of(ways=0))
+        paired.outputs(one, after(paired, one, x))
+        for one in (problem_of(ways=2), problem_of(ways=3), problem_of(ways=0))
     ]
     assert not torch.allclose(found[0], found[1])
     assert not torch.allclose(found[0], found[2])
 
 
 @pytest.mark.parametrize("ways", [0, 2])
-def test_place_scale_and_turning_do_not_matter(rule: Rule, ways: int) -> None:
+def test_place_scale_and_turning_do_not_matter(paired: Rule, ways: int) -> None:
     x, problem = points(), problem_of(ways=ways)
     turned = torch.linalg.qr(points(3, 3, seed=5))[0]
-    plain = rule.outputs(problem, after(rule, problem, x))
-    if "inputs" in rule.equivariant:
-        torch.testing.assert_close(rule.outputs(problem, after(rule, problem, 7 * x @ turned + 2)), plain)
+    plain = paired.outputs(problem, after(paired, problem, x))
+    if "inputs" in paired.equivariant:
+        torch.testing.assert_close(paired.outputs(problem, after(paired, problem, 7 * x @ turned + 2)), plain)
 
 
-def test_the_order_of_points_does_not_matter_to_a_rule_that_says_so(rule: Rule) -> None:
+def test_the_order_of_points_does_not_matter_to_a_rule_that_says_so(paired: Rule) -> None:
     x, problem = points(), problem_of()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))
-    plain = rule.outputs(problem, after(rule, problem, x))[order][:, order]
-    moved = rule.outputs(problem, after(rule, problem, x[order]))
-    assert torch.allclose(plain, moved, rtol=0, atol=1e-9) == ("examples" in rule.equivariant)
+    plain = paired.outputs(problem, after(paired, problem, x))[order][:, order]
+    moved = paired.outputs(problem, after(paired, problem, x[order]))
+    assert torch.allclose(plain, moved, rtol=0, atol=1e-9) == ("examples" in paired.equivariant)
 
 
-def test_gradients_reach_every_parameter_and_are_those_of_finite_differences(rule: Rule) -> None:
+def test_gradients_reach_every_parameter_and_are_those_of_finite_differences(paired: Rule) -> None:
     x, problem = points(), problem_of()
     draw = torch.Generator().manual_seed(6)
     weights = torch.randn(QUERIES, QUERIES, generator=draw, dtype=torch.float64)
-    theta = {name: value.detach() for name, value in rule.named_parameters()}
+    theta = {name: value.detach() for name, value in paired.named_parameters()}
     direction = {name: torch.randn(v.shape, generator=draw, dtype=torch.float64) for name, v in theta.items()}
-    state = {name: value.double() for name, value in rule.init_state(problem, draw).items()}
+    state = {name: value.double() for name, value in paired.init_state(problem, draw).items()}
 
     def loss(moved: dict[str, Tensor]) -> Tensor:
         found = state
-        for phase in rule.phases(2):
+        for phase in paired.phases(2):
             for _ in range(phase.steps):
-                found = functional_call(rule, moved, ("step", problem, found, {"query_x": x}, phase.name))
-        return (functional_call(rule, moved, ("outputs", problem, found)) * weights).sum()
+                found = functional_call(paired, moved, ("step", problem, found, {"query_x": x}, phase.name))
+        return (functional_call(paired, moved, ("outputs", problem, found)) * weights).sum()
 
     leaves = {name: value.clone().requires_grad_() for name, value in theta.items()}
     gradients = torch.autograd.grad(loss(leaves), list(leaves.values()))

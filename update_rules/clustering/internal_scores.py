@@ -33,6 +33,9 @@ SCORES = (
 NEAR = 5
 """Neighbours that are to be of a point's own cluster, and the one whose distance says how dense a set is there."""
 
+LEAST = 1e-6
+"""The length of an edge between equal points: one of 0 is none."""
+
 RIDGE = 1e-3
 """Added to the variances of a cluster, on the scale of the set, when its logarithmic likelihood is taken."""
 
@@ -55,7 +58,7 @@ def geometry(x: Points) -> Geometry:
     order = distance.argsort(1, kind="stable")
     near = min(NEAR, len(x) - 1)
     core = np.take_along_axis(distance, order, 1)[:, near]
-    reach = np.maximum(distance, np.maximum(core[:, None], core[None])) + 1e-9
+    reach = np.maximum(distance, np.maximum(core[:, None], core[None])) + LEAST
     np.fill_diagonal(reach, 0)
     tree = minimum_spanning_tree(reach).tocoo()
     return Geometry(x, distance, order[:, 1 : near + 1], np.stack([tree.row, tree.col], 1), tree.data)

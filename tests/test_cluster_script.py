@@ -1,0 +1,236 @@
+"""Clusters in data of one's own: the script, and the scikit-learn clusterers behind it."""
+
+import csv
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_iris
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from evaluation.clusterings import candidate_method, judge, score
+from evaluation.statistics import RAND, bootstrap_mean, joined_seeds
+from inner_loop.clusterers import ChosenClusterer, LearnedClusterer, RuleClusterer
+from inner_loop.clustering import nearest
+from tasks.data.reference_sets import ReferenceSet, read_suite
+from unsupervised_update_rules.commands import cluster as script
+from unsupervised_update_rules.commands import evaluate
+from update_rules.clustering.candidates import CANDIDATES
+from update_rules.clustering.chosen_clusterer import ChosenClusterer as ChosenRule
+from update_rules.local.hebbian import Hebbian
+from update_rules.registry import make_rule
+from update_rules.rule_file import save_rule
+
+SMALL = make_rule("attention_clusterer", width=8, heads=2, blocks=1, maps=2)
+USE = {
+    "network": {"name": "none", "options": {}},
+    "steps": 1,
+    "normalisation": "batch",
+    "readout": {"name": "pairwise", "options": {}},
+}
+
+
+def written(path: Path) -> str:
+    """SMALL in a file."""
+    save_rule(path, SMALL, {}, USE)
+    return str(path)
+
+
+IN_A_FILE = written(Path(tempfile.gettempdir()) / "unsupervised_update_rules_test_clusterer.safetensors")
+"""Where scikit-learn's checks find it: they want parameters that can be copied and compared."""
+
+
+@pytest.fixture
+def rule_file(tmp_path: Path) -> str:
+    return written(tmp_path / "clusterer.safetensors")
+
+
+@parametrize_with_checks([LearnedClusterer(rule=IN_A_FILE), LearnedClusterer(2, rule=IN_A_FILE)])
+def test_they_are_clusterers_of_scikit_learn(estimator: RuleClusterer, check: object) -> None:
+    check(estimator)  # type: ignore[operator]
+
+
+def test_a_chooser_is_one_too() -> None:
+    """All of scikit-learn's checks take minutes with a dozen clusterers inside."""
+    x = load_iris().data
+    found = ChosenClusterer(3, rule=ChosenRule(), random_state=0).fit(x)
+    assert set(found.labels_.tolist()) == {0, 1, 2}
+    assert found.reason_.startswith("kmeans into 3")
+    assert (found.predict(x) == found.labels_).all()
+    assert (ChosenClusterer(3, rule=ChosenRule(), random_state=0).fit_predict(x) == found.labels_).all()
+
+
+def test_rows_seen_later_join_the_nearest_cluster() -> None:
+    x = np.array([[0.0], [1.0], [9.0], [10.0]])
+    found = LearnedClusterer(2, rule=SMALL, random_state=0).fit(x)
+    assert (found.predict(np.array([[0.2], [9.9]])) == found.labels_[[0, 3]]).all()
+    assert nearest(x, np.array([5, 6, 7, 8]), np.array([[8.9], [0.6]])).tolist() == [7, 6]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_clusters": 5}, "got n_clusters=5 for 4 rows, expected None or 1 to 4"),
+        ({"n_clusters": 0}, "got n_clusters=0 for 4 rows"),
+        ({"n_clusters": 2.5}, r"got n_clusters=2\.5 for 4 rows"),
+        ({"standardise": "yes"}, "got standardise='yes', expected True, False or 'auto'"),
+        ({"rule": Hebbian()}, "rule hebbian gives features, expected one that clusters"),
+    ],
+)
+def test_what_cannot_be_clustered_is_said_in_one_line(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LearnedClusterer(**{"rule": SMALL, **given}).fit(np.arange(8.0).reshape(4, 2))
+
+
+def test_one_cluster_and_constant_columns_are_fine() -> None:
+    x = np.stack([np.arange(6.0), np.full(6, 3.0)], 1)
+    assert not LearnedClusterer(1, rule=SMALL).fit_predict(x).any()
+    assert len(LearnedClusterer(2, rule=SMALL).fit_predict(x)) == 6
+    assert len(LearnedClusterer(rule=SMALL).fit_predict(np.zeros((5, 2)))) == 5
+
+
+def table(path: Path, rows: int = 12) -> str:
+    draw = np.random.default_rng(0)
+    lines = [
+        f"{place},{5 * (place % 2) + 0.1 * draw.normal():.4f},{draw.normal():.4f},{'ab'[place % 2]}"
+        for place in range(rows)
+    ]
+    path.write_text("\n".join(["id,size,weight,kind", *lines]) + "\n", encoding="utf-8")
+    return f"csv:{path}"
+
+
+def test_the_script_writes_a_cluster_for_each_row(
+    tmp_path: Path, rule_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, plot = tmp_path / "clusters.csv", tmp_path / "clusters.png"
+    data = table(tmp_path / "table.csv")
+    argv = ["--data", data, "--label", "kind", "--clusters", "2", "--out", str(out), "--plot", str(plot)]
+    for more in (["--with", "learned", "--rule", rule_file], ["--with", "ward"]):
+        assert script.main([*argv, *more]) == 0
+        said = capsys.readouterr().out
+        assert f"2 clusters by {more[1]}" in said
+        assert "adjusted Rand index beside the labels of 12 rows" in said
+        rows = list(csv.DictReader(out.open(encoding="utf-8")))
+        assert [row["row"] for row in rows] == [str(place) for place in range(12)]
+        assert {row["cluster"] for row in rows} == {"0", "1"}
+        assert Image.open(plot).size[0] > 200
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--with", "wards"], "got --with 'wards', expected learned, chosen.*did you mean ward"),
+        (["--with", "ward"], "got --with ward without --clusters"),
+        (["--with", "ward", "--clusters", "2", "--rule", "x"], "got --rule with --with ward"),
+        (["--with", "ward", "--clusters", "99"], "got --clusters 99 for 12 rows, expected at most as many"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_nothing_is_written(tmp_path: Path, more: list[str], message: str) -> None:
+    out = tmp_path / "clusters.csv"
+    with pytest.raises(ValueError, match=message):
+        script.main(["--data", table(tmp_path / "table.csv"), "--label", "kind", "--out", str(out), *more])
+    assert not out.exists()
+
+
+def test_one_row_is_refused_in_one_line(tmp_path: Path, rule_file: str) -> None:
+    with pytest.raises(ValueError, match="one row, expected two or more"):
+        script.main(["--data", table(tmp_path / "one.csv", 1), "--with", "learned", "--rule", rule_file])
+
+
+def suite(path: Path) -> str:
+    """A file in the suite's conventions: two sets of two batteries, the first with two references and noise."""
+    draw = np.random.default_rng(0)
+    x = np.concatenate([draw.normal(size=(10, 2)) * 0.1 + middle for middle in ((0, 0), (5, 0), (0, 5))])
+    y0 = np.repeat([1, 2, 3], 10)
+    y0[0] = 0
+    arrays = {
+        "first/x": x,
+        "first/y0": y0,
+        "first/y1": np.repeat([1, 1, 2], 10),
+        "second/x": x,
+        "second/y0": np.repeat([1, 2, 1], 10),
+    }
+    np.savez(path, names=np.array(["first", "second"]), battery=np.array(["one", "other"]), **arrays)
+    return f"clustering:{path}"
+
+
+def test_a_suite_is_read_as_its_author_means_it(tmp_path: Path) -> None:
+    first, second = read_suite(suite(tmp_path / "suite.npz"))
+    assert (first.name, first.part, second.part) == ("first", "suite.npz#one", "suite.npz#other")
+    assert [labels.max() for labels in first.references] == [2, 1]
+    assert first.references[0][:2].tolist() == [-1, 0]
+    np.savez(
+        tmp_path / "bad.npz",
+        names=np.array(["a"]),
+        battery=np.array(["b"]),
+        **{"a/x": np.zeros((3, 1)), "a/y0": np.zeros(2)},
+    )
+    with pytest.raises(ValueError, match=r"bad\.npz: a has x \[3, 1\] and labels \[\[2\]\], expected finite x"):
+        read_suite(f"clustering:{tmp_path / 'bad.npz'}")
+
+
+def test_a_score_is_the_best_over_references_each_at_its_number(tmp_path: Path) -> None:
+    """Noise is clustered, and left out of the score."""
+    first, _ = read_suite(suite(tmp_path / "suite.npz"))
+    asked = []
+
+    def method(x: np.ndarray, clusters: int, generator: torch.Generator) -> np.ndarray:
+        asked.append((clusters, len(x)))
+        return candidate_method(CANDIDATES["ward"])(x, clusters, generator)
+
+    assert score(method, first, torch.Generator()) == 1
+    assert asked == [(3, 30), (2, 30)]
+    wrong = ReferenceSet("a", "p", first.x, (np.arange(30) % 2,))
+    assert score(method, wrong, torch.Generator()) < 0.1
+    asked.clear()
+    score(lambda x, k, generator: method(x, k or 3, generator), first, torch.Generator(), told=False)
+    assert asked == [(3, 30)]
+
+
+def test_every_method_sees_the_same_sets_and_streams(tmp_path: Path) -> None:
+    sets = read_suite(suite(tmp_path / "suite.npz"))
+    seen: dict[str, list[int]] = {"a": [], "b": []}
+
+    def noting(name: str):
+        def method(x: np.ndarray, clusters: int, generator: torch.Generator) -> np.ndarray:
+            seen[name].append(int(torch.randint(1000, (), generator=generator)))
+            return np.arange(len(x)) % clusters
+
+        return method
+
+    entries = judge({name: noting(name) for name in seen}, sets, seed=3)
+    assert seen["a"] == seen["b"]
+    assert {entry["source"] for entry in entries} == {"suite.npz#one", "suite.npz#other"}
+    assert {entry["readout"] for entry in entries} == {RAND}
+    assert len({entry["drawn"] for entry in entries}) == 2
+
+
+def test_evaluate_judges_clusterers_on_a_suite(
+    tmp_path: Path, rule_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--data", suite(tmp_path / "suite.npz"), "--rule", rule_file, "--json", str(tmp_path / "out.json")]
+    assert evaluate.main([*argv, "--baselines", "ward", "untrained_rule"]) == 0
+    said = capsys.readouterr().out
+    assert "adjusted Rand index × 100" in said
+    assert "suite.npz#other" in said
+    assert evaluate.main(["--data", "clusters:rings@test", "--tasks", "3", "--baselines", "ward", "--untold"]) == 0
+    with pytest.raises(
+        ValueError, match=r"unknown clusterer 'warp', expected untrained_rule, kmeans.*did you mean ward"
+    ):
+        evaluate.main([*argv, "--baselines", "warp"])
+    save_rule(tmp_path / "hebbian.safetensors", Hebbian(), {})
+    with pytest.raises(ValueError, match="rule hebbian does not cluster, expected rules that do"):
+        evaluate.main(["--data", suite(tmp_path / "suite.npz"), "--rule", str(tmp_path / "hebbian.safetensors")])
+
+
+def test_a_bootstrap_is_over_sets_and_seeds_are_one() -> None:
+    draw = np.random.default_rng(0)
+    values = draw.normal(size=400).tolist()
+    mean = bootstrap_mean(values)
+    assert mean.value == pytest.approx(np.mean(values))
+    assert mean.ci95 == pytest.approx(1.96 * np.std(values) / 20, rel=0.1)
+    assert joined_seeds(RAND, [[0.0, 1.0], [1.0, 0.0]]) == [0.5, 0.5]
+    assert joined_seeds("ridge", [[0.0, 1.0], [1.0, 0.0]]) == [0, 1, 1, 0]
