@@ -21,7 +21,7 @@ NAMES = (*ALONE, *LINKED)
 KINDS = {"told": 2, "untold": 0}
 """Whether the number of clusters is given, with such a number."""
 
-PENALTIES = (1.0, 30.0, 1000.0)
+PENALTIES = (1.0, 30.0, 1000.0, 30000.0)
 """Of ridge regression, each of which gives a selector."""
 
 FAR = 1e4
@@ -160,7 +160,10 @@ class ChosenClusterer(Rule):
         return says - FAR * (1 - state["fits"][:, None])
 
     def _terms(self, problem: Problem, state: State) -> Tensor:
-        """What regressions see of each way, [A, R]: scores, beside others' and as they are, products, and its name."""
+        """What regressions see of each way, [A, R]: scores, beside others' and as they are, products, and its name.
+
+        Each less its mean over the ways: what is the same for all says nothing for one.
+        """
         scores, family = state["scores"], choices(problem.ways, self.extra)
         beside = (scores - scores.mean(0)) / (scores.std(0, correction=0) + 1e-3)
         first, second = torch.triu_indices(len(SCORES), len(SCORES))
@@ -169,7 +172,8 @@ class ChosenClusterer(Rule):
         for place, one in enumerate(family):
             which[place, NAMES.index(one.name)] = 1
             which[place, -2], which[place, -1] = one.dropped * 5, math.log(one.clusters) / 2
-        return torch.cat([beside, scores, products, which], 1)
+        terms = torch.cat([beside, scores, products, which], 1)
+        return terms - terms.mean(0)
 
 
 def _kind(problem: Problem) -> str:
