@@ -16,6 +16,7 @@ RULES = Registry(
         "sca": "update_rules.gradient.self_critique:SelfCritique",
         "semi_supervised_maml": "update_rules.gradient.semi_supervised_maml:SemiSupervisedMaml",
         "attention_clusterer": "update_rules.clustering.attention_clusterer:AttentionClusterer",
+        "recurrent_clusterer": "update_rules.clustering.recurrent_clusterer:RecurrentClusterer",
         "chosen_clusterer": "update_rules.clustering.chosen_clusterer:ChosenClusterer",
         "protonet": "update_rules.gradient.protonet:ProtoNet",
     },

@@ -1,0 +1,107 @@
+"""``recurrent_clusterer``: a recurrent network reads the points of a set one by one and says which cluster each is in.
+
+Shapes: Q points of a set, D inputs, A axes, C places for clusters, H units.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from common.checked import Count
+from update_rules.clustering.attention_clusterer import TOLD, points_of
+from update_rules.clustering.partition import partition
+from update_rules.clustering.relations import POINTS, relations, scaled
+from update_rules.contract import Problem, Rule, State, StepViews
+
+NOT = -1e4
+"""The logit of a place beyond the number of clusters that is told."""
+
+SURE = 1e-4
+"""The least chance that two points are together or apart."""
+
+
+class RecurrentClusterer(Rule):
+    """Meta-learning to cluster as Jiang and Verma (2019) do: a recurrent network, whose last answer is fed back.
+
+    An inner step is a pass over the points in a random order, drawn once for a set. The network sees a point by its
+    place on the set's principal axes and by how far its neighbours are, beside what it said of the point before and of
+    this one in the last pass, and gives it a share in each of ``places`` clusters. Two points are together with the
+    chance that their shares agree. The order of points counts, unlike in ``attention_clusterer``.
+    """
+
+    name = "recurrent_clusterer"
+    consumes = ("query_x",)
+    gives = "outputs"
+    layers = frozenset({"none"})
+    normalisations = frozenset({"batch"})
+    batching = "loop"
+    compiles = False
+
+    def __init__(self, units: Count = 96, axes: Count = 6, places: Count = 20, seed: int = 0) -> None:
+        super().__init__()
+        self.units, self.axes, self.places = units, axes, places
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.cell = nn.LSTMCell(axes + POINTS + TOLD + 2 * places, units)
+            self.says = nn.Linear(units, places)
+
+    def init_state(self, problem: Problem, generator: Generator) -> State:
+        """Nothing said yet, and the order of points."""
+        points = points_of(problem)
+        return {
+            "order": torch.randperm(points, generator=generator).float(),
+            "shares": torch.zeros(points, self.places),
+            "hidden": torch.zeros(1, self.units),
+            "cell": torch.zeros(1, self.units),
+        }
+
+    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
+        """The shares of every point after one more pass."""
+        x = views["query_x"]
+        plain = x.detach().double().cpu().numpy()
+        of_points = torch.from_numpy(relations(plain, 0).points).to(x)
+        seen = torch.cat([torch.from_numpy(principal(plain, self.axes)).to(x), of_points], 1)
+        told = x.new_tensor([float(problem.ways > 0), math.log(max(problem.ways, 1)) / 2])
+        beyond = x.new_zeros(self.places)
+        if problem.ways:
+            beyond[problem.ways :] = NOT
+        order = state["order"].long().tolist()
+        hidden, cell, before = state["hidden"], state["cell"], x.new_zeros(self.places)
+        shares = list(state["shares"].unbind(0))
+        for place in order:
+            given = torch.cat([seen[place], told, before, shares[place]])
+            hidden, cell = self.cell(given[None], (hidden, cell))
+            before = torch.softmax(self.says(hidden)[0] + beyond, 0)
+            shares[place] = before
+        return {"order": state["order"], "shares": torch.stack(shares), "hidden": hidden, "cell": cell}
+
+    def outputs(self, problem: Problem, state: State) -> Tensor:
+        """The logits [Q, Q] that two points are in one cluster."""
+        chances = (state["shares"] @ state["shares"].T).clamp(SURE, 1 - SURE)
+        return torch.logit(chances)
+
+    def partition(self, problem: Problem, state: State) -> Tensor:
+        """The partition that fits the chances best, of ``problem.ways`` clusters or as many as do."""
+        chances = torch.sigmoid(self.outputs(problem, state)).double().cpu().numpy()
+        return torch.from_numpy(partition(chances, problem.ways))
+
+    def pictures(self, problem: Problem, state: State) -> Any:
+        """Nothing to show."""
+        return
+
+
+def principal(x: NDArray[np.float64], axes: int) -> NDArray[np.float64]:
+    """The points ``x`` [N, D] on the set's principal axes [N, A], of which missing ones are 0.
+
+    Each axis points to where the longer tail is, so that a set turned looks the same.
+    """
+    x = scaled(x)
+    _, _, directions = np.linalg.svd(x, full_matrices=False)
+    found = x @ directions[:axes].T
+    found = found * np.where((found**3).sum(0) < 0, -1.0, 1.0)
+    spread = float(found.std()) if found.std() > 0 else 1.0
+    return np.pad(found / spread, ((0, 0), (0, max(0, axes - found.shape[1]))))[:, :axes]
