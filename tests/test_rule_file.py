@@ -277,7 +277,8 @@ def test_what_an_older_file_does_not_name_is_as_it_then_was(tmp_path):
 
 
 def test_the_registry_knows_the_rules_by_name():
-    assert set(RULES.names) == {"metz", "neuron_local", "hebbian", "maml", "sca", "semi_supervised_maml", "protonet"}
+    trained = {"metz", "neuron_local", "hebbian", "maml", "sca", "semi_supervised_maml", "protonet"}
+    assert set(RULES.names) == trained | {"attention_clusterer", "recurrent_clusterer", "chosen_clusterer"}
     for name in RULES.names:
         assert RULES.find(name).name == name
     assert make_rule("neuron_local", hidden=7, rate=0.5).config["hidden"] == 7
@@ -289,7 +290,7 @@ def test_the_registry_knows_the_rules_by_name():
         (
             "hebian",
             {},
-            "expected one of metz, neuron_local, hebbian, maml, sca, semi_supervised_maml, protonet (did you mean heb",
+            "expected one of metz, neuron_local, hebbian, maml, sca, semi_supervised_maml, protonet, attention",
         ),
         ("maml", {"rate": 0.1}, "rule maml: got no option weights, which it needs"),
         ("neuron_local", {"hiden": 3}, "got option 'hiden', expected one of hidden, error_channels"),

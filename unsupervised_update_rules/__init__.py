@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # as X: for others to import from here
     from evaluation.protocol import Use as Use
     from evaluation.rules import RuleMethod as RuleMethod
     from experiment.build import build_trainer as build_trainer
+    from inner_loop.clusterers import ChosenClusterer as ChosenClusterer
+    from inner_loop.clusterers import LearnedClusterer as LearnedClusterer
     from inner_loop.network_file import load_network as load_network
     from inner_loop.network_file import save_network as save_network
     from inner_loop.networks.conv4 import Conv4 as Conv4
@@ -56,6 +58,7 @@ _NAMES = {
     "evaluation.protocol": ("Use",),
     "evaluation.rules": ("RuleMethod",),
     "experiment.build": ("build_trainer",),
+    "inner_loop.clusterers": ("ChosenClusterer", "LearnedClusterer"),
     "inner_loop.network_file": ("load_network", "save_network"),
     "inner_loop.networks.conv4": ("Conv4",),
     "inner_loop.networks.mlp": ("MLP",),

@@ -15,10 +15,10 @@ RULES = Registry(
         "maml": "update_rules.gradient.maml:Maml",
         "sca": "update_rules.gradient.self_critique:SelfCritique",
         "semi_supervised_maml": "update_rules.gradient.semi_supervised_maml:SemiSupervisedMaml",
+        "protonet": "update_rules.gradient.protonet:ProtoNet",
         "attention_clusterer": "update_rules.clustering.attention_clusterer:AttentionClusterer",
         "recurrent_clusterer": "update_rules.clustering.recurrent_clusterer:RecurrentClusterer",
         "chosen_clusterer": "update_rules.clustering.chosen_clusterer:ChosenClusterer",
-        "protonet": "update_rules.gradient.protonet:ProtoNet",
     },
 )
 

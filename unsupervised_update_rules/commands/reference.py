@@ -9,6 +9,7 @@ from unsupervised_update_rules.commands.entry import COMMANDS
 
 GROUPS = {
     "Apply a rule": ("RuleFeatures", "load_rule", "make_rule", "save_rule", "load_network", "save_network"),
+    "Find clusters": ("LearnedClusterer", "ChosenClusterer"),
     "Read data and draw tasks": ("load_source", "Dataset", "TaskSource", "Episode"),
     "Compare": ("compare", "RuleMethod", "Use"),
     "Meta-train": ("load_config", "build_trainer"),
