@@ -169,7 +169,7 @@ def use_of_config(config: Config, steps: int) -> Use:
 
 def plain_use(config: Config) -> dict[str, Any]:
     """What a rule file says that its rule is used with: the settings of the run's report, first choices alone."""
-    use = use_of_config(config, config.report.steps)
+    use = use_of_config(config, config.report_steps)
     one = RULES.find(config.rule.name).one_network
     plain = {
         "network": {"name": config.network.name, "options": use.network.first_options()},

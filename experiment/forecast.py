@@ -187,7 +187,9 @@ def forecast_run(trainer: Trainer) -> Forecast:
     source = next(iter(validator.sources.values()))
     evaluation = trials.evaluation(source, validator.use, together)
     once = evaluation.of(settings.steps, len(read_points(settings.steps, settings.read_every)))[0]
-    in_report = evaluation.of(report.steps, READS + 1)[0] + evaluation.readout[0]  # of raw inputs or of components
+    in_report = (
+        evaluation.of(config.report_steps, READS + 1)[0] + evaluation.readout[0]
+    )  # of raw inputs or of components
     seconds = cost.groups(float(np.mean(lengths)), float(np.mean(readouts)))[:, 0]
     forecast = Forecast(
         outer_step_s=float(seconds.sum()) / len(simulated),

@@ -61,10 +61,10 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
     where the run's files cannot be read.
     """
     run_dir, settings = Path(config.run_dir), config.report
-    path, use = run_dir / "rule.safetensors", use_of_config(config, settings.steps)
+    path, use = run_dir / "rule.safetensors", use_of_config(config, config.report_steps)
     rule, header = read_rule(path, trusted(config))
     rule = rule.to(config.device)
-    points = tuple(read_points(settings.steps, max(1, settings.steps // READS)))
+    points = tuple(read_points(config.report_steps, max(1, config.report_steps // READS)))
     methods = {
         "rule": RuleMethod(rule, use, points),
         **make_baselines(_company(config), Company(use, BaselineSettings(), rule, points)),

@@ -209,7 +209,11 @@ def test_evaluate_judges_clusterers_on_a_suite(
     tmp_path: Path, rule_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["--data", suite(tmp_path / "suite.npz"), "--rule", rule_file, "--json", str(tmp_path / "out.json")]
-    assert evaluate.main([*argv, "--baselines", "ward", "untrained_rule"]) == 0
+    plot = tmp_path / "plot.png"
+    assert evaluate.main([*argv, "--baselines", "ward", "untrained_rule", "--plot", str(plot)]) == 0
+    assert plot.stat().st_size > 1000
+    with pytest.raises(ValueError, match="got --ablate with whole sets"):
+        evaluate.main([*argv, "--ablate"])
     said = capsys.readouterr().out
     assert "adjusted Rand index × 100" in said
     assert "suite.npz#other" in said

@@ -167,7 +167,8 @@ CLUSTERS = (
 
 
 def test_a_clusterer_learns_in_the_trainer(tiny_config: Arguments) -> None:
-    trainer = trainer_of(tiny_config("run", *CLUSTERS, "outer.learning_rate=0.01"))
+    trainer = trainer_of(tiny_config("run", *CLUSTERS, "outer.learning_rate=0.01", "report.steps=null"))
+    assert trainer.parts.use["steps"] == 1  # as in validation, where nobody says otherwise
     figures = [trainer.step() for _ in range(3)]
     assert all(np.isfinite(list(one.values())).all() for one in figures)
 
@@ -175,5 +176,9 @@ def test_a_clusterer_learns_in_the_trainer(tiny_config: Arguments) -> None:
 def test_what_clusters_needs_sets_and_others_have_none(tiny_config: Arguments) -> None:
     with pytest.raises(ValueError, match=r"config key tasks.points: got .*None, expected a number or \[fewest, most\]"):
         trainer_of(tiny_config("run", *CLUSTERS, "tasks.points=null"))
-    with pytest.raises(ValueError, match=r"config key tasks.points: got .*, expected null"):
+    with pytest.raises(ValueError, match=r"config key tasks.points: got .*, expected null for rule"):
         trainer_of(tiny_config("run", "tasks.points=30"))
+    with pytest.raises(
+        ValueError, match=r"config key report.sources: got .*, expected \[\] for rule attention_clusterer"
+    ):
+        trainer_of(tiny_config("run", *CLUSTERS, "report.sources=[digits]"))

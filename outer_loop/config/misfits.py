@@ -20,12 +20,13 @@ def misfits(config: "Config") -> Iterator[tuple[str, str]]:
         yield "rule.name", f"a rule of views that tasks have: {wrong}"
     if "unlabelled_set" in rule.consumes and not config.tasks.unlabelled_shots:
         yield "tasks.unlabelled_shots", f"1 or more, since rule {name} looks at a set of examples without labels"
-    if (rule.gives == "outputs") != (config.tasks.points is not None):
-        expected = "a number or [fewest, most]" if rule.gives == "outputs" else "null"
-        yield (
-            "tasks.points",
-            f"{expected} for rule {name}, whose outputs are {'' if expected[0] == 'a' else 'not '}of whole sets",
-        )
+    clusters = rule.gives == "outputs"
+    if clusters and config.tasks.points is None:
+        yield "tasks.points", f"a number or [fewest, most] for rule {name}, which clusters whole sets"
+    if not clusters and config.tasks.points is not None:
+        yield "tasks.points", f"null for rule {name}, which does not cluster whole sets"
+    if clusters and config.report.sources:
+        yield "report.sources", f"[] for rule {name}, which clusters: judge it by scripts/evaluate.py"
     if readout.reads != rule.gives:
         yield "outer.readout.name", f"a readout of {rule.gives}, which rule {name} gives, not of {readout.reads}"
     policy = config.network.normalisation

@@ -169,7 +169,9 @@ class ReportConfig(Section):
 
     sources: Texts = Field(default=("digits",), description="data SOURCEs of the report; [] is no report")
     tasks: Annotated[int, Field(ge=2)] = Field(default=100, description="paired tasks drawn from each source")
-    steps: Count = Field(default=50, description="inner steps on each task")
+    steps: Count | None = Field(
+        default=None, description="inner steps on each task, which the rule file says too; null is evaluation.steps"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -219,6 +221,11 @@ class Config(Section):
     outer: OuterConfig = Field(default_factory=OuterConfig)
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
+
+    @property
+    def report_steps(self) -> int:
+        """Inner steps on each task of the report, and what the rule file says."""
+        return self.evaluation.steps if self.report.steps is None else self.report.steps
 
     def _misfits(self) -> Iterable[tuple[str, str]]:
         return misfits(self)

@@ -12,6 +12,7 @@ from evaluation.clusterings import Method, candidate_method, judge, rule_method
 from evaluation.lineup import Evaluated
 from evaluation.results import environment, summarise, write_results
 from evaluation.results_table import results_table
+from experiment.report.plots import accuracy_points, save_png
 from experiment.report.publish import publish
 from tasks.data.reference_sets import SUITE, ReferenceSet, is_suite, read_suite, reference_of
 from tasks.data.sources import MADE, load_source
@@ -39,7 +40,13 @@ def of_sets(sources: Sequence[str], rules: Sequence[Evaluated]) -> bool:
 
 
 def evaluate_sets(arguments: argparse.Namespace, rules: Sequence[Evaluated], command: str) -> int:
-    """Judge ``rules`` and baselines on the sets of ``arguments.data``, print the table, write what was asked for."""
+    """Judge ``rules`` and baselines on the sets of ``arguments.data``, print the table, write what was asked for.
+
+    Raises ValueError for options that are for few-shot tasks alone.
+    """
+    for name in ("sweep", "ablate", "encoder"):
+        if getattr(arguments, name):
+            raise ValueError(f"got --{name} with whole sets, expected it with few-shot tasks alone")
     methods = _methods(rules, arguments.baselines)
     sets = [one for source in arguments.data for one in _sets(source, arguments, rules)]
     meta: dict[str, Any] = {
@@ -56,6 +63,8 @@ def evaluate_sets(arguments: argparse.Namespace, rules: Sequence[Evaluated], com
     results = summarise(found, meta, leads=bool(rules))
     if arguments.json is not None:
         write_results(arguments.json, results)
+    if arguments.plot is not None:
+        save_png(accuracy_points(results), arguments.plot)
     with tracked(arguments, "evaluate", meta) as tracker:
         publish(tracker, 0, results)
     print_table(results_table(results), width=100 + 30 * len(meta["sets"]))
