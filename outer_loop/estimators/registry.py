@@ -8,7 +8,7 @@ ESTIMATORS = Registry(
     Estimator,
     {
         "truncated_backprop": "outer_loop.estimators.truncated_backprop:TruncatedBackprop",
-        "risk_minimisation": "outer_loop.estimators.risk_minimisation:RiskMinimisation",
         "evolution_strategies": "outer_loop.estimators.evolution_strategies:EvolutionStrategies",
+        "risk_minimisation": "outer_loop.estimators.risk_minimisation:RiskMinimisation",
     },
 )
