@@ -83,7 +83,8 @@ def test_a_network_without_the_setting_that_was_given_is_named() -> None:
 def test_every_pretrained_rule_says_what_it_is_used_with(name: str) -> None:
     said = read_header(name).use
     assert {"network", "steps", "normalisation", "readout"} <= said.keys()
-    assert said["network"]["options"].keys() == {"hidden", "outputs", "activations"}
+    expected = {"mlp": {"hidden", "outputs", "activations"}, "none": set()}
+    assert said["network"]["options"].keys() == expected[said["network"]["name"]]
     settings = settings_of(read_header(name), {})
     assert [settings.network.first_options(), settings.steps] == [said["network"]["options"], said["steps"]]
 
