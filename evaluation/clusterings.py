@@ -16,11 +16,11 @@ from torch import Generator
 from evaluation.paired_tasks import EPISODE, NETWORK, paired_tasks
 from evaluation.results import TaskAccuracies
 from evaluation.statistics import RAND
-from inner_loop.clustering import Labels, Points, cluster
+from inner_loop.clustering import cluster
 from tasks.data.reference_sets import ReferenceSet
 from tasks.source import TaskSource
 from update_rules.clustering.candidates import Candidate
-from update_rules.clustering.relations import scaled
+from update_rules.clustering.points import Labels, Points, scaled
 from update_rules.contract import Rule
 
 Method = Callable[[Points, int, Generator], Labels]

@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from common.scaling import Standardise, scaling
 from common.torch_defaults import usual_defaults
-from inner_loop.clustering import cluster, nearest
+from inner_loop.clustering import cluster
 from inner_loop.inner_settings import settings_of
+from update_rules.clustering.points import nearest
 from update_rules.contract import Rule
 from update_rules.rule_file import read_rule
 

@@ -7,17 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Generator
 
 from inner_loop.state import stack_states, unstack_state
 from inner_loop.unroll import theta_of, unroll
-from update_rules.clustering.relations import scaled
+from update_rules.clustering.points import Labels, Points, nearest, scaled
 from update_rules.contract import Problem, Rule
-
-Points = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
 MOST = 500
 """Points that a rule sees at once; the others of a larger set join the cluster of the nearest of these."""
@@ -50,9 +45,3 @@ def cluster(rule: Rule, x: Points, clusters: int, steps: int, generator: Generat
         (state,) = unstack_state(unroll(rule, theta_of(rule), problem, start, views, read_points=[steps])[-1])
         found, reason = rule.partition(problem, state).numpy(), rule.reason(problem, state)
     return Clustering(found if len(rows) == len(x) else nearest(x[rows], found, x), reason)
-
-
-def nearest(x: Points, labels: Labels, others: Points) -> Labels:
-    """The label of the nearest of the points ``x`` [N, D] to each of ``others`` [M, D]: int64 [M]."""
-    found: Labels = labels[cKDTree(x).query(others)[1]]
-    return found

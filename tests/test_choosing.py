@@ -12,10 +12,11 @@ from outer_loop.estimators.risk_minimisation import RiskMinimisation
 from outer_loop.readouts.expected_score import ExpectedScore
 from outer_loop.readouts.objective import Objective
 from tasks.task import Episode
-from update_rules.clustering.candidates import CANDIDATES, EXTRA, installed, rejoined
+from update_rules.clustering.candidates import CANDIDATES, EXTRA, installed
 from update_rules.clustering.choices import Choice, carried_out, choices
 from update_rules.clustering.chosen_clusterer import ChosenClusterer
 from update_rules.clustering.internal_scores import SCORES, geometry, internal_scores, rand_indices
+from update_rules.clustering.points import rejoined
 from update_rules.contract import Problem, State
 
 

@@ -13,12 +13,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from evaluation.clusterings import candidate_method, judge, score
 from evaluation.statistics import RAND, bootstrap_mean, joined_seeds
 from inner_loop.clusterers import ChosenClusterer, LearnedClusterer, RuleClusterer
-from inner_loop.clustering import nearest
 from tasks.data.reference_sets import ReferenceSet, read_suite
 from unsupervised_update_rules.commands import cluster as script
 from unsupervised_update_rules.commands import evaluate
 from update_rules.clustering.candidates import CANDIDATES
 from update_rules.clustering.chosen_clusterer import ChosenClusterer as ChosenRule
+from update_rules.clustering.points import nearest
 from update_rules.local.hebbian import Hebbian
 from update_rules.registry import make_rule
 from update_rules.rule_file import save_rule

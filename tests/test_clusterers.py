@@ -19,7 +19,8 @@ from inner_loop.state import stack_states
 from inner_loop.unroll import theta_of, unroll
 from outer_loop.readouts.pairwise import Pairwise, expected_rand
 from update_rules.clustering.partition import expected_index, moved_on, partition
-from update_rules.clustering.relations import k_means, pairs_of, place_of, relations, scaled
+from update_rules.clustering.points import scaled
+from update_rules.clustering.relations import k_means, pairs_of, place_of, relations
 from update_rules.contract import Problem, Rule, State
 from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule, save_rule

@@ -21,7 +21,6 @@ from common.scaling import scaling
 from experiment.report.plots import save_png
 from experiment.report.scatter import components_figure
 from inner_loop.clusterers import ChosenClusterer, LearnedClusterer, RuleClusterer
-from inner_loop.clustering import Labels
 from tasks.data.sources import Inputs, load_inputs
 from unsupervised_update_rules.commands.arguments import (
     Parser,
@@ -33,7 +32,7 @@ from unsupervised_update_rules.commands.arguments import (
 )
 from unsupervised_update_rules.commands.terminal import progress
 from update_rules.clustering.candidates import installed
-from update_rules.clustering.relations import scaled
+from update_rules.clustering.points import Labels, scaled
 
 RULES: dict[str, type[RuleClusterer]] = {"learned": LearnedClusterer, "chosen": ChosenClusterer}
 """The ways with a meta-trained rule."""

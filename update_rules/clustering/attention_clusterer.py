@@ -3,20 +3,14 @@
 Shapes: Q points of a set and their M pairs, D inputs, W units a point, H heads, F relations of a pair.
 """
 
-import math
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from common.checked import Count
-from update_rules.clustering.partition import partition
+from update_rules.clustering.clusterer import TOLD, Clusterer, points_of, told
 from update_rules.clustering.relations import PAIRS, POINTS, pairs_of, place_of, relations
-from update_rules.contract import Problem, Rule, State, StepViews
-
-TOLD = 2
-"""What is told of the number of clusters: whether it is known, and its logarithm."""
+from update_rules.contract import Problem, State, StepViews
 
 OF_PAIR = 32
 """Units of a pair."""
@@ -46,7 +40,7 @@ class Block(nn.Module):
         return out
 
 
-class AttentionClusterer(Rule):
+class AttentionClusterer(Clusterer):
     """Meta-learning to cluster (Jiang and Verma, 2019), with attention in the place of a recurrent network.
 
     The State is a logit for each pair of points, [M]. A step makes it anew from how the points lie to each other
@@ -56,13 +50,7 @@ class AttentionClusterer(Rule):
     """
 
     name = "attention_clusterer"
-    consumes = ("query_x",)
-    gives = "outputs"
-    layers = frozenset({"none"})
-    normalisations = frozenset({"batch"})
     equivariant = frozenset({"examples"})
-    batching = "loop"
-    compiles = False
 
     def __init__(self, width: Count = 48, heads: Count = 4, blocks: Count = 3, maps: Count = 8, seed: int = 0) -> None:
         super().__init__()
@@ -93,11 +81,11 @@ class AttentionClusterer(Rule):
         found = relations(x.detach().double().cpu().numpy(), problem.ways)
         of_pairs, of_points = (torch.from_numpy(one).to(x) for one in found)
         first, second = (torch.from_numpy(one).to(x.device) for one in pairs_of(count))
-        told = x.new_tensor([float(problem.ways > 0), math.log(max(problem.ways, 1)) / 2])
-        pair = self.pair(torch.cat([of_pairs, told.expand(len(of_pairs), TOLD), last[:, None] / 3], -1))
+        clusters = told(problem, x)
+        pair = self.pair(torch.cat([of_pairs, clusters.expand(len(of_pairs), TOLD), last[:, None] / 3], -1))
         every = torch.cat([self.bias(pair), self.itself])[torch.from_numpy(place_of(count)).to(x.device)]
         bias = every.view(count, count, len(self.blocks), self.heads).permute(2, 3, 0, 1).contiguous()
-        point = self.point(torch.cat([of_points, told.expand(count, TOLD)], -1))
+        point = self.point(torch.cat([of_points, clusters.expand(count, TOLD)], -1))
         for block, own in zip(self.blocks, bias, strict=True):
             point = block(point, own)
         maps = self.compared(self.norm(point)).view(count, self.maps, OF_MAP)
@@ -109,20 +97,3 @@ class AttentionClusterer(Rule):
         place = torch.from_numpy(place_of(points_of(problem))).to(state["logits"].device)
         logits = torch.cat([state["logits"], state["logits"].new_zeros(1)])
         return logits[place]
-
-    def partition(self, problem: Problem, state: State) -> Tensor:
-        """The partition that fits the chances best, of ``problem.ways`` clusters or as many as do."""
-        chances = torch.sigmoid(self.outputs(problem, state)).double().cpu().numpy()
-        return torch.from_numpy(partition(chances, problem.ways))
-
-    def pictures(self, problem: Problem, state: State) -> Any:
-        """Nothing to show."""
-        return
-
-
-def points_of(problem: Problem) -> int:
-    """Q, the rows of ``query_x``. Raises ValueError where nobody has said."""
-    for name, shape in problem.views:
-        if name == "query_x":
-            return shape[0]
-    raise ValueError("got tasks without whole sets, expected tasks.points for a rule that clusters")

@@ -8,11 +8,10 @@ from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
-Points = NDArray[np.float64]
-Labels = NDArray[np.int64]
+from update_rules.clustering.points import Labels, Points, rejoined
+
 Candidate = Callable[[Points, int, int], Labels]
 """Points [N, D], the number of clusters, from 1 to N, and a seed give the cluster [N] of each."""
 
@@ -21,6 +20,9 @@ NEIGHBOURS = 10
 
 STARTS = 10
 """Of k-means and of Gaussian mixtures, of which the best counts."""
+
+LINKAGES = ("single", "average", "complete", "ward")
+"""How trees of clusters are joined."""
 
 SMALLEST = (3, 5, 8, 12, 20, 35, 60)
 """The smallest clusters that HDBSCAN is tried with."""
@@ -90,7 +92,7 @@ def genie(x: Points, clusters: int, seed: int) -> Labels:
 CANDIDATES: dict[str, Candidate] = {
     "kmeans": kmeans,
     "gaussian_mixture": gaussian_mixture,
-    **{name: partial(linked, name) for name in ("single", "average", "complete", "ward")},
+    **{name: partial(linked, name) for name in LINKAGES},
     "spectral": spectral,
     "birch": birch,
     "hdbscan": hdbscan,
@@ -104,17 +106,3 @@ EXTRA: dict[str, tuple[str, Candidate]] = {"genie": ("genieclust", genie)}
 def installed() -> dict[str, Candidate]:
     """CANDIDATES, and those of EXTRA whose package is installed."""
     return CANDIDATES | {name: one for name, (package, one) in EXTRA.items() if find_spec(package) is not None}
-
-
-def rejoined(x: Points, labels: Labels) -> Labels:
-    """``labels`` [N], 0 and up, where each point of ``x`` [N, D] under -1 has that of the nearest one that is not."""
-    from scipy.spatial import cKDTree
-
-    kept = labels >= 0
-    if kept.all():
-        return labels
-    if not kept.any():
-        return np.zeros(len(x), np.int64)
-    found = labels.copy()
-    found[~kept] = labels[kept][cKDTree(x[kept]).query(x[~kept])[1]]
-    return found

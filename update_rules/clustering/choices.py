@@ -7,22 +7,16 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from update_rules.clustering.candidates import Candidate, installed, rejoined
-
-Points = NDArray[np.float64]
-Labels = NDArray[np.int64]
+from update_rules.clustering.candidates import LINKAGES, Candidate, installed
+from update_rules.clustering.points import Labels, Points, rejoined
 
 ALONE = ("kmeans", "gaussian_mixture", "spectral", "birch", "hdbscan", "genie")
 """Clusterers that see all points."""
 
-LINKED = ("single", "average", "complete", "ward")
-"""Those that are also tried without outliers."""
-
 DROPPED = (0.0, 0.05, 0.15)
-"""Shares of points, those farthest from their neighbours, that stay aside and then join the nearest cluster."""
+"""Shares of points, those farthest from their neighbours, that stay aside of LINKAGES and then join the nearest."""
 
 UNTOLD = ("kmeans", "gaussian_mixture", "average", "ward", "single", "spectral")
 """Clusterers that are tried with each of COUNTS clusters where nobody says how many."""
@@ -52,7 +46,7 @@ def choices(clusters: int, extra: bool = False) -> list[Choice]:
         found = [Choice(name, count) for name in UNTOLD for count in COUNTS]
         return found + [Choice("genie", count) for count in COUNTS if extra and "genie" in names]
     found = [Choice(name, clusters) for name in ALONE if name in names and (extra or name != "genie")]
-    return found + [Choice(name, clusters, share) for name in LINKED for share in DROPPED]
+    return found + [Choice(name, clusters, share) for name in LINKAGES for share in DROPPED]
 
 
 def carried_out(x: Points, choice: Choice, seed: int) -> Labels:

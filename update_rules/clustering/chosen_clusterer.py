@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from update_rules.clustering.attention_clusterer import points_of
-from update_rules.clustering.candidates import EXTRA
-from update_rules.clustering.choices import ALONE, LINKED, carried_out, choices
+from update_rules.clustering.candidates import EXTRA, LINKAGES
+from update_rules.clustering.choices import ALONE, carried_out, choices
+from update_rules.clustering.clusterer import Clusterer, points_of
 from update_rules.clustering.internal_scores import SCORES, geometry, internal_scores
-from update_rules.contract import Problem, Rule, State, StepViews
+from update_rules.contract import Problem, State, StepViews
 
-NAMES = (*ALONE, *LINKED)
+NAMES = (*ALONE, *LINKAGES)
 KINDS = {"told": 2, "untold": 0}
 """Whether the number of clusters is given, with such a number."""
 
@@ -31,7 +31,7 @@ TERMS = 2 * len(SCORES) + len(SCORES) * (len(SCORES) + 1) // 2 + len(NAMES) + 2
 """R: of a choice, what regressions see."""
 
 
-class ChosenClusterer(Rule):
+class ChosenClusterer(Clusterer):
     """Supervising unsupervised learning (Garg and Kalai, 2018): risk minimisation over a finite family.
 
     An inner step clusters a set in every way of the family (``choices``) and notes how each partition looks from inside
@@ -42,12 +42,6 @@ class ChosenClusterer(Rule):
     """
 
     name = "chosen_clusterer"
-    consumes = ("query_x",)
-    gives = "outputs"
-    layers = frozenset({"none"})
-    normalisations = frozenset({"batch"})
-    batching = "loop"
-    compiles = False
 
     def __init__(self, extra: bool = False) -> None:
         super().__init__()

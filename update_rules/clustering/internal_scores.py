@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import pdist, squareform
 
-Points = NDArray[np.float64]
-Labels = NDArray[np.int64]
+from update_rules.clustering.points import Labels, Points
 
 SCORES = (
     *(

@@ -6,12 +6,10 @@ Shapes: N points.
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
+from update_rules.clustering.points import Labels, Points
 
 ROUNDS = 10
 """Times at most that points move to the cluster they belong to most."""
@@ -20,7 +18,7 @@ MOST = 60
 """Clusters at most where nobody knows how many."""
 
 
-def expected_index(chances: Array, labels: Labels) -> float:
+def expected_index(chances: Points, labels: Labels) -> float:
     """The adjusted Rand index of ``labels`` [N] to be expected where pairs belong together with ``chances`` [N, N]."""
     together = labels[:, None] == labels[None]
     others = ~np.eye(len(labels), dtype=bool)
@@ -30,7 +28,7 @@ def expected_index(chances: Array, labels: Labels) -> float:
     return float((agreed - by_chance) / room) if room > 0 else 0.0
 
 
-def partition(chances: Array, clusters: int) -> Labels:
+def partition(chances: Points, clusters: int) -> Labels:
     """The clusters [N] of N points, called 0 to ``clusters`` - 1, that fit ``chances`` [N, N] best of some.
 
     These are the cuts of average linkage and, by the rows of ``chances``, of Ward's, with every point moved on to the
@@ -50,14 +48,14 @@ def partition(chances: Array, clusters: int) -> Labels:
     return best
 
 
-def _trees(chances: Array) -> Iterator[Array]:
+def _trees(chances: Points) -> Iterator[Points]:
     apart = 1 - (chances + chances.T) / 2
     np.fill_diagonal(apart, 0)
     yield linkage(squareform(apart, checks=False), "average")
     yield linkage(chances, "ward")
 
 
-def moved_on(chances: Array, labels: Labels) -> Labels:
+def moved_on(chances: Points, labels: Labels) -> Labels:
     """``labels`` [N] after every point has gone to the cluster of the highest mean of ``chances`` [N, N], some times.
 
     No cluster loses its last point.

@@ -3,19 +3,15 @@
 Shapes: Q points of a set, D inputs, A axes, C places for clusters, H units.
 """
 
-import math
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from common.checked import Count
-from update_rules.clustering.attention_clusterer import TOLD, points_of
-from update_rules.clustering.partition import partition
-from update_rules.clustering.relations import POINTS, relations, scaled
-from update_rules.contract import Problem, Rule, State, StepViews
+from update_rules.clustering.clusterer import TOLD, Clusterer, points_of, told
+from update_rules.clustering.points import Points, scaled
+from update_rules.clustering.relations import POINTS, point_relations
+from update_rules.contract import Problem, State, StepViews
 
 NOT = -1e4
 """The logit of a place beyond the number of clusters that is told."""
@@ -24,7 +20,7 @@ SURE = 1e-4
 """The least chance that two points are together or apart."""
 
 
-class RecurrentClusterer(Rule):
+class RecurrentClusterer(Clusterer):
     """Meta-learning to cluster as Jiang and Verma (2019) do: a recurrent network, whose last answer is fed back.
 
     An inner step is a pass over the points in a random order, drawn once for a set. The network sees a point by its
@@ -34,12 +30,6 @@ class RecurrentClusterer(Rule):
     """
 
     name = "recurrent_clusterer"
-    consumes = ("query_x",)
-    gives = "outputs"
-    layers = frozenset({"none"})
-    normalisations = frozenset({"batch"})
-    batching = "loop"
-    compiles = False
 
     def __init__(self, units: Count = 96, axes: Count = 6, places: Count = 20, seed: int = 0) -> None:
         super().__init__()
@@ -63,9 +53,9 @@ class RecurrentClusterer(Rule):
         """The shares of every point after one more pass."""
         x = views["query_x"]
         plain = x.detach().double().cpu().numpy()
-        of_points = torch.from_numpy(relations(plain, 0).points).to(x)
+        of_points = torch.from_numpy(point_relations(plain)).to(x)
         seen = torch.cat([torch.from_numpy(principal(plain, self.axes)).to(x), of_points], 1)
-        told = x.new_tensor([float(problem.ways > 0), math.log(max(problem.ways, 1)) / 2])
+        clusters = told(problem, x)
         beyond = x.new_zeros(self.places)
         if problem.ways:
             beyond[problem.ways :] = NOT
@@ -73,7 +63,7 @@ class RecurrentClusterer(Rule):
         hidden, cell, before = state["hidden"], state["cell"], x.new_zeros(self.places)
         shares = list(state["shares"].unbind(0))
         for place in order:
-            given = torch.cat([seen[place], told, before, shares[place]])
+            given = torch.cat([seen[place], clusters, before, shares[place]])
             hidden, cell = self.cell(given[None], (hidden, cell))
             before = torch.softmax(self.says(hidden)[0] + beyond, 0)
             shares[place] = before
@@ -84,17 +74,8 @@ class RecurrentClusterer(Rule):
         chances = (state["shares"] @ state["shares"].T).clamp(SURE, 1 - SURE)
         return torch.logit(chances)
 
-    def partition(self, problem: Problem, state: State) -> Tensor:
-        """The partition that fits the chances best, of ``problem.ways`` clusters or as many as do."""
-        chances = torch.sigmoid(self.outputs(problem, state)).double().cpu().numpy()
-        return torch.from_numpy(partition(chances, problem.ways))
 
-    def pictures(self, problem: Problem, state: State) -> Any:
-        """Nothing to show."""
-        return
-
-
-def principal(x: NDArray[np.float64], axes: int) -> NDArray[np.float64]:
+def principal(x: Points, axes: int) -> Points:
     """The points ``x`` [N, D] on the set's principal axes [N, A], of which missing ones are 0.
 
     Each axis points to where the longer tail is, so that a set turned looks the same.

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import cophenet, fcluster, linkage
 from scipy.spatial.distance import pdist, squareform
 
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
+from update_rules.clustering.points import Labels, Points, scaled
 
 NEIGHBOURS = (1, 3, 7, 15, 31)
 """Which neighbours' distances tell how dense a set is around a point."""
@@ -54,27 +53,49 @@ def place_of(n: int) -> Labels:
     return place
 
 
-def scaled(x: Array) -> Array:
-    """``x`` [N, D] moved and divided by one number, so that all columns together have mean 0 and variance 1."""
-    x = x - x.mean(0)
-    spread = float(np.sqrt((x**2).mean()))
-    return x / spread if spread > 0 else x
+class _Near(NamedTuple):
+    """Points in an order that is theirs and not the one they came in, so that ties fall out alike, and who is near."""
+
+    order: Labels
+    x: Points
+    pairs: Points
+    """[M]: distances."""
+    distance: Points
+    """[N, N]: the same."""
+    steps: list[Points]
+    """[N] each: the distance of each of NEIGHBOURS."""
+
+    def of_points(self) -> NDArray[np.float32]:
+        """The relations of points, in the order they came in."""
+        n, middle = len(self.x), float(np.median(self.steps[LOCAL]))
+        points = [np.log(step / middle).clip(-4, 4) for step in self.steps]
+        points += [np.full(n, math.log(n) / 5), np.full(n, math.log(self.x.shape[1]) / 2)]
+        return np.stack(points, -1)[np.argsort(self.order)].astype(np.float32)
 
 
-def relations(x: Array, clusters: int) -> Relations:
+def _near(x: Points) -> _Near:
+    order = np.lexsort(x.T[::-1])
+    x = scaled(x[order])
+    near = pdist(x) + LEAST
+    distance = squareform(near)
+    rising = np.sort(distance, 1)
+    return _Near(order, x, near, distance, [rising[:, min(k, len(x) - 1)] for k in NEIGHBOURS])
+
+
+def point_relations(x: Points) -> NDArray[np.float32]:
+    """The ``points`` of ``relations``, without those of pairs."""
+    return _near(x).of_points()
+
+
+def relations(x: Points, clusters: int) -> Relations:
     """How the points ``x`` [N, D], N of 2 or more, lie to each other; ``clusters`` is 0 where nobody knows how many.
 
     Of a pair: its distance, by that of all, by that to near neighbours, and by rank; where single linkage, on plain
     distances and on those of HDBSCAN (Campello et al., 2013), and average, complete and Ward's linkage join it; and
     whether linkages and k-means, cut at ``clusters``, put it together. Of a point: how far its neighbours are.
     """
-    order = np.lexsort(x.T[::-1])  # ties fall out alike whatever the order of points
-    n = len(x)
-    x = scaled(x[order])
-    near = pdist(x) + LEAST
-    distance = squareform(near)
-    rising = np.sort(distance, 1)
-    steps = [rising[:, min(k, n - 1)] for k in NEIGHBOURS]
+    found = _near(x)
+    n, x, near, distance, steps = len(x), found.x, found.pairs, found.distance, found.steps
     own = steps[LOCAL]
     usual, middle = float(np.median(near)), float(np.median(own))
     first, second = pairs_of(n)
@@ -106,13 +127,11 @@ def relations(x: Array, clusters: int) -> Relations:
         ]
     ):
         pairs[:, column] = values
-    points = [np.log(step / middle).clip(-4, 4) for step in steps]
-    points += [np.full(n, math.log(n) / 5), np.full(n, math.log(x.shape[1]) / 2)]
-    came = np.argsort(order)  # back to the order they came in
-    return Relations(pairs[place_of(n)[came[first], came[second]]], np.stack(points, -1)[came].astype(np.float32))
+    came = np.argsort(found.order)
+    return Relations(pairs[place_of(n)[came[first], came[second]]], found.of_points())
 
 
-def k_means(x: Array, labels: Labels) -> Labels:
+def k_means(x: Points, labels: Labels) -> Labels:
     """The clusters [N] of the points ``x`` [N, D] after LLOYD iterations from those of ``labels`` at most.
 
     A cluster that loses all of its points stays empty.
@@ -129,7 +148,7 @@ def k_means(x: Array, labels: Labels) -> Labels:
     return labels
 
 
-def _ranks(distance: Array) -> NDArray[np.int64]:
+def _ranks(distance: Points) -> NDArray[np.int64]:
     """For each row of ``distance`` [N, N] how many of it are smaller than each."""
     order = distance.argsort(1, kind="stable")
     rising = np.take_along_axis(distance, order, 1)

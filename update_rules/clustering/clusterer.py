@@ -1,0 +1,47 @@
+"""What rules that cluster a whole set have in common.
+
+Shapes: Q points of a set.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from update_rules.clustering.partition import partition
+from update_rules.contract import Problem, Rule, State
+
+TOLD = 2
+"""Numbers that tell of the number of clusters: whether it is known, and its logarithm."""
+
+
+class Clusterer(Rule):
+    """A rule whose State is about the points of a set, which it sees all at once, and that trains no network.
+
+    ``outputs`` are logits that two points belong together, [Q, Q], unless a subclass has a ``partition`` of its own.
+    """
+
+    consumes = ("query_x",)
+    gives = "outputs"
+    layers = frozenset({"none"})
+    normalisations = frozenset({"batch"})
+    batching = "loop"
+    compiles = False
+
+    def partition(self, problem: Problem, state: State) -> Tensor:
+        """The partition that fits the chances best, of ``problem.ways`` clusters or as many as do."""
+        chances = torch.sigmoid(self.outputs(problem, state)).double().cpu().numpy()
+        return torch.from_numpy(partition(chances, problem.ways))
+
+
+def points_of(problem: Problem) -> int:
+    """Q, the rows of ``query_x``. Raises ValueError where nobody has said."""
+    for name, shape in problem.views:
+        if name == "query_x":
+            return shape[0]
+    raise ValueError("got tasks without whole sets, expected tasks.points for a rule that clusters")
+
+
+def told(problem: Problem, x: Tensor) -> Tensor:
+    """What a network is told of the number of clusters, [TOLD], of the type of ``x``."""
+    return x.new_tensor([float(problem.ways > 0), math.log(max(problem.ways, 1)) / 2])
