@@ -20,6 +20,12 @@ USUAL = (0.2, 3.0)
 LARGE = 1e100
 
 
+def check_standardise(value: object) -> None:
+    """Raise ValueError unless ``value`` is a Standardise."""
+    if value not in (True, False, "auto"):
+        raise ValueError(f"got standardise={value!r}, expected True, False or 'auto'")
+
+
 def scaling(x: Array, standardise: Standardise = "auto") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What is subtracted from and divides the columns of ``x`` [n, D], float64 [D] each: 0 and 1 to leave them.
 

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from torch import Generator
 
-from evaluation.paired_tasks import EPISODE, NETWORK, paired_tasks
+from evaluation.paired_tasks import EPISODE, NETWORK, paired_tasks, seeded
 from evaluation.results import TaskAccuracies
 from evaluation.statistics import RAND
 from inner_loop.clustering import cluster
@@ -113,8 +113,7 @@ def judge(
         for name, method in methods.items():
             scores = []
             for place, one in enumerate(some):
-                entropy = np.random.SeedSequence((seed, place)).generate_state(1, np.uint64)
-                scores.append(score(method, one, Generator().manual_seed(int(entropy[0])), told=told))
+                scores.append(score(method, one, seeded(seed, place), told=told))
                 if progress is not None:
                     progress(1, f"{part}, {name}")
             entries.append(_entry(name, part, seed, digest.hexdigest()[:16], scores))

@@ -28,6 +28,12 @@ BASELINE is for all that a hand-written method draws besides unlabelled batches:
 """
 
 
+def seeded(*numbers: int) -> Generator:
+    """A fresh generator that ``numbers`` decide; the same every time."""
+    seed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed[0]))
+
+
 @dataclass(frozen=True, eq=False)
 class PairedTask:
     """Task number ``index`` of ``source`` under ``seed``: whatever is drawn for it depends on these three alone."""
@@ -38,8 +44,7 @@ class PairedTask:
 
     def generator(self, purpose: int) -> Generator:
         """A fresh generator for one use of randomness; the same every time."""
-        seed = np.random.SeedSequence((self.seed, self.index, purpose)).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(seed[0]))
+        return seeded(self.seed, self.index, purpose)
 
     @cached_property
     def task(self) -> Task:

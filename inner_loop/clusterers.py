@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from common.scaling import Standardise, scaling
+from common.scaling import Standardise, check_standardise, scaling
 from common.torch_defaults import usual_defaults
 from inner_loop.clustering import cluster
 from inner_loop.inner_settings import settings_of
@@ -79,8 +79,7 @@ class RuleClusterer(ClusterMixin, BaseEstimator):
         clusters = self.n_clusters
         if clusters is not None and (not isinstance(clusters, Integral) or not 1 <= clusters <= len(table)):
             raise ValueError(f"got n_clusters={clusters!r} for {len(table)} rows, expected None or 1 to {len(table)}")
-        if self.standardise not in (True, False, "auto"):
-            raise ValueError(f"got standardise={self.standardise!r}, expected True, False or 'auto'")
+        check_standardise(self.standardise)
         offset, scale = scaling(table, self.standardise)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         rule, steps = self._rule()

@@ -16,7 +16,7 @@ from torch import Tensor
 from common.allocator import keep_large_blocks
 from common.expected import Taken, expected, take
 from common.notice import notice
-from common.scaling import Standardise, scaling
+from common.scaling import Standardise, check_standardise, scaling
 from common.torch_defaults import usual_defaults
 from inner_loop.apply import StepsDone, apply_rule
 from inner_loop.inner_settings import LEAST, InnerSettings, settings_of
@@ -179,8 +179,7 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         hidden = () if self.hidden is None else self.hidden
         if not isinstance(hidden, Iterable) or not all(isinstance(units, Integral) for units in hidden):
             raise ValueError(f"got hidden={self.hidden!r}, expected whole numbers of units")
-        if self.standardise not in (True, False, "auto"):
-            raise ValueError(f"got standardise={self.standardise!r}, expected True, False or 'auto'")
+        check_standardise(self.standardise)
 
     def _scaling(self, table: Table) -> tuple[Tensor, Tensor]:
         """What is subtracted from and divides the columns of ``table``, float64 [D] each. Raises ValueError."""

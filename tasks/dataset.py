@@ -1,7 +1,7 @@
 """A data set in memory, with classes, checked once when it is made."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -160,20 +160,36 @@ def suitable(dataset: Dataset, ways: int, examples: int) -> bool:
 
 def with_enough(datasets: Sequence[Dataset], ways: int, examples: int) -> list[Dataset]:
     """Those of several ``datasets`` that are ``suitable``, with a notice of how many are not; one alone as it is."""
+    what = f"{ways} classes of {examples} examples"
+    return fitting(
+        datasets,
+        lambda dataset: suitable(dataset, ways, examples),
+        (what, what),
+        "ways, shots, queries or unlabelled shots",
+    )
+
+
+def fitting(
+    datasets: Sequence[Dataset], fits: Callable[[Dataset], bool], what: tuple[str, str], lower: str
+) -> list[Dataset]:
+    """Those of several ``datasets`` that ``fits``, with a notice of how many do not; one alone as it is.
+
+    ``what`` says what none has, and what those left out lack. Raises ValueError, which says what to ``lower``, where
+    none fits.
+    """
     if len(datasets) == 1:
         return list(datasets)
-    found = [dataset for dataset in datasets if suitable(dataset, ways, examples)]
+    found = [dataset for dataset in datasets if fits(dataset)]
     if not found:
-        raise ValueError(
-            f"{datasets[0].name} and {len(datasets) - 1} more: none has {ways} classes of {examples} examples; "
-            "lower ways, shots, queries or unlabelled shots"
-        )
+        raise ValueError(f"{datasets[0].name} and {len(datasets) - 1} more: none has {what[0]}; lower {lower}")
     if left_out := len(datasets) - len(found):
-        notice(
-            f"{found[0].name} and so on: left out {left_out} of {len(datasets)} data sets, which lack {ways} classes "
-            f"of {examples} examples"
-        )
+        notice(f"{found[0].name} and so on: left out {left_out} of {len(datasets)} data sets, which lack {what[1]}")
     return found
+
+
+def clusters_of(dataset: Dataset) -> Tensor:
+    """The classes of ``dataset`` but NOISE, int64."""
+    return torch.tensor([place for place, name in enumerate(dataset.class_names) if name != NOISE])
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -7,8 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from common.draws import uniform_int
-from common.notice import notice
-from tasks.dataset import NOISE, Dataset
+from tasks.dataset import NOISE, Dataset, clusters_of, fitting
 from tasks.source import TaskSource
 from tasks.task import Task, TaskShape
 
@@ -76,26 +75,14 @@ class SetSource(TaskSource):
         return replace(task, pool=torch.cat([task.pool, noise]), labels=labels)
 
 
-def clusters_of(dataset: Dataset) -> Tensor:
-    """The classes of ``dataset`` but NOISE, int64."""
-    return torch.tensor([place for place, name in enumerate(dataset.class_names) if name != NOISE])
-
-
 def large_enough(datasets: Sequence[Dataset], points: int) -> list[Dataset]:
     """Those of several ``datasets`` with ``points`` examples or more and two classes, with a notice of how many lack.
 
     One alone is as it is. Raises ValueError where none is large enough.
     """
-    if len(datasets) == 1:
-        return list(datasets)
-    found = [dataset for dataset in datasets if len(dataset) >= points and len(clusters_of(dataset)) > 1]
-    if not found:
-        raise ValueError(
-            f"{datasets[0].name} and {len(datasets) - 1} more: none has {points} examples of two classes; lower points"
-        )
-    if left_out := len(datasets) - len(found):
-        notice(
-            f"{found[0].name} and so on: left out {left_out} of {len(datasets)} data sets, which lack {points} "
-            "examples or two classes"
-        )
-    return found
+    return fitting(
+        datasets,
+        lambda dataset: len(dataset) >= points and len(clusters_of(dataset)) > 1,
+        (f"{points} examples of two classes", f"{points} examples or two classes"),
+        "points",
+    )

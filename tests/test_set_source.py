@@ -11,8 +11,8 @@ from outer_loop.trajectories import problem_of
 from tasks.data.clusters.families import FAMILIES, MOST
 from tasks.data.clusters.placing import FEWEST, centres, sizes
 from tasks.data.sources import load_source
-from tasks.dataset import NOISE, Dataset
-from tasks.set_source import SetSource, clusters_of, large_enough
+from tasks.dataset import NOISE, Dataset, clusters_of
+from tasks.set_source import SetSource, large_enough
 from tasks.views import draw_views
 
 NOISY = Dataset(

@@ -4,37 +4,22 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from evaluation.lineup import rule_label
 from evaluation.results_table import short_source
-from evaluation.statistics import (
-    RAND,
-    Mean,
-    bootstrap_mean,
-    joined_seeds,
-    mean_over_tasks,
-    paired_difference,
-    share_of_lead,
-)
+from evaluation.statistics import Mean, joined_seeds, mean_for, paired_difference, share_of_lead
 from experiment.report.method_names import method_name, settings_of_method
 
 ROUNDING = 0.005
 """Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
 
-COMPUTED: tuple[Callable[..., Mean], ...] = (mean_over_tasks, paired_difference, share_of_lead)
-"""What is computed of the accuracies of one, two or three methods."""
-
 OVER = " over "
 """Between the names of two runs of which a file states how many times the cost of one that of the other is."""
-
-RANDS: tuple[Callable[..., Mean], ...] = (bootstrap_mean, partial(paired_difference, readout=RAND))
-"""The same of adjusted Rand indices."""
 
 LESS = " less "
 """Between the names of two methods of which a file states the difference alone."""
@@ -107,8 +92,7 @@ class Store:
         else:
             readouts = {place.readout for place, _ in keys}
             readout = readouts.pop() or "" if len(readouts) == 1 else ""
-            columns = [_joined(part, keys, readout) for part in parts]
-            mean = COMPUTED[len(parts) - 1](*columns) if readout != RAND else RANDS[len(parts) - 1](*columns)
+            mean = _computed(readout, [_joined(part, keys, readout) for part in parts])
         files = list(dict.fromkeys(part[key].file for part in parts for key in keys))
         return Answer(mean, sum(parts[0][key].tasks for key in keys), files)
 
@@ -184,6 +168,15 @@ class Store:
                 f"{found.file} and {before.file}: other accuracies of {method} on {place.source}, seed {seed}; keep "
                 "the file that counts"
             )
+
+
+def _computed(readout: str, columns: Sequence[list[float]]) -> Mean:
+    """The mean of one method's values, the lead of the first over the second, or what of a third's lead it keeps."""
+    if len(columns) == 1:
+        return mean_for(readout, columns[0])
+    if len(columns) == 2:
+        return paired_difference(columns[0], columns[1], readout)
+    return share_of_lead(*columns)
 
 
 def _joined(part: Mapping[Any, Found], keys: Sequence[Any], readout: str) -> list[float]:

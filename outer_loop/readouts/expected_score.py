@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from outer_loop.readouts.contract import Reading, Readout
-from outer_loop.readouts.pairwise import expected_rand
+from outer_loop.readouts.pairwise import expected_rand, pairs_of_classes
 
 
 class ExpectedScore(Readout):
@@ -23,9 +23,7 @@ class ExpectedScore(Readout):
 
     def each(self, query: Tensor, y_query: Tensor) -> Tensor:
         """The index [A] of every partition of ``query`` [A, 1 + Q]; rows of no class, -1, count for nothing."""
-        known = (y_query >= 0).to(query.dtype)
-        counts = (known[:, None] * known[None]) * (1 - torch.eye(len(y_query), device=query.device))
-        together = (y_query[:, None] == y_query[None]).to(query.dtype)
+        together, counts = pairs_of_classes(y_query, query.dtype)
         return torch.stack(
             [expected_rand((one[:, None] == one[None]).to(query.dtype), together, counts) for one in query[:, 1:]]
         )

@@ -26,13 +26,21 @@ class Pairwise(Readout):
 
     def read(self, support: Tensor | None, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
         """Mean over pairs, from logits [Q, Q] and classes [Q]."""
-        known = (y_query >= 0).to(query.dtype)
-        counts = (known[:, None] * known[None]) * (1 - torch.eye(len(y_query), device=query.device))
-        together = (y_query[:, None] == y_query[None]).to(query.dtype)
+        together, counts = pairs_of_classes(y_query, query.dtype)
         each = F.binary_cross_entropy_with_logits(query, together, reduction="none")
         index = expected_rand(torch.sigmoid(query), together, counts)
         loss = (each * counts).sum() / counts.sum().clamp_min(1) + self.rand * (1 - index)
         return Reading(loss, index.detach())
+
+
+def pairs_of_classes(y: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Of classes ``y`` [Q] whether two rows belong together, and which pairs count, 1 or 0, [Q, Q] each.
+
+    Those of a row and itself, and of one of no class, -1, count for nothing.
+    """
+    known = (y >= 0).to(dtype)
+    counts = (known[:, None] * known[None]) * (1 - torch.eye(len(y), device=y.device))
+    return (y[:, None] == y[None]).to(dtype), counts
 
 
 def expected_rand(found: Tensor, together: Tensor, counts: Tensor) -> Tensor:

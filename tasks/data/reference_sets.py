@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from common.home_folder import expanded
 from tasks.data.npz_source import read_arrays
-from tasks.dataset import NOISE, Dataset
+from tasks.dataset import Dataset, clusters_of
 
 SUITE = "clustering"
 """The scheme of such files."""
@@ -67,6 +67,6 @@ def read_suite(source: str) -> list[ReferenceSet]:
 
 def reference_of(dataset: Dataset, part: str) -> ReferenceSet:
     """The classes of ``dataset`` as one reference, those of NOISE as no cluster."""
-    kept = np.array([name != NOISE for name in dataset.class_names])
-    codes = np.where(kept, np.cumsum(kept) - 1, -1)
+    codes, kept = np.full(dataset.classes, -1), clusters_of(dataset).numpy()
+    codes[kept] = np.arange(len(kept))
     return ReferenceSet(dataset.name, part, dataset.x.double().numpy(), (codes[dataset.y.numpy()],))

@@ -102,6 +102,10 @@ class Inputs(NamedTuple):
     class_names: tuple[str, ...]
     columns: "TableColumns | None"
 
+    def standardise(self, asked: Standardise) -> Standardise:
+        """What ``asked`` means for them: pixels stay as they are unless one says otherwise."""
+        return False if self.image_shape is not None and asked == "auto" else asked
+
 
 def load_source(
     source: str,

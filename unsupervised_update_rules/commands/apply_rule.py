@@ -90,13 +90,12 @@ def train(arguments: argparse.Namespace, inputs: Inputs) -> TrainedNetwork:
     """A base network trained on ``inputs`` as the arguments say."""
     header = read_header(arguments.rule)
     steps = settings_of(replace(header, trust=tuple(arguments.trust)), given_settings(arguments)).steps
-    pixels = inputs.image_shape is not None and arguments.standardise == "auto"
     given = {name: getattr(arguments, name) for name in NETWORK if name != "batch"}
     features = RuleFeatures(
         arguments.rule,
         **given,
         batch_size=arguments.batch,
-        standardise=False if pixels else arguments.standardise,
+        standardise=inputs.standardise(arguments.standardise),
         random_state=arguments.seed,
         trust=arguments.trust,
     )

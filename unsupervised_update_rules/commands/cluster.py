@@ -133,6 +133,5 @@ def _table(inputs: Inputs, arguments: argparse.Namespace) -> NDArray[np.float64]
     x = inputs.x.double().numpy()
     if len(x) < 2:
         raise ValueError(f"{arguments.data}: one row, expected two or more to find clusters in")
-    pixels = inputs.image_shape is not None and arguments.standardise == "auto"
-    offset, scale = scaling(x, False if pixels else arguments.standardise)
+    offset, scale = scaling(x, inputs.standardise(arguments.standardise))
     return (x - offset) / scale
