@@ -6,6 +6,7 @@ Shapes: N points, D dimensions.
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,6 +26,15 @@ from update_rules.contract import Rule
 
 Method = Callable[[Points, int, Generator], Labels]
 """Points [N, D], how many clusters (0: nobody knows) and a random stream give the cluster [N] of each."""
+
+
+class Score(Protocol):
+    """What a method makes of a set, whose number of clusters is told or not, as a number; the larger the better."""
+
+    def __call__(self, one: ReferenceSet, generator: Generator, *, told: bool = True) -> float:
+        """The number of ``one``."""
+        ...
+
 
 SetsDone = Callable[[int, str], None]
 """Called with a number of sets just done by one method."""
@@ -92,14 +102,15 @@ def mean_scores(rule: Rule, source: TaskSource, *, points: Sequence[int], sets: 
 
 
 def judge(
-    methods: Mapping[str, Method],
+    scores: Mapping[str, Score],
     sets: Sequence[ReferenceSet],
     *,
     seed: int,
     told: bool = True,
+    readout: str = RAND,
     progress: SetsDone | None = None,
 ) -> list[TaskAccuracies]:
-    """The score of each of ``methods`` on every one of ``sets``, in the form of results: an entry for each part.
+    """Each of ``scores``, by method, of every one of ``sets``, in the form of results: an entry for each part.
 
     Each set has a random stream of its own under ``seed``, the same for every method.
     """
@@ -110,17 +121,17 @@ def judge(
         for one in some:
             for array in (one.x, *one.references):
                 digest.update(np.ascontiguousarray(array).tobytes())
-        for name, method in methods.items():
-            scores = []
+        for name, score_of in scores.items():
+            found = []
             for place, one in enumerate(some):
-                scores.append(score(method, one, seeded(seed, place), told=told))
+                found.append(score_of(one, seeded(seed, place), told=told))
                 if progress is not None:
                     progress(1, f"{part}, {name}")
-            entries.append(_entry(name, part, seed, digest.hexdigest()[:16], scores))
+            entries.append(_entry(name, part, seed, digest.hexdigest()[:16], readout, found))
     return entries
 
 
-def _entry(method: str, part: str, seed: int, drawn: str, scores: list[float]) -> TaskAccuracies:
+def _entry(method: str, part: str, seed: int, drawn: str, readout: str, scores: list[float]) -> TaskAccuracies:
     return {
         "method": method,
         "source": part,
@@ -132,7 +143,7 @@ def _entry(method: str, part: str, seed: int, drawn: str, scores: list[float]) -
         "permute": False,
         "data": [],
         "drawn": drawn,
-        "readout": RAND,
+        "readout": readout,
         "setting": {},
         "diverged": 0,
         "accuracies": scores,

@@ -4,7 +4,14 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.results import Results, TaskAccuracies, View, leader, view
-from evaluation.statistics import RAND, joined_seeds, mean_for, paired_difference
+from evaluation.statistics import ORDER, PAIRS, RAND, joined_seeds, mean_for, paired_difference
+
+SET_MEASURES = {
+    RAND: "adjusted Rand index",
+    ORDER: "adjusted Rand index between two orders of points",
+    PAIRS: "share of pairs told right",
+}
+"""What is shown of whole sets, by readout."""
 
 
 def percent(value: float, ci95: float, sign: str = "") -> str:
@@ -66,8 +73,8 @@ def caption(results: Results) -> str:
     lost = sum(count for methods in results["meta"]["diverged"].values() for count in methods.values())
     shots = f" {row['shots']}-shot" if len({seen.shots for seen in views}) == 1 else ""
     what = f"{row['ways']}-way{shots} accuracy in percent, mean ± 95 % interval over {seeds * row['tasks']} tasks"
-    if row["readout"] == RAND:
-        what = "adjusted Rand index × 100, mean ± 95 % interval over sets"
+    if row["readout"] in SET_MEASURES:
+        what = f"{SET_MEASURES[row['readout']]} × 100, mean ± 95 % interval over sets"
     return (
         what
         + (f"; beside or below it, how far {who} leads on the same tasks" if who else "")

@@ -46,8 +46,11 @@ def share_of_lead(first: Sequence[float], minus: Sequence[float], whole: Sequenc
     return Mean(share, mean_over_tasks(left).ci95)
 
 
-RAND = "rand"
-"""What results call the readout of a partition, the adjusted Rand index: seeds are of training there, not of tasks."""
+RAND, ORDER, PAIRS = "rand", "order", "pairs"
+"""What results call the readouts of whole sets: the adjusted Rand index, that between two orders, pairs told right."""
+
+OF_SETS = frozenset({RAND, ORDER, PAIRS})
+"""Readouts whose seeds are of training and of what methods draw, not of tasks."""
 
 RESAMPLES = 4000
 """Draws of a bootstrap."""
@@ -63,12 +66,12 @@ def bootstrap_mean(values: Sequence[float]) -> Mean:
 
 
 def mean_for(readout: str, values: Sequence[float]) -> Mean:
-    """The mean of ``values`` of ``readout``: over tasks, or for RAND over sets, whose spread a bootstrap tells."""
-    return bootstrap_mean(values) if readout == RAND else mean_over_tasks(values)
+    """The mean of ``values`` of ``readout``: over tasks, or over whole sets, whose spread a bootstrap tells."""
+    return bootstrap_mean(values) if readout in OF_SETS else mean_over_tasks(values)
 
 
 def joined_seeds(readout: str, by_seed: Sequence[Sequence[float]]) -> list[float]:
-    """The values of several seeds as those of one: all tasks; for RAND, where sets are the same, each set's mean."""
-    if readout == RAND and len({len(values) for values in by_seed}) == 1:
+    """The values of several seeds as those of one: all tasks, or of whole sets, which are the same, each set's mean."""
+    if readout in OF_SETS and len({len(values) for values in by_seed}) == 1:
         return [float(np.mean(values)) for values in zip(*by_seed, strict=True)]
     return [value for values in by_seed for value in values]

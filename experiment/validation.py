@@ -17,7 +17,7 @@ from outer_loop.run.metric_names import TRAINING, VALIDATION, AccuracyName
 from outer_loop.trainer import Validation
 from tasks.dataset import Dataset
 from tasks.source import TaskSource
-from update_rules.contract import Rule
+from update_rules.contract import OF_SETS, Rule
 
 SEED = 2**31
 """Validation tasks are the same every time, and for runs of the same settings; a source without a split of its own is
@@ -36,7 +36,7 @@ def mean_accuracies(
 
     Of a rule that clusters it is the mean adjusted Rand index over whole sets.
     """
-    if rule.gives == "outputs":
+    if rule.gives in OF_SETS:
         return mean_scores(rule, source, points=points, sets=tasks, seed=seed)
     method = RuleMethod(rule, use, tuple(points))
     found = compare({"rule": method}, source, shots=[source.shots], readouts=[probe_of(use)], tasks=tasks, seed=seed)
@@ -74,7 +74,7 @@ class SourceValidator:
             if kind == VALIDATION:
                 last.append(by_step[self.use.steps])
         first = PairedTask(next(iter(self.sources.values())), SEED, 0)
-        shown = None if rule.gives == "outputs" else pictures_of(rule, self.use, first)
+        shown = None if rule.gives in OF_SETS else pictures_of(rule, self.use, first)
         captions = (f"receptive fields {when} {self.use.steps} inner steps" for when in ("before", "after"))
         pictures = dict(zip(captions, [] if shown is None else [montage(one.numpy()) for one in shown], strict=False))
         return Validation(metrics, sum(last) / len(last), pictures)

@@ -76,6 +76,7 @@ class ClustererExample(NamedTuple):
 CLUSTERERS = (
     ClustererExample("attention_clusterer", {"width": 8, "heads": 2, "blocks": 2, "maps": 2}),
     ClustererExample("recurrent_clusterer", {"units": 8, "axes": 2, "places": 4}),
+    ClustererExample("pair_similarity", {"units": [6]}),
     ClustererExample("chosen_clusterer", {}, pairs=False),
 )
 

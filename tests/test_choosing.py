@@ -16,7 +16,7 @@ from update_rules.clustering.candidates import CANDIDATES, EXTRA, installed
 from update_rules.clustering.choices import Choice, carried_out, choices
 from update_rules.clustering.chosen_clusterer import ChosenClusterer
 from update_rules.clustering.internal_scores import SCORES, geometry, internal_scores, rand_indices
-from update_rules.clustering.points import rejoined
+from update_rules.clustering.points import rejoined, scaled
 from update_rules.contract import Problem, State
 
 
@@ -161,7 +161,7 @@ def test_the_empirical_minimiser_is_the_true_one() -> None:
     family = choices(2)
     by_name = {str(one): float(merits[place]) for place, one in enumerate(family)}
     for place, (name, merit) in enumerate(by_name.items()):
-        scores = [adjusted_rand_score(y, carried_out(x, family[place], 0)) for x, y in map(strips, range(4))]
+        scores = [adjusted_rand_score(y, carried_out(scaled(x), family[place], 0)) for x, y in map(strips, range(4))]
         if not name.startswith(("kmeans", "gaussian", "spectral", "hdbscan")):  # which draw, or find three
             assert merit == pytest.approx(np.mean(scores), abs=1e-5), name
     assert by_name["single into 2"] > 0.99 > by_name["kmeans into 2"]
@@ -194,19 +194,19 @@ def test_shuffled_scores_are_those_of_other_sets() -> None:
 def test_an_unknown_number_of_clusters_is_chosen_too() -> None:
     x, labels = clouds(4, 12)
     rule = ChosenClusterer()
-    with torch.no_grad():  # as if the largest silhouette had always done best
-        rule.get_parameter("untold_merits")[len(choices(0)) + SCORES.index("silhouette")] = 1
-    problem, state = clustered(rule, x, 0)
+    problem, state = clustered(rule, x, 0)  # untrained
     assert adjusted_rand_score(labels, rule.partition(problem, state)) == 1
     assert "which has the largest silhouette" in rule.reason(problem, state)
 
 
-def test_risk_minimisation_wants_its_readout() -> None:
+def test_the_scale_of_points_does_not_matter() -> None:
+    """In training sets come as they are, later on one scale."""
+    x, _ = strips(3)
     rule = ChosenClusterer()
-    x, y = strips(0)
-    estimator = RiskMinimisation().configured(Objective())
-    with pytest.raises(ValueError, match="got readout Ridge, expected expected_score"):
-        estimator.estimate(rule, dict(rule.named_parameters()), [unroll_of(rule, x, y, 2)], {})
+    _, plain = clustered(rule, x, 2)
+    _, larger = clustered(rule, 8 * x + 64, 2)
+    assert torch.equal(plain["labels"], larger["labels"])
+    torch.testing.assert_close(plain["scores"], larger["scores"], rtol=0, atol=1e-3)
 
 
 CHOOSE = (
@@ -234,3 +234,22 @@ def test_a_run_goes_through_the_trainer_and_is_the_same_to_the_bit(tiny_config: 
         again.step()
     for name, value in whole.state.rule.named_parameters():
         assert torch.equal(value, again.state.rule.get_parameter(name)), name
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["outer.readout=pairwise"], "outer.readout.name: got 'pairwise', expected a readout of choices, which rule"),
+        (
+            ["outer.estimator=truncated_backprop"],
+            "outer.estimator.name: got 'truncated_backprop', expected one without a meta-gradient: expected_score lets",
+        ),
+        (
+            ["rule=attention_clusterer", "outer.readout=pairwise"],
+            "outer.estimator.name: got 'risk_minimisation', expected an estimator of pairs, which rule attention_clus",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tiny_config: Arguments, more: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trainer_of(tiny_config("run", *CHOOSE, *more))

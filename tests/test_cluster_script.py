@@ -1,6 +1,9 @@
 """Clusters in data of one's own: the script, and the scikit-learn clusterers behind it."""
 
 import csv
+import json
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,9 @@ from PIL import Image
 from sklearn.datasets import load_iris
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from common.notice import Notice
 from evaluation.clusterings import candidate_method, judge, score
+from evaluation.set_measures import apart, order_agreement, pairs_right, partition_pairs, rule_pairs
 from evaluation.statistics import RAND, bootstrap_mean, joined_seeds
 from inner_loop.clusterers import ChosenClusterer, LearnedClusterer, RuleClusterer
 from tasks.data.reference_sets import ReferenceSet, read_suite
@@ -53,7 +58,7 @@ def test_a_chooser_is_one_too() -> None:
     x = load_iris().data
     found = ChosenClusterer(3, rule=ChosenRule(), random_state=0).fit(x)
     assert set(found.labels_.tolist()) == {0, 1, 2}
-    assert found.reason_.startswith("kmeans into 3")
+    assert found.reason_.endswith("which has the largest silhouette")
     assert (found.predict(x) == found.labels_).all()
     assert (ChosenClusterer(3, rule=ChosenRule(), random_state=0).fit_predict(x) == found.labels_).all()
 
@@ -198,7 +203,7 @@ def test_every_method_sees_the_same_sets_and_streams(tmp_path: Path) -> None:
 
         return method
 
-    entries = judge({name: noting(name) for name in seen}, sets, seed=3)
+    entries = judge({name: partial(score, noting(name)) for name in seen}, sets, seed=3)
     assert seen["a"] == seen["b"]
     assert {entry["source"] for entry in entries} == {"suite.npz#one", "suite.npz#other"}
     assert {entry["readout"] for entry in entries} == {RAND}
@@ -217,7 +222,12 @@ def test_evaluate_judges_clusterers_on_a_suite(
     said = capsys.readouterr().out
     assert "adjusted Rand index × 100" in said
     assert "suite.npz#other" in said
-    assert evaluate.main(["--data", "clusters:rings@test", "--tasks", "3", "--baselines", "ward", "--untold"]) == 0
+    untold = ["--data", "clusters:rings@test", "--tasks", "2", "--rule", rule_file, "--untold"]
+    assert evaluate.main([*untold, "--baselines", "untrained_rule"]) == 0
+    with pytest.raises(ValueError, match="got --baselines ward with --untold, expected untrained_rule, none: it has"):
+        evaluate.main([*untold, "--baselines", "ward"])
+    with pytest.raises(ValueError, match="got --untold or --measure with few-shot tasks"):
+        evaluate.main(["--data", "digits", "--untold"])
     with pytest.raises(
         ValueError, match=r"unknown clusterer 'warp', expected untrained_rule, kmeans.*did you mean ward"
     ):
@@ -225,6 +235,57 @@ def test_evaluate_judges_clusterers_on_a_suite(
     save_rule(tmp_path / "hebbian.safetensors", Hebbian(), {})
     with pytest.raises(ValueError, match="rule hebbian does not cluster, expected rules that do"):
         evaluate.main(["--data", suite(tmp_path / "suite.npz"), "--rule", str(tmp_path / "hebbian.safetensors")])
+
+
+def test_agreement_between_two_orders_is_1_only_where_order_does_not_matter(tmp_path: Path) -> None:
+    first, second = read_suite(suite(tmp_path / "suite.npz"))
+    ward = candidate_method(CANDIDATES["ward"])
+    for one in (first, second):
+        assert order_agreement(ward, one, torch.Generator()) == 1
+        assert abs(order_agreement(lambda x, k, _: np.arange(len(x)) * k // len(x), one, torch.Generator())) < 0.3
+
+
+def test_pairs_told_right_are_a_share_of_pairs_that_count() -> None:
+    """Of four points in two clusters, and one of none, two pairs of six are together."""
+    one = ReferenceSet("a", "p", np.array([[0.0], [0.1], [5.0], [5.1], [9.0]]), (np.array([0, 0, 1, 1, -1]),))
+    ward = partition_pairs(candidate_method(CANDIDATES["ward"]))
+    assert pairs_right(apart, one, torch.Generator()) == pytest.approx(4 / 6)
+    assert pairs_right(lambda x, k, g: ~apart(x, k, g), one, torch.Generator()) == pytest.approx(2 / 6)
+    assert pairs_right(ward, one, torch.Generator()) == 1
+    rule = make_rule("pair_similarity", units=[], sees="distance")
+    with torch.no_grad():
+        for name, value in {"network.0.weight": -1.0, "network.0.bias": -1.0}.items():
+            rule.get_parameter(name).fill_(value)
+    assert pairs_right(rule_pairs(rule, 1), one, torch.Generator()) == 1
+
+
+def test_evaluate_takes_other_measures(tmp_path: Path, rule_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--data", suite(tmp_path / "suite.npz"), "--rule", rule_file]
+    for measure, names in (("order", ["ward"]), ("pairs", ["ward", "apart", "untrained_rule"])):
+        path = tmp_path / f"{measure}.json"
+        assert evaluate.main([*argv, "--measure", measure, "--baselines", *names, "--json", str(path)]) == 0
+        results = json.loads(path.read_text(encoding="utf-8"))
+        assert {row["readout"] for row in results["rows"]} == {measure}
+        assert {row["method"] for row in results["rows"]} == {"rule", *names}
+    said = capsys.readouterr().out
+    assert "adjusted Rand index between two orders of points × 100" in said
+    assert "share of pairs told right × 100" in said
+    with pytest.raises(ValueError, match="unknown clusterer 'apart'"):
+        evaluate.main([*argv, "--baselines", "apart"])
+
+
+def test_classes_of_minus_one_and_one_are_both_compared_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.concatenate([np.zeros((5, 2)), np.ones((6, 2))]) + 0.01 * np.arange(11)[:, None]
+    np.savez(tmp_path / "two.npz", x=x, y=np.repeat([-1, 1], [5, 6]))
+    np.savez(tmp_path / "some.npz", x=x, y=np.repeat([0, 1, -1, 2], [5, 4, 1, 1]))
+    np.savez(tmp_path / "noise.npz", x=x, y=np.repeat(["a", "b", "noise"], [5, 4, 2]))
+    for name, rows in (("two", 11), ("some", 10), ("noise", 9)):
+        noticed = pytest.warns(Notice, match="1 of 11 examples are taken as unlabelled")
+        with noticed if name == "some" else nullcontext():
+            assert script.main(["--data", f"npz:{tmp_path / name}.npz", "--with", "ward", "--clusters", "2"]) == 0
+        assert f"beside the labels of {rows} rows" in capsys.readouterr().out
 
 
 def test_a_bootstrap_is_over_sets_and_seeds_are_one() -> None:

@@ -77,7 +77,7 @@ def after(rule: Rule, problem: Problem, x: Tensor, steps: int = 2) -> State:
 
 
 def test_outputs_are_a_logit_for_each_pair_the_same_both_ways(paired: Rule) -> None:
-    assert (paired.gives, paired.layers, paired.consumes) == ("outputs", {"none"}, ("query_x",))
+    assert (paired.gives, paired.layers, paired.consumes) == ("pairs", {"none"}, ("query_x",))
     for problem in (problem_of(), problem_of(9, 5, 0), problem_of(2, 1, 2)):
         (_, shape), *_ = problem.views
         state = after(paired, problem, points(*shape))

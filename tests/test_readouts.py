@@ -49,7 +49,7 @@ def drawn(readout: Readout, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     for count in (SHOTS, QUERIES):
         y = torch.arange(WAYS).repeat(count)[torch.randperm(WAYS * count, generator=draw)]
         found += [means[y] + torch.randn(len(y), width, generator=draw, dtype=torch.float64), y]
-    if readout.reads == "outputs":
+    if readout.reads == "pairs":
         together = (found[3][:, None] == found[3][None]).double()
         found[2] = 3 * together - 1 + torch.randn(len(found[3]), len(found[3]), generator=draw, dtype=torch.float64)
     return found[0], found[1], found[2], found[3]
@@ -57,7 +57,7 @@ def drawn(readout: Readout, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def taken(readout: Readout, query: Tensor, order: Tensor) -> Tensor:
     """The same queries in another order: outputs are of pairs."""
-    return query[order][:, order] if readout.reads == "outputs" else query[order]
+    return query[order][:, order] if readout.reads == "pairs" else query[order]
 
 
 def renamed(readout: Readout, features: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def renamed(readout: Readout, features: Tensor) -> Tensor:
 
 def test_every_readout_of_the_registry_is_under_test() -> None:
     assert {one.name for one in EXAMPLES} | {CHOOSING["readout"]} >= set(READOUTS.names)
-    assert {made(one).reads for one in EXAMPLES} <= {"features", "logits", "outputs"}
+    assert {made(one).reads for one in EXAMPLES} <= {"features", "logits", "pairs"}
 
 
 @every
@@ -139,16 +139,16 @@ def test_features_without_information_are_read_at_chance(example: ReadoutExample
     for _ in range(400):
         y = [torch.arange(WAYS).repeat(count) for count in (SHOTS, QUERIES)]
         x = [torch.randn(len(one), width, generator=draw, dtype=torch.float64) for one in y]
-        if readout.reads == "outputs":
+        if readout.reads == "pairs":
             x[1] = torch.randn(len(y[1]), len(y[1]), generator=draw, dtype=torch.float64)
         found.append(readout.read(x[0], y[0], x[1], y[1], WAYS).accuracy)
     accuracies = torch.stack(found)
     error = float(accuracies.std()) / len(accuracies) ** 0.5
-    chance = 0 if readout.reads == "outputs" else 1 / WAYS
+    chance = 0 if readout.reads == "pairs" else 1 / WAYS
     assert abs(float(accuracies.mean()) - chance) < 4 * error < 0.05
 
 
-@pytest.mark.parametrize("example", [one for one in EXAMPLES if made(one).reads != "outputs"], ids=lambda one: one.name)
+@pytest.mark.parametrize("example", [one for one in EXAMPLES if made(one).reads != "pairs"], ids=lambda one: one.name)
 def test_classes_that_are_apart_are_all_told(example: ReadoutExample) -> None:
     readout = made(example)
     for seed in range(5):

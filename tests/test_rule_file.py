@@ -278,7 +278,12 @@ def test_what_an_older_file_does_not_name_is_as_it_then_was(tmp_path):
 
 def test_the_registry_knows_the_rules_by_name():
     trained = {"metz", "neuron_local", "hebbian", "maml", "sca", "semi_supervised_maml", "protonet"}
-    assert set(RULES.names) == trained | {"attention_clusterer", "recurrent_clusterer", "chosen_clusterer"}
+    assert set(RULES.names) == trained | {
+        "attention_clusterer",
+        "recurrent_clusterer",
+        "pair_similarity",
+        "chosen_clusterer",
+    }
     for name in RULES.names:
         assert RULES.find(name).name == name
     assert make_rule("neuron_local", hidden=7, rate=0.5).config["hidden"] == 7

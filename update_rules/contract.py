@@ -29,6 +29,9 @@ UNLABELLED = "unlabelled"
 SUPPORT = ("support_x", "support_y")
 """The views [S, D] and int64 [S] of a task's labelled examples, the same at every inner step."""
 
+OF_SETS = frozenset({"pairs", "choices"})
+"""What a rule may give that clusters whole sets: a logit for each pair of points, or a family of partitions."""
+
 Statistics = Mapping[str, Tensor]
 """What normalises examples one by one: of a base network ``mean{l}`` and ``var{l}`` [N_l] of layer l's linear part."""
 
@@ -135,7 +138,7 @@ class Rule(nn.Module):
     consumes: ClassVar[tuple[str, ...]] = (UNLABELLED,)
     """The views that the rule looks at, of those in ``tasks.views``."""
     gives: ClassVar[str] = "features"
-    """What a readout reads: "features", or with ``features`` the "logits" of a task's classes, or the "outputs"."""
+    """What a readout reads: "features", or with ``features`` the "logits" of a task's classes, or one of OF_SETS."""
     layers: ClassVar[frozenset[str]] = frozenset({"dense"})
     """The kinds of layers of a base network that the rule can train; "none" where it trains none."""
     normalisations: ClassVar[frozenset[str]] = frozenset({"batch", "support", "unlabelled"})
@@ -216,7 +219,10 @@ class Rule(nn.Module):
         return self.features(problem, state, x, self.statistics(problem, state, on))
 
     def outputs(self, problem: Problem, state: State) -> Tensor:
-        """What a State that is itself about the Q rows of ``query_x`` says of them, [Q, ...], in their order."""
+        """What a State that is itself about the Q rows of ``query_x`` says of them, in their order.
+
+        A logit for each pair, [Q, Q], or for each of A choices what speaks for it and its partition, [A, 1 + Q].
+        """
         raise NotImplementedError
 
     def partition(self, problem: Problem, state: State) -> Tensor:
@@ -226,6 +232,14 @@ class Rule(nn.Module):
     def reason(self, problem: Problem, state: State) -> str:
         """Why a State clusters as it does, in a few words for people; empty where there is nothing to say."""
         return ""
+
+    def experience(self, problem: Problem, state: State, scores: Tensor) -> dict[str, Tensor]:
+        """Of a rule of choices: what one task teaches, to be added up, given the score [A] of each choice."""
+        raise NotImplementedError
+
+    def learned(self, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of a rule of choices: θ, by name, after all that was experienced."""
+        raise NotImplementedError
 
     def running(self) -> Statistics:
         """The statistics of meta-training in θ, of rules whose ``normalisations`` have "running" alone."""

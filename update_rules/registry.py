@@ -18,6 +18,7 @@ RULES = Registry(
         "protonet": "update_rules.gradient.protonet:ProtoNet",
         "attention_clusterer": "update_rules.clustering.attention_clusterer:AttentionClusterer",
         "recurrent_clusterer": "update_rules.clustering.recurrent_clusterer:RecurrentClusterer",
+        "pair_similarity": "update_rules.clustering.pair_similarity:PairSimilarity",
         "chosen_clusterer": "update_rules.clustering.chosen_clusterer:ChosenClusterer",
     },
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from outer_loop.config.values import Component, expected_by
 from tasks.views import unknown_view
+from update_rules.contract import OF_SETS
 
 if TYPE_CHECKING:
     from outer_loop.config.schema import Config
@@ -20,7 +21,7 @@ def misfits(config: "Config") -> Iterator[tuple[str, str]]:
         yield "rule.name", f"a rule of views that tasks have: {wrong}"
     if "unlabelled_set" in rule.consumes and not config.tasks.unlabelled_shots:
         yield "tasks.unlabelled_shots", f"1 or more, since rule {name} looks at a set of examples without labels"
-    clusters = rule.gives == "outputs"
+    clusters = rule.gives in OF_SETS
     if clusters and config.tasks.points is None:
         yield "tasks.points", f"a number or [fewest, most] for rule {name}, which clusters whole sets"
     if not clusters and config.tasks.points is not None:
@@ -29,6 +30,11 @@ def misfits(config: "Config") -> Iterator[tuple[str, str]]:
         yield "report.sources", f"[] for rule {name}, which clusters: judge it by scripts/evaluate.py"
     if readout.reads != rule.gives:
         yield "outer.readout.name", f"a readout of {rule.gives}, which rule {name} gives, not of {readout.reads}"
+    if estimator.reads not in (None, rule.gives):
+        expected = f"an estimator of {rule.gives}, which rule {name} gives, not of {estimator.reads}"
+        yield "outer.estimator.name", expected
+    if estimator.needs_gradient and not readout.differentiable:
+        yield "outer.estimator.name", f"one without a meta-gradient: {config.outer.readout.name} lets none through"
     policy = config.network.normalisation
     if policy not in rule.normalisations:
         yield "network.normalisation", f"one of {', '.join(sorted(rule.normalisations))} for rule {name}"

@@ -84,6 +84,8 @@ class Estimator:
 
     needs_gradient: ClassVar[bool] = True
     """Whether the inner step must be differentiable."""
+    reads: ClassVar[str | None] = None
+    """What rules and readouts it is for, by what a rule ``gives``; None for all."""
     compiles: ClassVar[bool] = True
     """Whether its unrolls can go through a compiled step, whose θ tasks share."""
 

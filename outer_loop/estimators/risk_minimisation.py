@@ -10,18 +10,18 @@ from torch.func import functional_call
 from inner_loop.state import finite_tasks, unstack_state
 from outer_loop.estimators.batching import NOTHING, Group, by_groups, losses_of, over_reads
 from outer_loop.estimators.contract import Estimate, Estimator, Memory, TruncatedUnroll
-from outer_loop.readouts.expected_score import ExpectedScore
 from update_rules.contract import Problem, Rule, State, Theta
 
 
 class RiskMinimisation(Estimator):
-    """Empirical risk minimisation (Garg and Kalai, 2018), for rules that say what an experience is and learn from it.
+    """Empirical risk minimisation (Garg and Kalai, 2018), for rules of choices.
 
     The memory is the sum of ``rule.experience`` over all tasks, and θ ``rule.learned`` of it. With ``shuffled`` the
     tasks of an outer step get the scores of each other: a control, in which there is nothing to learn.
     """
 
     needs_gradient = False
+    reads = "choices"
     compiles = False
 
     def __init__(self, shuffled: bool = False) -> None:
@@ -51,9 +51,6 @@ class RiskMinimisation(Estimator):
         met: list[tuple[Problem, State, Tensor]],
     ) -> Group:
         """A group, after whose tasks ``met`` holds what each came to, and the index of each of its ways."""
-        readout = self.objective.readout
-        if not isinstance(readout, ExpectedScore):
-            raise ValueError(f"got readout {type(readout).__name__}, expected expected_score for risk_minimisation")
         some = [unrolls[index] for index in members]
         found = losses_of(self, rule, theta, some, [one.carried for one in some])
         states, good = unstack_state(found.final), finite_tasks(found.final).tolist()
@@ -63,7 +60,7 @@ class RiskMinimisation(Estimator):
         for place in kept:
             problem, episode = some[place].problem, some[place].episodes[-1]
             outputs = cast(Tensor, functional_call(rule, dict(theta), ("outputs", problem, states[place])))
-            met.append((problem, states[place], readout.each(outputs, episode.query_y)))
+            met.append((problem, states[place], self.objective.readout.each(outputs, episode.query_y)))
         zeros = {name: torch.zeros_like(value) for name, value in theta.items() if value.requires_grad}
         weights = some[0].read_weights
         loss, accuracy = (float(over_reads(one, weights)[kept].sum()) for one in (found.loss, found.accuracy))

@@ -24,23 +24,29 @@ class Reading(NamedTuple):
 
 
 class Readout:
-    """How features are judged. Pure, differentiable in the features, and fit for ``torch.func.vmap``."""
+    """How features are judged. Pure, mostly differentiable in the features, and fit for ``torch.func.vmap``."""
 
     reads: ClassVar[str] = "features"
-    """What it reads of those that a rule ``gives``: "features", "logits" or "outputs"."""
+    """What it reads of those that a rule ``gives``."""
+    differentiable: ClassVar[bool] = True
+    """Whether a gradient goes through its loss."""
     needs_support: ClassVar[bool] = True
     """Whether it looks at the features of the support set."""
 
     def read(self, support: Tensor | None, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
         """Loss and accuracy of one task, from features [S, N] (None where not needed) and [Q, N] and classes.
 
-        A readout of outputs has these for ``query``, and for ``y_query`` -1 where an example is of no class.
+        Of whole sets ``query`` are a rule's outputs, and ``y_query`` is -1 where an example is of no class.
 
         Here mean cross-entropy and share of queries whose class has the highest of the ``scores``.
         """
         scores = self.scores(support, y_support, query, ways)
         right = (scores.argmax(1) == y_query).to(scores.dtype)
         return Reading(F.cross_entropy(scores, y_query), right.mean())
+
+    def each(self, query: Tensor, y_query: Tensor) -> Tensor:
+        """Of a readout of choices: the score [A] of each, from outputs [A, 1 + Q] and classes [Q]."""
+        raise NotImplementedError
 
     def scores(self, support: Tensor | None, y_support: Tensor, query: Tensor, ways: int) -> Tensor:
         """What speaks for each class, [Q, C], of queries of unknown classes. Raises ValueError where there is none."""

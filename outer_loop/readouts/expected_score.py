@@ -10,10 +10,11 @@ from outer_loop.readouts.pairwise import expected_rand, pairs_of_classes
 class ExpectedScore(Readout):
     """One less the index of the way that most speaks for; the accuracy is the index.
 
-    It reads for each of A ways what speaks for it, and its partition: [A, 1 + Q]. It is not differentiable.
+    It reads for each of A ways what speaks for it, and its partition: [A, 1 + Q].
     """
 
-    reads = "outputs"
+    reads = "choices"
+    differentiable = False
     needs_support = False
 
     def read(self, support: Tensor | None, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:

@@ -10,7 +10,7 @@ from outer_loop.readouts.contract import Learned, Reading, Readout
 from outer_loop.readouts.normalisation import Normalisation
 from outer_loop.readouts.ridge import Ridge
 from tasks.task import Episode
-from update_rules.contract import Problem, Rule, State, Theta
+from update_rules.contract import OF_SETS, Problem, Rule, State, Theta
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Objective:
     def read(self, learned: Learned, episode: Episode, ways: int, unlabelled: Tensor | None = None) -> Reading:
         """The reading of one task; works under ``torch.func.vmap`` and is differentiable in θ and the State."""
         x, y, query_x, query_y = episode
-        if self.readout.reads == "outputs":
+        if self.readout.reads in OF_SETS:
             return self.readout.read(None, y, learned.outputs(), query_y, ways)
         support, query = self.normalisation.features(learned, x, query_x, unlabelled, self.readout.needs_support)
         return self.readout.read(support, y, query, query_y, ways)

@@ -18,7 +18,7 @@ class Pairwise(Readout):
     loss open). Rows of no class count for nothing. The accuracy is that index.
     """
 
-    reads = "outputs"
+    reads = "pairs"
     needs_support = False
 
     def __init__(self, rand: NotNegative = 1.0) -> None:

@@ -90,15 +90,16 @@ class Inputs(NamedTuple):
     """Inputs ``x`` [n, D] in the order of the source, float64 in tables of fractions and else float32.
 
     ``image_shape`` is None for tables; ``ids`` [n] are what the examples are called, their places from 0 where they
-    have no names; ``given`` [n] are their labels as they stood there, None without any, ``class_names`` those of all
-    classes, in order; ``columns`` say how the columns
-    of a table became inputs, None where they were inputs already.
+    have no names; ``given`` [n] are their labels as they stood there, None without any, ``classes`` [n] the places of
+    these in ``class_names``, -1 for none; ``columns`` say how the columns of a table became inputs, None where they
+    were inputs already.
     """
 
     x: Tensor
     image_shape: tuple[int, ...] | None
     ids: Array
     given: Array | None
+    classes: Array | None
     class_names: tuple[str, ...]
     columns: "TableColumns | None"
 
@@ -152,7 +153,7 @@ def load_inputs(
         x, image_shape = to_inputs(raw, size)
     ids = np.arange(len(x)).astype(str) if raw.ids is None else raw.ids
     given = raw.labels if raw.given is None else raw.given
-    return Inputs(x, image_shape, ids, given, raw.class_names, raw.columns)
+    return Inputs(x, image_shape, ids, given, raw.labels, raw.class_names, raw.columns)
 
 
 def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> list[RawData]:

@@ -22,6 +22,7 @@ from experiment.report.plots import save_png
 from experiment.report.scatter import components_figure
 from inner_loop.clusterers import ChosenClusterer, LearnedClusterer, RuleClusterer
 from tasks.data.sources import Inputs, load_inputs
+from tasks.dataset import NOISE
 from unsupervised_update_rules.commands.arguments import (
     Parser,
     at_least,
@@ -80,7 +81,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def clusters_of(arguments: argparse.Namespace, x: NDArray[np.float64]) -> tuple[Labels, str]:
+def found_by(arguments: argparse.Namespace, x: NDArray[np.float64]) -> tuple[Labels, str]:
     """The cluster [N] of each row of ``x`` [N, D], and why."""
     if arguments.method in RULES:
         made = RULES[arguments.method](
@@ -105,15 +106,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     inputs = load_inputs(arguments.data, size=arguments.size, label=arguments.label)
     x = _table(inputs, arguments)
     with progress(f"clusters of {len(x)} rows by {arguments.method}", 1) as advance:
-        labels, reason = clusters_of(arguments, x)
+        labels, reason = found_by(arguments, x)
         advance(1)
     counts = np.bincount(labels)
     print(f"{len(counts)} clusters by {arguments.method}" + (f": {reason}" if reason else ""))
     print("rows of each: " + ", ".join(map(str, counts.tolist())))
-    if inputs.given is not None:
-        known = np.array([str(one) not in ("", "nan", "-1") for one in inputs.given])
+    if inputs.classes is not None:
+        noise = inputs.class_names.index(NOISE) if NOISE in inputs.class_names else -1
+        known = (inputs.classes >= 0) & (inputs.classes != noise)
         if known.any():
-            index = adjusted_rand_score(inputs.given[known].astype(str), labels[known])
+            index = adjusted_rand_score(inputs.classes[known], labels[known])
             print(f"adjusted Rand index beside the labels of {int(known.sum())} rows: {index:.3f}")
     if arguments.out is not None:
         text = io.StringIO()

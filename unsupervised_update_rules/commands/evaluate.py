@@ -6,7 +6,7 @@ as its file says. Parts of data such as @test are those that the rules' training
 trained on stays out.
 
 Data of whole sets, such as clustering:FILE and clusters:FAMILY, are for clusterers: rules that cluster, and those that
-one takes by hand, all judged by the adjusted Rand index.
+one takes by hand, all judged by the adjusted Rand index or another --measure.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from evaluation.probes import OWN, READOUT
 from evaluation.protocol import use_of
 from evaluation.results import TaskAccuracies, environment, summarise, task_accuracies, write_results
 from evaluation.results_table import results_table
+from evaluation.statistics import RAND
 from evaluation.sweeps import Variation, vary
 from experiment.forecast_evaluation import forecast_evaluation
 from experiment.report.plots import accuracy_points, save_png
@@ -142,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rules = lineup.read_rules(arguments.rule, given, arguments.trust, arguments.device)
     if of_sets(arguments.data, rules):
         return evaluate_sets(arguments, rules, command("evaluate", argv))
+    if arguments.untold or arguments.measure != RAND:
+        raise ValueError("got --untold or --measure with few-shot tasks, expected them with whole sets alone")
     arguments.tasks = arguments.tasks or evaluate_arguments.USUAL_TASKS
     arguments.size = lineup.agreed("size", arguments.size, rules, evaluate_arguments.USUAL_SIZE)
     arguments.permute = lineup.agreed("permute", arguments.permute, rules, True)

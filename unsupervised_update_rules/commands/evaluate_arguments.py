@@ -6,6 +6,8 @@ from pathlib import Path
 
 from evaluation.methods import BASELINES, CHEAP, CLASSIFIED
 from evaluation.probes import OWN, PROBES, READOUT
+from evaluation.results_table import SET_MEASURES
+from evaluation.statistics import RAND
 from evaluation.sweeps import SWEEPS
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from tasks.views import SWAPPABLE
@@ -38,7 +40,7 @@ def make_parser(description: str) -> Parser:
         help=f"of {', '.join(BASELINES)}, or with _PROBE behind it one that a probe reads; or all, or none (default "
         f"{' '.join(CHEAP)}, for a rule with a readout of its own {' '.join(CLASSIFIED)}; without --rule, "
         "untrained_rule is left out); on whole sets of "
-        f"{', '.join(installed())} (default {' '.join(USUAL)})",
+        f"{', '.join(installed())} (default {' '.join(USUAL)}, none with --untold), and untrained_rule",
     )
     parser.add_argument(
         "--baseline-settings", type=Path, metavar="FILE", help="YAML file (default: as they were tuned)"
@@ -69,6 +71,12 @@ def make_parser(description: str) -> Parser:
     )
     parser.add_argument(
         "--untold", action="store_true", help="do not tell clusterers of whole sets how many clusters there are"
+    )
+    parser.add_argument(
+        "--measure",
+        choices=sorted(SET_MEASURES),
+        default=RAND,
+        help=f"of whole sets: {'; '.join(map(': '.join, SET_MEASURES.items()))} (default {RAND})",
     )
     parser.add_argument(
         "--size", type=at_least(1), metavar="S", help=f"images as S x S pixels (default: the rule's, else {USUAL_SIZE})"

@@ -1,17 +1,20 @@
-"""What ``evaluate`` does with whole sets: every clusterer on the same ones, by the adjusted Rand index."""
+"""What ``evaluate`` does with whole sets: every clusterer on the same ones, by the measure that is asked for."""
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from common.names import did_you_mean
 from evaluation import lineup
-from evaluation.clusterings import Method, candidate_method, judge, rule_method
+from evaluation.clusterings import Score, candidate_method, judge, rule_method, score
 from evaluation.lineup import Evaluated
 from evaluation.results import environment, summarise, write_results
 from evaluation.results_table import results_table
+from evaluation.set_measures import apart, order_agreement, pairs_right, partition_pairs, rule_pairs
+from evaluation.statistics import ORDER, PAIRS
 from experiment.report.plots import accuracy_points, save_png
 from experiment.report.publish import publish
 from tasks.data.reference_sets import SUITE, ReferenceSet, is_suite, read_suite, reference_of
@@ -19,9 +22,13 @@ from tasks.data.sources import MADE, load_source
 from unsupervised_update_rules.commands.terminal import print_table, progress
 from unsupervised_update_rules.commands.tracked import tracked
 from update_rules.clustering.candidates import installed
+from update_rules.contract import OF_SETS
 
 USUAL = ("kmeans", "gaussian_mixture", "ward")
-"""Clusterers that rules are compared with where nobody says."""
+"""Clusterers that rules are compared with where nobody says, and where they are told how many clusters there are."""
+
+APART = "apart"
+"""The baseline that says of no two points that they belong together."""
 
 UNTRAINED = "untrained_rule"
 """The baseline that a rule is before its training."""
@@ -30,7 +37,7 @@ UNTRAINED = "untrained_rule"
 def of_sets(sources: Sequence[str], rules: Sequence[Evaluated]) -> bool:
     """Whether ``sources`` are whole sets or ``rules`` cluster. Raises ValueError where one of either is not like it."""
     named = [source for source in sources if source.partition(":")[0] in (SUITE, *MADE)]
-    clusterers = [one for one in rules if one.rule.gives == "outputs"]
+    clusterers = [one for one in rules if one.rule.gives in OF_SETS]
     if not named and not clusterers:
         return False
     if len(clusterers) < len(rules):
@@ -47,19 +54,20 @@ def evaluate_sets(arguments: argparse.Namespace, rules: Sequence[Evaluated], com
     for name in ("sweep", "ablate", "encoder"):
         if getattr(arguments, name):
             raise ValueError(f"got --{name} with whole sets, expected it with few-shot tasks alone")
-    methods = _methods(rules, arguments.baselines)
+    scores = _scores(rules, arguments)
     sets = [one for source in arguments.data for one in _sets(source, arguments, rules)]
     meta: dict[str, Any] = {
         "rules": lineup.about(rules, rules[0].use)["rules"] if rules else {},
-        **{name: getattr(arguments, name) for name in ("seeds", "untold", "tasks")},
+        **{name: getattr(arguments, name) for name in ("seeds", "untold", "tasks", "measure")},
         "sets": {part: [one.name for one in sets if one.part == part] for part in dict.fromkeys(s.part for s in sets)},
         "command": command,
         **environment(),
     }
     found = []
-    with progress("sets done by a method", len(methods) * len(sets) * len(arguments.seeds)) as advance:
+    with progress("sets done by a method", len(scores) * len(sets) * len(arguments.seeds)) as advance:
         for seed in arguments.seeds:
-            found += judge(methods, sets, seed=seed, told=not arguments.untold, progress=advance)
+            how = {"told": not arguments.untold, "readout": arguments.measure}
+            found += judge(scores, sets, seed=seed, progress=advance, **how)
     results = summarise(found, meta, leads=bool(rules))
     if arguments.json is not None:
         write_results(arguments.json, results)
@@ -71,24 +79,40 @@ def evaluate_sets(arguments: argparse.Namespace, rules: Sequence[Evaluated], com
     return 0
 
 
-def _methods(rules: Sequence[Evaluated], given: Sequence[str] | None) -> dict[str, Method]:
-    """By name the rules, and the baselines ``given``, the usual ones where nothing is. Raises ValueError for others."""
-    there = installed()
-    known = [*([UNTRAINED] if len(rules) == 1 else []), *there]
-    names = [*USUAL] if given is None else known if list(given) == ["all"] else [] if list(given) == ["none"] else given
+def _scores(rules: Sequence[Evaluated], arguments: argparse.Namespace) -> dict[str, Score]:
+    """By method what it makes of a set by the measure of ``arguments``, of the rules and then of the baselines.
+
+    Raises ValueError for baselines that are unknown, or that cannot do without the number of clusters.
+    """
+    by_hand, of_pairs = {} if arguments.untold else installed(), arguments.measure == PAIRS
+    known = [*([UNTRAINED] if len(rules) == 1 else []), *([APART] if of_pairs else []), *by_hand]
+    given = [*(name for name in USUAL if name in by_hand)] if arguments.baselines is None else arguments.baselines
+    names = {"all": known, "none": []}.get(given[0], given) if len(given) == 1 else given
     for name in names:
+        if arguments.untold and name in installed():
+            raise ValueError(
+                f"got --baselines {name} with --untold, expected {', '.join([*known, 'none'])}: it has to be told how "
+                "many clusters there are"
+            )
         if name not in known:
             raise ValueError(
                 f"unknown clusterer {name!r}, expected {', '.join(known)}, all or none{did_you_mean(name, known)}"
             )
-    methods = {one.label: rule_method(one.rule, one.use.steps) for one in rules}
+    used = {one.label: (one.rule, one.use.steps) for one in rules}
     if UNTRAINED in names:
         (one,) = rules
-        methods[UNTRAINED] = rule_method(type(one.rule)(**one.rule.config), one.use.steps)
-    methods |= {name: candidate_method(there[name]) for name in names if name in there}
-    if not methods:
+        used[UNTRAINED] = (type(one.rule)(**one.rule.config), one.use.steps)
+    methods = {name: rule_method(*one) for name, one in used.items()}
+    methods |= {name: candidate_method(by_hand[name]) for name in names if name in by_hand}
+    if not methods and APART not in names:
         raise ValueError("got no --rule and no --baselines, expected something to evaluate")
-    return methods
+    if not of_pairs:
+        score_of = order_agreement if arguments.measure == ORDER else score
+        return {name: partial(score_of, method) for name, method in methods.items()}
+    pairs = {name: partition_pairs(method) for name, method in methods.items()}
+    pairs |= {name: rule_pairs(*one) for name, one in used.items() if one[0].gives == "pairs"}
+    pairs |= {APART: apart} if APART in names else {}
+    return {name: partial(pairs_right, method) for name, method in pairs.items()}
 
 
 def _sets(source: str, arguments: argparse.Namespace, rules: Sequence[Evaluated]) -> list[ReferenceSet]:

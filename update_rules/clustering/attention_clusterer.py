@@ -5,10 +5,10 @@ Shapes: Q points of a set and their M pairs, D inputs, W units a point, H heads,
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from common.checked import Count
-from update_rules.clustering.clusterer import TOLD, Clusterer, points_of, told
+from update_rules.clustering.clusterer import TOLD, PairClusterer, told
 from update_rules.clustering.relations import PAIRS, POINTS, pairs_of, place_of, relations
 from update_rules.contract import Problem, State, StepViews
 
@@ -40,17 +40,16 @@ class Block(nn.Module):
         return out
 
 
-class AttentionClusterer(Clusterer):
+class AttentionClusterer(PairClusterer):
     """Meta-learning to cluster (Jiang and Verma, 2019), with attention in the place of a recurrent network.
 
-    The State is a logit for each pair of points, [M]. A step makes it anew from how the points lie to each other
+    A step makes the logits anew from how the points lie to each other
     (``relations``) and from the last logits, so that neither the order of points nor the number of inputs matters. The
     number of clusters is told, as ``problem.ways``, or not. A pair's relations bias attention (heads and ``blocks``)
     and are compared, beside ``maps`` products of what has become of its points, at last.
     """
 
     name = "attention_clusterer"
-    equivariant = frozenset({"examples"})
 
     def __init__(self, width: Count = 48, heads: Count = 4, blocks: Count = 3, maps: Count = 8, seed: int = 0) -> None:
         super().__init__()
@@ -69,11 +68,6 @@ class AttentionClusterer(Clusterer):
             self.norm, self.compared = nn.LayerNorm(width), nn.Linear(width, maps * OF_MAP)
             self.last = nn.Sequential(nn.Linear(OF_PAIR + maps, OF_PAIR), nn.GELU(), nn.Linear(OF_PAIR, 1))
 
-    def init_state(self, problem: Problem, generator: Generator) -> State:
-        """Logits of 0."""
-        points = points_of(problem)
-        return {"logits": torch.zeros(points * (points - 1) // 2)}
-
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The logits of every pair, from ``query_x`` and the last ones."""
         x, last = views["query_x"], state["logits"]
@@ -91,9 +85,3 @@ class AttentionClusterer(Clusterer):
         maps = self.compared(self.norm(point)).view(count, self.maps, OF_MAP)
         products = (maps[first] * maps[second]).sum(-1) / OF_MAP**0.5
         return {"logits": self.last(torch.cat([pair, products], -1))[:, 0]}
-
-    def outputs(self, problem: Problem, state: State) -> Tensor:
-        """The logits [Q, Q] that two points belong together; 0 for a point and itself."""
-        place = torch.from_numpy(place_of(points_of(problem))).to(state["logits"].device)
-        logits = torch.cat([state["logits"], state["logits"].new_zeros(1)])
-        return logits[place]

@@ -15,6 +15,7 @@ from update_rules.clustering.candidates import EXTRA, LINKAGES
 from update_rules.clustering.choices import ALONE, carried_out, choices
 from update_rules.clustering.clusterer import Clusterer, points_of
 from update_rules.clustering.internal_scores import SCORES, geometry, internal_scores
+from update_rules.clustering.points import scaled
 from update_rules.contract import Problem, State, StepViews
 
 NAMES = (*ALONE, *LINKAGES)
@@ -37,11 +38,12 @@ class ChosenClusterer(Clusterer):
     An inner step clusters a set in every way of the family (``choices``) and notes how each partition looks from inside
     (``internal_scores``). Selectors then say which one to take: each way of the family, always; the one with the
     largest of each score; and those to which ridge regressions of the index on scores promise most. θ holds the
-    regressions, and how well each selector did on sets of the past: the best one counts. Kinds, with the number of
-    clusters told or not, are learned apart.
+    regressions, and how well each selector did on sets of the past: the best one counts. Untrained, that is the
+    largest silhouette, as one would by hand. Kinds, with the number of clusters told or not, are learned apart.
     """
 
     name = "chosen_clusterer"
+    gives = "choices"
 
     def __init__(self, extra: bool = False) -> None:
         super().__init__()
@@ -54,7 +56,8 @@ class ChosenClusterer(Clusterer):
         for kind, clusters in KINDS.items():
             ways = len(choices(clusters, extra))
             self.register_parameter(f"{kind}_lines", nn.Parameter(torch.zeros(len(PENALTIES), TERMS)))
-            merits = torch.zeros(ways + len(SCORES) + len(PENALTIES))
+            merits = torch.full((ways + len(SCORES) + len(PENALTIES),), -1.0)
+            merits[ways + SCORES.index("silhouette")] = 0
             self.register_parameter(f"{kind}_merits", nn.Parameter(merits))
 
     def init_state(self, problem: Problem, generator: Generator) -> State:
@@ -69,7 +72,7 @@ class ChosenClusterer(Clusterer):
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The partitions [A, Q] of ``query_x`` and their scores [A, F]."""
-        x = views["query_x"].detach().double().cpu().numpy()
+        x = scaled(views["query_x"].detach().double().cpu().numpy())
         found = [carried_out(x, one, int(state["seed"])) for one in choices(problem.ways, self.extra)]
         scores = internal_scores(geometry(x), found)
         return {
@@ -103,20 +106,20 @@ class ChosenClusterer(Clusterer):
             why = "of which a regression on scores of sets of the past promises most"
         return f"{family[way]}, {why}"
 
-    def experience(self, problem: Problem, state: State, index: Tensor) -> dict[str, Tensor]:
-        """What one set teaches, to be added up: ``index`` [A] is the adjusted Rand index of each way's partition.
+    def experience(self, problem: Problem, state: State, scores: Tensor) -> dict[str, Tensor]:
+        """What one set teaches, to be added up: ``scores`` [A] are adjusted Rand indices of its partitions.
 
         Regressions take part once there are any.
         """
         kind, count = _kind(problem), self._merits_known(problem)
         terms = self._terms(problem, state)
         says = self._selectors(problem, state)
-        taken = index[says.argmax(0)]
+        taken = scores[says.argmax(0)]
         counted = torch.ones_like(taken)
         counted[-len(PENALTIES) :] = float(count)
         return {
             f"{kind}_gram": terms.T @ terms,
-            f"{kind}_cross": terms.T @ (index - index.mean()),
+            f"{kind}_cross": terms.T @ (scores - scores.mean()),
             f"{kind}_taken": taken * counted,
             f"{kind}_counted": counted,
         }

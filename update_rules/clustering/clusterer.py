@@ -1,14 +1,15 @@
 """What rules that cluster a whole set have in common.
 
-Shapes: Q points of a set.
+Shapes: Q points of a set and their M pairs.
 """
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from update_rules.clustering.partition import partition
+from update_rules.clustering.relations import place_of
 from update_rules.contract import Problem, Rule, State
 
 TOLD = 2
@@ -22,7 +23,7 @@ class Clusterer(Rule):
     """
 
     consumes = ("query_x",)
-    gives = "outputs"
+    gives = "pairs"
     layers = frozenset({"none"})
     normalisations = frozenset({"batch"})
     batching = "loop"
@@ -32,6 +33,23 @@ class Clusterer(Rule):
         """The partition that fits the chances best, of ``problem.ways`` clusters or as many as do."""
         chances = torch.sigmoid(self.outputs(problem, state)).double().cpu().numpy()
         return torch.from_numpy(partition(chances, problem.ways))
+
+
+class PairClusterer(Clusterer):
+    """One whose State is a logit for each of the M pairs of points, whatever the order of these."""
+
+    equivariant = frozenset({"examples"})
+
+    def init_state(self, problem: Problem, generator: Generator) -> State:
+        """Logits of 0."""
+        points = points_of(problem)
+        return {"logits": torch.zeros(points * (points - 1) // 2)}
+
+    def outputs(self, problem: Problem, state: State) -> Tensor:
+        """The logits [Q, Q] that two points belong together; 0 for a point and itself."""
+        place = torch.from_numpy(place_of(points_of(problem))).to(state["logits"].device)
+        logits = torch.cat([state["logits"], state["logits"].new_zeros(1)])
+        return logits[place]
 
 
 def points_of(problem: Problem) -> int:
