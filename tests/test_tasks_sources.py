@@ -147,6 +147,20 @@ def test_tables_are_split_by_family(tmp_path):
     assert len(set.union(*kin)) == sum(map(len, kin)) == 10
 
 
+def test_tables_that_all_state_a_split_keep_to_it(tmp_path):
+    arrays = tables(3)
+    for place, part in enumerate(("train", "train", "test")):
+        arrays[f"t{place}/split"] = np.full(len(arrays[f"t{place}/x"]), part)
+    source = save(tmp_path / "many.npz", **arrays)
+    found = {split: [data.name for data in load_source(f"{source}@{split}")] for split in ("train", "test")}
+    assert found == {
+        "train": ["npz:many.npz/t0@train", "npz:many.npz/t1@train"],
+        "test": ["npz:many.npz/t2@test"],
+    }
+    with pytest.raises(ValueError, match=r"npz:many\.npz/t0 and 2 more: no part 'valid' in any of them"):
+        load_source(f"{source}@valid")
+
+
 # -- splits -----------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from common.notice import notice
-from tasks.data.raw import RawData
+from tasks.data.raw import Array, RawData
 
 SPLITS = ("train", "valid", "test")
 PART_NAMES = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test"}
@@ -20,10 +20,14 @@ STATED = {2: ("train", "test"), 3: SPLITS}
 def pick_split(tables: Sequence[RawData], split: str, seed: int) -> list[RawData]:
     """The part ``split`` of a table as its data state, else 60/20/20 % of its classes by ``seed``.
 
-    Of several tables it is 60/20/20 % of the families, a table without one being its own. Raises ValueError if there is
-    no such part or too few classes or families.
+    Of several tables it is 60/20/20 % of the families, a table without one being its own, unless all of them state a
+    split. Raises ValueError if there is no such part or too few classes or families.
     """
-    if len(tables) > 1:
+    if len(tables) > 1 and all(table.split is not None for table in tables):
+        parts = [_stated(table, split) for table in tables if split in _stated_parts(table)]
+        if not parts:
+            raise ValueError(f"{tables[0].name} and {len(tables) - 1} more: no part {split!r} in any of them")
+    elif len(tables) > 1:
         families = sorted({table.family or table.name for table in tables})
         source = tables[0].name.rsplit("/", 1)[0]
         kept = {families[i] for i in _part(f"{source}: table families", len(families), split, seed, smallest=1)}
@@ -43,6 +47,15 @@ def pick_split(tables: Sequence[RawData], split: str, seed: int) -> list[RawData
 
 def _stated(table: RawData, split: str) -> RawData:
     """The rows that the table's own split array gives to ``split``."""
+    part = _stated_parts(table)
+    there = [name for name in SPLITS if name in part]
+    if split not in there:
+        raise ValueError(f"{table.name}: no part {split!r}, this data has {' and '.join(there)}")
+    return table.rows(np.flatnonzero(part == split))
+
+
+def _stated_parts(table: RawData) -> Array:
+    """The name of the part of each row, as the table's own split array has it."""
     assert table.split is not None
     values = set(np.unique(table.split).tolist())
     if not (values <= {0, 1, 2} or values <= set(SPLITS)):
@@ -50,10 +63,7 @@ def _stated(table: RawData, split: str) -> RawData:
     part = table.split
     if values <= {0, 1, 2}:
         part = np.array(STATED[3 if 2 in values else 2])[part.astype(np.int64)]
-    there = [name for name in SPLITS if name in part]
-    if split not in there:
-        raise ValueError(f"{table.name}: no part {split!r}, this data has {' and '.join(there)}")
-    return table.rows(np.flatnonzero(part == split))
+    return part
 
 
 def _part(what: str, count: int, split: str, seed: int, smallest: int) -> list[int]:

@@ -13,6 +13,7 @@ RECIPES = {
     "strokes": "tasks.data.recipes.strokes",
     "icons": "tasks.data.recipes.icons",
     "glyphs_latin": "tasks.data.recipes.glyphs_latin",
+    "tables": "tasks.data.recipes.tables",
 }
 """Name -> the module whose RECIPE it is, imported when it is asked for."""
 
