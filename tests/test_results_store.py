@@ -330,3 +330,18 @@ def test_ablations_curves_one_shot_runs_and_costs_are_read(tmp_path: Path) -> No
     assert store.ask({"method": "maml over sca", "source": "memory"}).mean.value == pytest.approx(2 / 3 / 100)
     assert store.made["bare.json"] == ("x", "")
     assert [store.made[f"{name}.json"][1] for name in ("ablations", "curve", "runs")] == ["c", "d", "e"]
+
+
+def test_each_whole_set_is_a_source_of_its_own_too(tmp_path: Path) -> None:
+    argv = ["--data", "clusters:rings@test", "--tasks", "4", "--baselines", "ward", "--json", str(tmp_path / "a.json")]
+    assert evaluate.main(argv) == 0
+    content = json.loads((tmp_path / "a.json").read_text())
+    ((part, names),) = content["meta"]["sets"].items()
+    store = read(tmp_path, ["a.json"])
+    whole = store.ask({"method": "ward", "source": "rings@test"})
+    assert whole is not None
+    assert part == "clusters:rings@test"
+    alone = [store.ask({"method": "ward", "source": f"rings@test/{name}"}) for name in names]
+    assert [one.tasks for one in alone] == [0] * 4
+    assert [one.mean.value for one in alone] == accuracies(tmp_path / "a.json", "ward")
+    assert whole.mean.value == pytest.approx(sum(one.mean.value for one in alone) / 4)

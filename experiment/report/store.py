@@ -125,7 +125,10 @@ class Store:
         }
 
     def add(self, name: str, content: Mapping[str, Any], label: str = "") -> None:
-        """What the file ``name`` holds, its rule called ``label``. Raises ValueError where it contradicts another."""
+        """What the file ``name`` holds, its rule called ``label``; of whole sets each is a source too, SOURCE/SET.
+
+        Raises ValueError where it contradicts another.
+        """
         first = {"commit": "", **(content.get("ablations") or [{}])[0]}
         about = content.get("meta") or content.get("training") or first | first.get("made", {})
         self.made[name] = (about["command"], about["commit"])
@@ -159,6 +162,9 @@ class Store:
                     f"{str(before)[:60]}, so their tasks are not of one method; keep the files that count"
                 )
         self._keep(method, place, seed, Found(name, count, one["accuracies"]))
+        for part, value in zip(meta.get("sets", {}).get(one["source"], []), one["accuracies"], strict=False):
+            alone = place._replace(source=f"{place.source}/{part}")
+            self._keep(method, alone, seed, Found(name, 0, Mean(value, math.nan)))
 
     def _keep(self, method: str, place: Place, seed: int, found: Found) -> None:
         before = self.found.setdefault((method, place), {}).setdefault(seed, found)
