@@ -4,13 +4,11 @@ Shapes: N points, D dimensions.
 """
 
 import hashlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from torch import Generator
 
@@ -20,7 +18,7 @@ from evaluation.statistics import RAND
 from inner_loop.clustering import cluster
 from tasks.data.reference_sets import ReferenceSet
 from tasks.source import TaskSource
-from update_rules.clustering.candidates import Candidate
+from update_rules.clustering.candidates import found_by
 from update_rules.clustering.points import Labels, Points, scaled
 from update_rules.contract import Rule
 
@@ -76,15 +74,12 @@ def rule_method(rule: Rule, steps: int) -> Method:
     return method
 
 
-def candidate_method(candidate: Candidate) -> Method:
-    """Clustering by ``candidate``, which has to be told how many clusters there are."""
+def candidate_method(name: str) -> Method:
+    """Clustering by the candidate ``name``, which has to be told how many clusters there are."""
 
     def method(x: Points, clusters: int, generator: Generator) -> Labels:
         seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # of sets with fewer different points than clusters
-            warnings.simplefilter("ignore", UserWarning)  # of neighbour graphs in parts
-            return candidate(x, clusters, seed)
+        return found_by(name, x, clusters, seed)
 
     return method
 

@@ -1,6 +1,7 @@
 """What an evaluation says, in one form for the table, the JSON file, the plots, the report and the pages of results."""
 
 import json
+import math
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ class Row(Entry):
 
     ways: int
     accuracy: float
-    ci95: float
+    ci95: float | None
     tasks: int
 
 
@@ -56,7 +57,7 @@ class Difference(Entry):
 
     minus: str
     difference: float
-    ci95: float
+    ci95: float | None
     tasks: int
 
 
@@ -128,7 +129,7 @@ def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any], leads
                 "readout": found["readout"],
                 "setting": found["setting"],
                 "accuracy": mean.value,
-                "ci95": mean.ci95,
+                "ci95": None if math.isnan(mean.ci95) else mean.ci95,
                 "tasks": len(found["accuracies"]),
                 "seed": found["seed"],
             }
@@ -160,7 +161,7 @@ def _leads(per_task: Sequence[TaskAccuracies]) -> Iterator[Difference]:
                 "readout": other["readout"],
                 "setting": one["setting"],
                 "difference": lead.value,
-                "ci95": lead.ci95,
+                "ci95": None if math.isnan(lead.ci95) else lead.ci95,
                 "tasks": len(other["accuracies"]),
                 "seed": other["seed"],
             }

@@ -1,5 +1,7 @@
 """Results as tables of text: methods by sources, pooled over seeds."""
 
+import math
+
 from rich.table import Table
 from rich.text import Text
 
@@ -15,8 +17,11 @@ SET_MEASURES = {
 
 
 def percent(value: float, ci95: float, sign: str = "") -> str:
-    """A share and its half-interval in percent, such as ``61.3 ± 0.9``; ``sign="+"`` shows the sign of both kinds."""
-    return f"{100 * value:{sign}.1f} ± {100 * ci95:.1f}"
+    """A share and its half-interval in percent, such as ``61.3 ± 0.9``; ``sign="+"`` shows the sign of both kinds.
+
+    Without an interval, NaN, it is the share alone.
+    """
+    return f"{100 * value:{sign}.1f}" + ("" if math.isnan(ci95) else f" ± {100 * ci95:.1f}")
 
 
 def short_source(name: str) -> str:

@@ -1,5 +1,6 @@
 """Means over tasks and how far they can be trusted."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -57,8 +58,13 @@ RESAMPLES = 4000
 
 
 def bootstrap_mean(values: Sequence[float]) -> Mean:
-    """The mean of ``values``, one a set, and half the width of the middle 95 % of its bootstrap over sets."""
+    """The mean of ``values``, one a set, and half the width of the middle 95 % of its bootstrap over sets.
+
+    NaN for that of one set.
+    """
     numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) == 1:
+        return Mean(float(numbers[0]), math.nan)
     draw = np.random.default_rng(0)
     means = numbers[draw.integers(len(numbers), size=(RESAMPLES, len(numbers)))].mean(1)
     low, high = np.quantile(means, [0.025, 0.975])

@@ -53,6 +53,8 @@ class RuleClusterer(ClusterMixin, BaseEstimator):
 
     usual: ClassVar[str]
     """The pretrained rule of the class."""
+    gives: ClassVar[str]
+    """What its rules give."""
 
     def __init__(
         self,
@@ -77,7 +79,8 @@ class RuleClusterer(ClusterMixin, BaseEstimator):
         """
         table = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2).astype(np.float64)
         clusters = self.n_clusters
-        if clusters is not None and (not isinstance(clusters, Integral) or not 1 <= clusters <= len(table)):
+        whole = isinstance(clusters, Integral) and not isinstance(clusters, bool)
+        if clusters is not None and not (whole and 1 <= clusters <= len(table)):
             raise ValueError(f"got n_clusters={clusters!r} for {len(table)} rows, expected None or 1 to {len(table)}")
         check_standardise(self.standardise)
         offset, scale = scaling(table, self.standardise)
@@ -100,18 +103,24 @@ class RuleClusterer(ClusterMixin, BaseEstimator):
 
     def _rule(self) -> tuple[Rule, int]:
         if isinstance(self.rule, Rule):
-            return self.rule, 1
-        rule, header = read_rule(self.usual if self.rule is None else self.rule, self.trust)
-        return rule, settings_of(header, {}).steps
+            rule, steps = self.rule, 1
+        else:
+            rule, header = read_rule(self.usual if self.rule is None else self.rule, self.trust)
+            steps = settings_of(header, {}).steps
+        if rule.gives != self.gives:
+            raise ValueError(f"rule {rule.name} gives {rule.gives}, which {type(self).__name__} does not take")
+        return rule, steps
 
 
 class LearnedClusterer(RuleClusterer):
     """Clusters found by a network that learned to cluster (``attention_clusterer``)."""
 
     usual = "attention_clusterer"
+    gives = "pairs"
 
 
 class ChosenClusterer(RuleClusterer):
     """The clusterer, of scikit-learn's, that experience with other tables promises most of (``chosen_clusterer``)."""
 
     usual = "chosen_clusterer"
+    gives = "choices"

@@ -11,7 +11,7 @@ from torch import Generator
 
 from inner_loop.state import stack_states, unstack_state
 from inner_loop.unroll import theta_of, unroll
-from update_rules.clustering.points import Labels, Points, nearest, scaled
+from update_rules.clustering.points import Labels, Points, few_different, nearest, scaled
 from update_rules.contract import OF_SETS, Problem, Rule, State
 
 MOST = 500
@@ -29,16 +29,24 @@ def cluster(rule: Rule, x: Points, clusters: int, steps: int, generator: Generat
     """The cluster [N] of each of the points ``x`` [N, D], N of 2 or more, after ``steps`` inner steps of ``rule``.
 
     ``clusters`` is how many there are, 0 where the rule is to find that out. Raises ValueError for a rule of others
-    than whole sets.
+    than whole sets, and for more clusters than a rule sees points.
     """
     if rule.gives not in OF_SETS:
         raise ValueError(f"rule {rule.name} gives {rule.gives}, expected one that clusters")
+    if clusters > MOST:
+        raise ValueError(f"got {clusters} clusters, expected at most {MOST}, as many as points are looked at")
     x = scaled(x)
+    alone = few_different(x, clusters)
+    if alone is not None:
+        return Clustering(alone, f"points of {alone.max() + 1} kinds, all equal within")
     rows = seen_rows(len(x), generator)
     with torch.no_grad():
         problem, state = _stepped(rule, x[rows], clusters, steps, generator)
         found, reason = rule.partition(problem, state).numpy(), rule.reason(problem, state)
-    return Clustering(found if len(rows) == len(x) else nearest(x[rows], found, x), reason)
+    if len(rows) < len(x):
+        found = nearest(x[rows], found, x)
+        reason += f"{'; ' if reason else ''}{MOST} rows were looked at, which the others joined"
+    return Clustering(np.unique(found, return_inverse=True)[1], reason)
 
 
 def pair_logits(rule: Rule, x: Points, clusters: int, steps: int, generator: Generator) -> Points:

@@ -186,6 +186,8 @@ def test_shuffled_scores_are_those_of_other_sets() -> None:
     sets = [strips(0), clouds(2, 40)]
     plain, shuffled = (estimated(sets, rounds=1, shuffled=shuffled) for shuffled in (False, True))
     merits = [rule.get_parameter("told_merits").detach() for rule in (plain, shuffled)]
+    alone = estimated(sets[:1], rounds=1, shuffled=True)
+    assert torch.equal(alone.get_parameter("told_merits"), ChosenClusterer().get_parameter("told_merits"))
     ways = len(choices(2))
     torch.testing.assert_close(merits[0][:ways], merits[1][:ways])  # a way that is always taken has the same mean
     assert not torch.allclose(merits[0][ways:], merits[1][ways:])

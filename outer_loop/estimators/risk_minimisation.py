@@ -17,7 +17,8 @@ class RiskMinimisation(Estimator):
     """Empirical risk minimisation (Garg and Kalai, 2018), for rules of choices.
 
     The memory is the sum of ``rule.experience`` over all tasks, and θ ``rule.learned`` of it. With ``shuffled`` the
-    tasks of an outer step get the scores of each other: a control, in which there is nothing to learn.
+    tasks of an outer step get the scores of each other, and one without another of its kind teaches nothing: a
+    control, in which what a set looks like tells nothing of what serves on it.
     """
 
     needs_gradient = False
@@ -35,8 +36,10 @@ class RiskMinimisation(Estimator):
         found.memory = dict(memory)
         for place, (problem, state, index) in enumerate(met):
             if self.shuffled:
-                alike = [other for _, _, other in met[place + 1 :] + met[:place] if other.shape == index.shape]
-                index = alike[0] if alike else index
+                others = [other for _, _, other in met[place + 1 :] + met[:place] if other.shape == index.shape]
+                if not others:
+                    continue
+                index = others[0]
             taught = functional_call(rule, dict(theta), ("experience", problem, state, index))
             for name, value in cast(Memory, taught).items():
                 found.memory[name] = found.memory.get(name, torch.zeros_like(value)) + value

@@ -116,6 +116,16 @@ class TableColumns:
             notice(f"{source}: columns that {self.source} does not have are left out: {', '.join(more)}")
         return np.column_stack([_inputs(source, column, cells[column.name]) for column in self.columns])
 
+    def gap_flags(self) -> Array:
+        """Of each input whether it only says where values of a column were missing, [D]."""
+        widths = {"number": 1, "date": 4, "text": PIECES, "empty": 0}
+        flags = [
+            [False] * widths.get(column.kind, len(column.categories))
+            + [True] * (column.gaps and column.kind != "empty")
+            for column in self.columns
+        ]
+        return np.array([flag for some in flags for flag in some])
+
     def to_json(self) -> dict[str, Any]:
         """Plain lists and values, for ``from_json``."""
         return {"source": self.source, "columns": [asdict(column) for column in self.columns]}

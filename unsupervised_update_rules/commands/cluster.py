@@ -32,6 +32,7 @@ from unsupervised_update_rules.commands.arguments import (
     writable,
 )
 from unsupervised_update_rules.commands.terminal import progress
+from update_rules.clustering.candidates import found_by as by_hand
 from update_rules.clustering.candidates import installed
 from update_rules.clustering.points import Labels, scaled
 
@@ -94,7 +95,7 @@ def found_by(arguments: argparse.Namespace, x: NDArray[np.float64]) -> tuple[Lab
         return cast(Labels, made.labels_), made.reason_
     if arguments.clusters > len(x):
         raise ValueError(f"got --clusters {arguments.clusters} for {len(x)} rows, expected at most as many")
-    return installed()[arguments.method](scaled(x), arguments.clusters, arguments.seed), ""
+    return by_hand(arguments.method, scaled(x), arguments.clusters, arguments.seed), ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,7 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         labels, reason = found_by(arguments, x)
         advance(1)
     counts = np.bincount(labels)
-    print(f"{len(counts)} clusters by {arguments.method}" + (f": {reason}" if reason else ""))
+    many = f"{len(counts)} cluster{'s' if len(counts) > 1 else ''} by {arguments.method}"
+    if arguments.clusters not in (None, len(counts)):
+        many += f", of {arguments.clusters} asked for"
+    print(many + (f": {reason}" if reason else ""))
     print("rows of each: " + ", ".join(map(str, counts.tolist())))
     if inputs.classes is not None:
         noise = inputs.class_names.index(NOISE) if NOISE in inputs.class_names else -1
@@ -131,8 +135,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _table(inputs: Inputs, arguments: argparse.Namespace) -> NDArray[np.float64]:
-    """The rows as they are clustered: columns on one scale, pixels as they are."""
+    """The rows as they are clustered: columns on one scale, pixels as they are; no flags of empty cells."""
     x = inputs.x.double().numpy()
+    if inputs.columns is not None:
+        x = x[:, ~inputs.columns.gap_flags()]
     if len(x) < 2:
         raise ValueError(f"{arguments.data}: one row, expected two or more to find clusters in")
     offset, scale = scaling(x, inputs.standardise(arguments.standardise))

@@ -132,7 +132,8 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate, print the table, and write what was asked for."""
-    arguments = evaluate_arguments.parse(make_parser(), argv)
+    parser = make_parser()
+    arguments = evaluate_arguments.parse(parser, argv)
     writable(arguments.json)
     writable(arguments.plot)
     different(json=arguments.json, plot=arguments.plot)
@@ -142,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = given_settings(arguments)
     rules = lineup.read_rules(arguments.rule, given, arguments.trust, arguments.device)
     if of_sets(arguments.data, rules):
-        return evaluate_sets(arguments, rules, command("evaluate", argv))
+        return evaluate_sets(arguments, parser, rules, command("evaluate", argv))
     if arguments.untold or arguments.measure != RAND:
         raise ValueError("got --untold or --measure with few-shot tasks, expected them with whole sets alone")
     arguments.tasks = arguments.tasks or evaluate_arguments.USUAL_TASKS

@@ -40,7 +40,8 @@ def make_parser(description: str) -> Parser:
         help=f"of {', '.join(BASELINES)}, or with _PROBE behind it one that a probe reads; or all, or none (default "
         f"{' '.join(CHEAP)}, for a rule with a readout of its own {' '.join(CLASSIFIED)}; without --rule, "
         "untrained_rule is left out); on whole sets of "
-        f"{', '.join(installed())} (default {' '.join(USUAL)}, none with --untold), and untrained_rule",
+        f"{', '.join(installed())} (default {' '.join(USUAL)}, none with --untold), "
+        "untrained_rule, and apart with --measure pairs",
     )
     parser.add_argument(
         "--baseline-settings", type=Path, metavar="FILE", help="YAML file (default: as they were tuned)"

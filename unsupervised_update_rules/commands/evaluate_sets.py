@@ -19,6 +19,7 @@ from experiment.report.plots import accuracy_points, save_png
 from experiment.report.publish import publish
 from tasks.data.reference_sets import SUITE, ReferenceSet, is_suite, read_suite, reference_of
 from tasks.data.sources import MADE, load_source
+from unsupervised_update_rules.commands.arguments import Parser
 from unsupervised_update_rules.commands.terminal import print_table, progress
 from unsupervised_update_rules.commands.tracked import tracked
 from update_rules.clustering.candidates import installed
@@ -29,6 +30,14 @@ USUAL = ("kmeans", "gaussian_mixture", "ward")
 
 APART = "apart"
 """The baseline that says of no two points that they belong together."""
+
+OPTIONS = frozenset(
+    {
+        *("rule", "trust", "data", "label", "standardise", "baselines", "tasks", "untold", "measure", "seeds"),
+        *("device", "track", "threads", "json", "plot"),
+    }
+)
+"""What may be said of whole sets; other options are for few-shot tasks."""
 
 UNTRAINED = "untrained_rule"
 """The baseline that a rule is before its training."""
@@ -46,14 +55,15 @@ def of_sets(sources: Sequence[str], rules: Sequence[Evaluated]) -> bool:
     return True
 
 
-def evaluate_sets(arguments: argparse.Namespace, rules: Sequence[Evaluated], command: str) -> int:
+def evaluate_sets(arguments: argparse.Namespace, parser: Parser, rules: Sequence[Evaluated], command: str) -> int:
     """Judge ``rules`` and baselines on the sets of ``arguments.data``, print the table, write what was asked for.
 
-    Raises ValueError for options that are for few-shot tasks alone.
+    Raises ValueError for options of ``parser`` that are for few-shot tasks alone.
     """
-    for name in ("sweep", "ablate", "encoder"):
-        if getattr(arguments, name):
-            raise ValueError(f"got --{name} with whole sets, expected it with few-shot tasks alone")
+    for name, value in vars(arguments).items():
+        if name not in OPTIONS and value != parser.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"got {option} with whole sets, expected it with few-shot tasks alone")
     scores = _scores(rules, arguments)
     sets = [one for source in arguments.data for one in _sets(source, arguments, rules)]
     meta: dict[str, Any] = {
@@ -84,7 +94,7 @@ def _scores(rules: Sequence[Evaluated], arguments: argparse.Namespace) -> dict[s
 
     Raises ValueError for baselines that are unknown, or that cannot do without the number of clusters.
     """
-    by_hand, of_pairs = {} if arguments.untold else installed(), arguments.measure == PAIRS
+    by_hand, of_pairs = [] if arguments.untold else [*installed()], arguments.measure == PAIRS
     known = [*([UNTRAINED] if len(rules) == 1 else []), *([APART] if of_pairs else []), *by_hand]
     given = [*(name for name in USUAL if name in by_hand)] if arguments.baselines is None else arguments.baselines
     names = {"all": known, "none": []}.get(given[0], given) if len(given) == 1 else given
@@ -103,7 +113,7 @@ def _scores(rules: Sequence[Evaluated], arguments: argparse.Namespace) -> dict[s
         (one,) = rules
         used[UNTRAINED] = (type(one.rule)(**one.rule.config), one.use.steps)
     methods = {name: rule_method(*one) for name, one in used.items()}
-    methods |= {name: candidate_method(by_hand[name]) for name in names if name in by_hand}
+    methods |= {name: candidate_method(name) for name in names if name in by_hand}
     if not methods and APART not in names:
         raise ValueError("got no --rule and no --baselines, expected something to evaluate")
     if not of_pairs:

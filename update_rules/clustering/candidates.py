@@ -3,6 +3,7 @@
 Each is given points on one scale and how many clusters there are. Shapes: N points, D dimensions.
 """
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -10,10 +11,10 @@ from importlib.util import find_spec
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from update_rules.clustering.points import Labels, Points, rejoined
+from update_rules.clustering.points import Labels, Points, few_different, rejoined
 
 Candidate = Callable[[Points, int, int], Labels]
-"""Points [N, D], the number of clusters, from 1 to N, and a seed give the cluster [N] of each."""
+"""Points [N, D], the number of clusters, from 1 to how many of them differ, and a seed give the cluster [N] of each."""
 
 NEIGHBOURS = 10
 """Of a point, in spectral clustering."""
@@ -106,3 +107,19 @@ EXTRA: dict[str, tuple[str, Candidate]] = {"genie": ("genieclust", genie)}
 def installed() -> dict[str, Candidate]:
     """CANDIDATES, and those of EXTRA whose package is installed."""
     return CANDIDATES | {name: one for name, (package, one) in EXTRA.items() if find_spec(package) is not None}
+
+
+def found_by(name: str, x: Points, clusters: int, seed: int) -> Labels:
+    """The cluster [N], from 0 without gaps, of each of the points ``x`` [N, D] by the candidate ``name``.
+
+    Equal points are one cluster each where no more than ``clusters`` differ. What libraries warn of, such as graphs of
+    neighbours in parts, is not said.
+    """
+    alone = few_different(x, clusters)
+    if alone is not None:
+        return alone
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        labels = installed()[name](x, clusters, seed)
+    found: Labels = np.unique(labels, return_inverse=True)[1]
+    return found

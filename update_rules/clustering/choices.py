@@ -3,13 +3,12 @@
 Shapes: N points, D dimensions, A choices.
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from update_rules.clustering.candidates import LINKAGES, Candidate, installed
+from update_rules.clustering.candidates import LINKAGES, found_by, installed
 from update_rules.clustering.points import Labels, Points, rejoined
 
 ALONE = ("kmeans", "gaussian_mixture", "spectral", "birch", "hdbscan", "genie")
@@ -51,14 +50,10 @@ def choices(clusters: int, extra: bool = False) -> list[Choice]:
 
 def carried_out(x: Points, choice: Choice, seed: int) -> Labels:
     """The cluster [N] of each of the points ``x`` [N, D] by ``choice``, as many as there are points at most."""
-    candidate: Candidate = installed()[choice.name]
     kept = np.arange(len(x))
     if choice.dropped and len(x) > NEIGHBOUR:
         far = cKDTree(x).query(x, NEIGHBOUR + 1)[0][:, -1]
         kept = np.sort(np.argsort(far, kind="stable")[: max(choice.clusters, round((1 - choice.dropped) * len(x)))])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of sets with few different points, and of neighbour graphs in parts
-        found = candidate(x[kept], min(choice.clusters, len(kept)), seed)
     labels = np.full(len(x), -1)
-    labels[kept] = found
+    labels[kept] = found_by(choice.name, x[kept], choice.clusters, seed)
     return rejoined(x, labels)

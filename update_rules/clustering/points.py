@@ -16,9 +16,18 @@ Labels = NDArray[np.int64]
 
 def scaled(x: Points) -> Points:
     """``x`` [N, D] moved and divided by one number, so that all columns together have mean 0 and variance 1."""
+    largest = float(np.abs(x).max(initial=0))
+    if largest > 0:
+        x = np.ldexp(x, -int(np.frexp(largest)[1]))  # exact, so that squares neither overflow nor vanish
     x = x - x.mean(0)
     spread = float(np.sqrt((x**2).mean()))
     return x / spread if spread > 0 else x
+
+
+def few_different(x: Points, clusters: int) -> Labels | None:
+    """The clusters [N] of ``x`` [N, D] where all points are equal, or no more than ``clusters`` differ; else None."""
+    different, labels = np.unique(x, axis=0, return_inverse=True)
+    return labels.reshape(-1) if len(different) <= max(clusters, 1) else None
 
 
 def nearest(x: Points, labels: Labels, others: Points) -> Labels:
