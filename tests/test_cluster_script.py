@@ -313,10 +313,9 @@ def test_small_tables_are_clustered_where_nobody_says_how_many(capsys: pytest.Ca
 def test_empty_cells_are_filled_and_are_no_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where cells are empty tells nothing of clusters; an input that said so would weigh as much as others."""
     draw = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    x = np.stack([8.0 * labels, draw.normal(size=60)], 1)
-    lines = [f"{a},{'' if place < 3 else f'{b:.3f}'},c{a}" for place, (a, b) in enumerate(x.tolist())]
-    (tmp_path / "gaps.csv").write_text("\n".join(["a,b,class", *lines]) + "\n", encoding="utf-8")
+    x = 8.0 * (np.arange(60) % 3) + 0.1 * draw.normal(size=60)
+    lines = [f"{a},{a},{a},{a},{'' if place < 3 else a},c{place % 3}" for place, a in enumerate(x.round(3).tolist())]
+    (tmp_path / "gaps.csv").write_text("\n".join(["a,b,c,d,e,class", *lines]) + "\n", encoding="utf-8")
     assert script.main(["--data", f"csv:{tmp_path}/gaps.csv", "--with", "ward", "--clusters", "3"]) == 0
     assert "labels of 60 rows: 1.000" in capsys.readouterr().out
 
