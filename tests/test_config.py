@@ -229,6 +229,7 @@ def test_what_moved_is_no_key_any_more():
         (["outer.readout=head"], "outer.readout.name: got 'head', expected a readout of features, which rule neuron_l"),
         ([*MAML, "outer.readout=ridge"], "outer.readout.name: got 'ridge', expected a readout of logits, which rule"),
         (["network=conv4"], "network.name: got 'conv4', expected a network of dense layers"),
+        (["tasks.untold=0.5"], "tasks.untold: got 0.5, expected 0 for rule neuron_local, which does not cluster"),
         (["network.normalisation=running"], "network.normalisation: got 'running', expected one of batch, support, un"),
         ([*PROTONET, "network.normalisation=running", "outer.average=0.5"], "outer.average: got 0.5, expected 0 with"),
         ([*PROTONET, "network.normalisation=unlabelled"], "network.normalisation: got 'unlabelled', expected batch or"),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from common.checked import Count, Share, Whole, not_expected
+from common.checked import Chance, Count, Whole, not_expected
 from outer_loop.config.values import (
     Component,
     CountOrRange,
@@ -99,7 +99,7 @@ class TasksConfig(Section):
         description="examples of a data set in a task that is a whole set to be clustered, with no labelled ones; a "
         "number or [fewest, most]; null is few-shot",
     )
-    untold: Share = Field(default=0.0, description="share of whole sets whose number of clusters the rule is not told")
+    untold: Chance = Field(default=0.0, description="share of whole sets whose number of clusters the rule is not told")
     unlabelled_shots: Whole = Field(
         default=0, description="examples of each class in a set without labels, for rules that look at one"
     )

@@ -26,6 +26,7 @@ from tasks.data.openml_source import read_openml
 from tasks.data.packaged import digits, mnist5k
 from tasks.data.raw import Array, RawData, to_dataset, to_inputs
 from tasks.data.recipes.registry import RECIPES
+from tasks.data.reference_sets import SUITE
 from tasks.data.sklearn_source import read_sklearn
 from tasks.data.splits import SPLITS, pick_split
 from tasks.data.standardised import standardised
@@ -189,6 +190,8 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
         tables = [standardised(table, standardise) for table in WITH_ARGUMENT[scheme][1](argument, how)]
     elif scheme in OWN_SPLIT and argument:
         return [OWN_SPLIT[scheme][1](argument, how.size, split)]
+    elif scheme == SUITE:
+        raise ValueError(f"{source}: reference partitions, which scripts/evaluate.py alone reads")
     else:
         near = get_close_matches(scheme, [*BUILT_IN, *RECIPES, *named], n=1)
         if Path(source).is_file():
