@@ -48,13 +48,19 @@ def rule_file(tmp_path: Path) -> str:
     return written(tmp_path / "clusterer.safetensors")
 
 
-@parametrize_with_checks([LearnedClusterer(random_state=0), LearnedClusterer(3, random_state=0)])
+@parametrize_with_checks(
+    [
+        LearnedClusterer(random_state=0),
+        LearnedClusterer(3, random_state=0),
+        ChosenClusterer(random_state=0),
+        ChosenClusterer(3, random_state=0),
+    ]
+)
 def test_they_are_clusterers_of_scikit_learn(estimator: RuleClusterer, check: object) -> None:
     check(estimator)  # type: ignore[operator]
 
 
 def test_a_chooser_is_one_too() -> None:
-    """All of scikit-learn's checks take minutes with a dozen clusterers inside."""
     x = load_iris().data
     found = ChosenClusterer(3, rule=ChosenRule(), random_state=0).fit(x)
     assert set(found.labels_.tolist()) == {0, 1, 2}
