@@ -105,10 +105,16 @@ class EstimatorExample(NamedTuple):
     options: dict[str, Any]
     deviation: float = 0.0
     """Of the normal noise in θ whose mean loss it descends along; 0 for the loss itself."""
+    few_numbers: bool = False
+    """Whether it is for rules with few numbers to learn."""
 
 
 ESTIMATORS = (
     EstimatorExample("truncated_backprop", {}),
+    EstimatorExample("full_backprop", {}),
+    EstimatorExample("forward_mode", {"chunk": 2}, few_numbers=True),
+    EstimatorExample("persistent_es", {"deviation": 0.3, "pairs": 2}, deviation=0.3),
+    EstimatorExample("noise_reuse_es", {"deviation": 0.3, "pairs": 2, "reuse": 3}, deviation=0.3),
     EstimatorExample("evolution_strategies", {"deviation": 0.3, "pairs": 2}, deviation=0.3),
 )
 

@@ -236,6 +236,7 @@ def test_what_moved_is_no_key_any_more():
         ([*PROTONET, "tasks.size=[4, 5]"], "tasks.size: got (4, 5), expected one choice"),
         ([*PROTONET, "network={name: mlp}"], "network.options: got {}, expected one choice of each"),
         ([*MAML, "inner.length=[2, 3]"], "inner.unroll: got (2, 2), expected [K, K] as inner.length"),
+        (["outer.estimator=full_backprop"], "as inner.length, since estimator full_backprop learns from whole traject"),
         ([*MAML, "inner.compile=true"], "inner.compile: got True, expected false for rule maml"),
         (
             ["inner.compile=true", "outer.estimator=evolution_strategies"],

@@ -3,19 +3,20 @@
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from estimator_toys import RATE, WAYS, Oja, plain_loss, unroll_of
 from few_shot_settings import MAML, PROTONET
 from runs import Arguments, assert_same_run, command, finish, kill_after, lines, theta, trainer_of
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
+from torch.func import vmap
 
 from examples import CHOOSING, EstimatorExample
 from examples import ESTIMATORS as EXAMPLES
-from inner_loop.networks.mlp import MLP
 from inner_loop.unroll import theta_of
 from outer_loop.config.file import load_config
 from outer_loop.estimators.contract import Carried, Estimate, Estimator, TruncatedUnroll
@@ -30,35 +31,10 @@ from update_rules.local.neuron_local import NeuronLocal
 from update_rules.registry import make_rule
 from update_rules.rule_file import load_rule
 
-WAYS = 3
-RATE = 0.4
 LOST = 7.0
 """An input that only ``Edged`` minds."""
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
-
-
-class Oja(Rule):
-    """Hebbian learning with decay: three numbers, all of which bend the loss."""
-
-    name = "oja"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.config = {}
-        self.rate = nn.Parameter(torch.tensor(RATE))
-        self.mix = nn.Parameter(torch.tensor([0.8, -0.5]))
-
-    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
-        shapes = problem.network.shapes
-        return {name: torch.randn(shape, generator=generator) / 2 for name, shape in shapes.items()}
-
-    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
-        x = views["unlabelled"]
-        answers = problem.network.forward(state, x)
-        w, y = state["w1"], answers.x[1]
-        change = self.mix[0] * x.mT @ y / len(x) + self.mix[1] * w * (y * y).mean(0)
-        return {**state, "w1": w + self.rate * change, "b1": state["b1"] + self.rate * y.mean(0)}
 
 
 class Edged(Oja):
@@ -78,8 +54,8 @@ class Cliff(Oja):
         return {**after, "b1": after["b1"] + torch.sqrt(views["unlabelled"].sum() * self.rate * self.rate)}
 
 
-def small() -> NeuronLocal:
-    return NeuronLocal(hidden=5, error_channels=2, readout_channels=1)
+def small(example: EstimatorExample) -> Rule:
+    return Oja() if example.few_numbers else NeuronLocal(hidden=5, error_channels=2, readout_channels=1)
 
 
 def made(example: EstimatorExample, normalisation: str = "batch", recompute: bool = True) -> Estimator:
@@ -87,49 +63,18 @@ def made(example: EstimatorExample, normalisation: str = "batch", recompute: boo
     return ESTIMATORS.make(example.name, example.options).configured(objective, recompute=recompute)
 
 
-def unroll_of(
-    rule: Rule,
-    seed: int,
-    sizes: tuple[int, ...] = (6, 5, 4),
-    reads: tuple[int, ...] = (2, 4),
-    weights: tuple[float, ...] | None = None,
-    normalisation: str = "batch",
-) -> TruncatedUnroll:
-    """A trajectory's part in an outer step, in the middle of its way: all drawn from ``seed``."""
-    draw = torch.Generator().manual_seed(seed)
-    y = torch.arange(WAYS).repeat(4)
-
-    def episode() -> Episode:
-        x = torch.rand(2, len(y), sizes[0], generator=draw)
-        return Episode(x[0], y, x[1], y)
-
-    problem = Problem.of(MLP(sizes, "tanh"), ways=WAYS, normalisation=normalisation)
-    start = rule.init_state(problem, draw)
-    views = {"unlabelled": torch.rand(reads[-1], 8, sizes[0], generator=draw)}
-    return TruncatedUnroll(problem, start, views, reads, tuple(episode() for _ in reads), WAYS, draw, weights)
+def estimate(
+    estimator: Estimator, rule: Rule, unrolls: Sequence[TruncatedUnroll], memory: dict[str, Tensor]
+) -> Estimate:
+    """What ``estimator`` makes of ``unrolls``, whose States are where trajectories start."""
+    draw = torch.Generator().manual_seed(0)
+    begun = [replace(one, carried=estimator.start(rule, theta_of(rule), one.carried, draw)) for one in unrolls]
+    return estimator.estimate(rule, theta_of(rule), begun, memory)
 
 
 def again(unrolls: Sequence[TruncatedUnroll]) -> list[TruncatedUnroll]:
     """The same with generators of their own, in the same state."""
     return deepcopy(list(unrolls))
-
-
-def plain_loss(rule: Rule, weights: dict[str, Tensor], one: TruncatedUnroll) -> tuple[Tensor, State]:
-    """Loss and last State as one would write them: a loop over steps, one task, no vmap, no recomputation."""
-    state, losses = one.carried, []
-    for step in range(1, one.read_points[-1] + 1):
-        batch = one.views["unlabelled"][step - 1]
-        state = functional_call(rule, weights, ("step", one.problem, state, {"unlabelled": batch}, "train"))
-        if step in one.read_points:
-            e = one.episodes[one.read_points.index(step)]
-            both, frozen = torch.cat([e.support_x, e.query_x]), None
-            if one.problem.normalisation == "unlabelled":
-                frozen = functional_call(rule, weights, ("statistics", one.problem, state, batch))
-            f = functional_call(rule, weights, ("features", one.problem, state, both, frozen))
-            s = len(e.support_y)
-            losses.append(metz_objective(f[:s], e.support_y, f[s:], e.query_y, WAYS, 0.1).loss)
-    counts = one.read_weights or [1 / len(losses)] * len(losses)
-    return sum(count * loss for count, loss in zip(counts, losses, strict=True)), state
 
 
 def assert_same(one: Estimate, other: Estimate) -> None:
@@ -160,15 +105,15 @@ def test_every_estimator_of_the_registry_is_under_test() -> None:
 def test_it_is_pure_and_draws_from_the_generators_of_its_unrolls_alone(
     example: EstimatorExample, recompute: bool
 ) -> None:
-    rule = small()
+    rule = small(example)
     first, second = (unroll_of(rule, 0), unroll_of(rule, 1)), (unroll_of(rule, 0), unroll_of(rule, 1))
     weights = {name: value.detach().clone() for name, value in rule.named_parameters()}
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    found = made(example, recompute=recompute).estimate(rule, theta_of(rule), first, {})
+    found = estimate(made(example, recompute=recompute), rule, first, {})
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(1)
-    assert_same(made(example, recompute=recompute).estimate(rule, theta_of(rule), second, {}), found)
+    assert_same(estimate(made(example, recompute=recompute), rule, second, {}), found)
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.generator.get_state(), other.generator.get_state())
     for name, value in rule.named_parameters():
@@ -179,15 +124,16 @@ def test_it_is_pure_and_draws_from_the_generators_of_its_unrolls_alone(
 @every
 def test_what_is_kept_is_the_plain_unroll_under_theta(example: EstimatorExample) -> None:
     """States that are carried on and the reported loss are those of θ itself, for tasks of several shapes."""
-    rule = small()
+    rule = small(example)
     unrolls = [unroll_of(rule, 0), unroll_of(rule, 1), unroll_of(rule, 2, sizes=(7, 4)), unroll_of(rule, 3)]
     plain = [plain_loss(rule, theta_of(rule), one) for one in unrolls]
-    found = made(example).estimate(rule, theta_of(rule), unrolls, {})
+    found = estimate(made(example), rule, unrolls, {})
     assert found.dropped == []
     assert found.kept == 4
     assert found.meta_loss == pytest.approx(sum(float(loss.detach()) for loss, _ in plain) / 4, rel=1e-5)
     for carried, (_, state) in zip(found.carried, plain, strict=True):
-        assert_close(carried, {name: value.detach() for name, value in state.items()})
+        assert carried is not None
+        assert_close({name: carried[name] for name in state}, {name: value.detach() for name, value in state.items()})
         assert not any(value.requires_grad for value in carried.values())
     assert [one["w1"].shape for one in found.carried if one] == [(6, 5), (6, 5), (7, 4), (6, 5)]
     assert found.direction.keys() == dict(rule.named_parameters()).keys()
@@ -198,7 +144,7 @@ def test_what_is_kept_is_the_plain_unroll_under_theta(example: EstimatorExample)
 
 @every
 def test_the_accuracy_is_the_share_of_queries_that_theta_reads_out(example: EstimatorExample) -> None:
-    rule = small()
+    rule = small(example)
     unrolls = [unroll_of(rule, seed, reads=(3,)) for seed in range(3)]
     told = []
     for one in unrolls:
@@ -206,7 +152,7 @@ def test_the_accuracy_is_the_share_of_queries_that_theta_reads_out(example: Esti
         e = one.episodes[0]
         f = rule.features(one.problem, state, torch.cat([e.support_x, e.query_x]))
         told.append(float(metz_objective(f[:12], e.support_y, f[12:], e.query_y, WAYS, 0.1).accuracy_query))
-    assert made(example).estimate(rule, theta_of(rule), unrolls, {}).accuracy == pytest.approx(sum(told) / 3)
+    assert estimate(made(example), rule, unrolls, {}).accuracy == pytest.approx(sum(told) / 3)
 
 
 @every
@@ -226,7 +172,7 @@ def test_the_direction_is_that_of_the_smoothed_loss(
     loss = sum(plain_loss(rule, theta_of(rule), one)[0] for one in unrolls) / 2
     exact = torch.cat([grad.flatten() for grad in torch.autograd.grad(loss, list(rule.parameters()))])
     if not example.deviation:
-        found = estimator.estimate(rule, theta_of(rule), unrolls, {}).direction
+        found = estimate(estimator, rule, unrolls, {}).direction
         torch.testing.assert_close(torch.cat([found[name].flatten() for name in own]), exact, rtol=1e-4, atol=1e-6)
         return
 
@@ -235,7 +181,7 @@ def test_the_direction_is_that_of_the_smoothed_loss(
     for _ in range(60):  # of 50 copies of each trajectory, with noise of their own
         copies = [one for one in again(unrolls) for _ in range(50)]
         copies = [with_generator(one, int(torch.randint(2**40, (), generator=draw))) for one in copies]
-        found = estimator.estimate(rule, theta_of(rule), copies, {}).direction
+        found = estimate(estimator, rule, copies, {}).direction
         directions.append(torch.cat([found[name].flatten() for name in own]).double())
     estimates = torch.stack(directions)
 
@@ -288,10 +234,10 @@ def in_double(one: TruncatedUnroll) -> TruncatedUnroll:
 @every
 def test_a_trajectory_says_the_same_whatever_else_is_in_the_step(example: EstimatorExample) -> None:
     """So that ranks, who have a share each, descend along what one process would."""
-    rule, estimator = small(), made(example)
+    rule, estimator = small(example), made(example)
     unrolls = [unroll_of(rule, 0), unroll_of(rule, 1), unroll_of(rule, 2, sizes=(7, 4)), unroll_of(rule, 3)]
-    alone = [estimator.estimate(rule, theta_of(rule), [one], {}) for one in again(unrolls)]
-    together = estimator.estimate(rule, theta_of(rule), unrolls, {})
+    alone = [estimate(estimator, rule, [one], {}) for one in again(unrolls)]
+    together = estimate(estimator, rule, unrolls, {})
     for name, value in together.direction.items():
         mean = torch.stack([one.direction[name] for one in alone]).mean(0)
         torch.testing.assert_close(value, mean, rtol=1e-3, atol=1e-5, msg=name)
@@ -299,7 +245,7 @@ def test_a_trajectory_says_the_same_whatever_else_is_in_the_step(example: Estima
     for mine, one in zip(together.carried, alone, strict=True):
         assert_close(mine, one.carried[0])
     streams = again([unroll_of(rule, 1)])
-    estimator.estimate(rule, theta_of(rule), streams, {})
+    estimate(estimator, rule, streams, {})
     assert torch.equal(streams[0].generator.get_state(), unrolls[1].generator.get_state())
 
 
@@ -308,7 +254,7 @@ def test_a_trajectory_says_the_same_whatever_else_is_in_the_step(example: Estima
 def test_a_task_with_non_finite_numbers_is_left_out_as_if_it_had_not_been_there(
     example: EstimatorExample, poison: str
 ) -> None:
-    rule, estimator = small(), made(example)
+    rule, estimator = small(example), made(example)
     unrolls = [unroll_of(rule, 0), unroll_of(rule, 1), unroll_of(rule, 2)]
     rest = again([unrolls[0], unrolls[2]])
     if poison == "state":
@@ -317,8 +263,8 @@ def test_a_task_with_non_finite_numbers_is_left_out_as_if_it_had_not_been_there(
         unrolls[1].views["unlabelled"][3, 0, 0] = torch.nan
     else:
         unrolls[1].episodes[0].query_x[0, 0] = torch.nan
-    found = estimator.estimate(rule, theta_of(rule), unrolls, {})
-    without = estimator.estimate(rule, theta_of(rule), rest, {})
+    found = estimate(estimator, rule, unrolls, {})
+    without = estimate(estimator, rule, rest, {})
     assert (found.dropped, found.kept) == ([1], 2)
     assert found.carried[1] is None
     assert found.meta_loss == pytest.approx(without.meta_loss, rel=1e-6)
@@ -332,11 +278,11 @@ def test_a_task_with_non_finite_numbers_is_left_out_as_if_it_had_not_been_there(
 
 @every
 def test_nothing_is_kept_when_every_task_is_lost(example: EstimatorExample) -> None:
-    rule = small()
+    rule = small(example)
     lost = [unroll_of(rule, 0), unroll_of(rule, 1, sizes=(7, 4))]
     for one in lost:
         one.carried["w1"].fill_(torch.nan)
-    found = made(example).estimate(rule, theta_of(rule), lost, {})
+    found = estimate(made(example), rule, lost, {})
     assert (found.dropped, found.kept, found.carried) == ([0, 1], 0, [None, None])
     assert math.isnan(found.meta_loss)
     assert math.isnan(found.accuracy)
@@ -346,9 +292,9 @@ def test_nothing_is_kept_when_every_task_is_lost(example: EstimatorExample) -> N
 
 @every
 def test_memory_is_passed_on(example: EstimatorExample) -> None:
-    rule = small()
+    rule = small(example)
     memory = {"seen": torch.tensor([1.0, 2.0])}
-    found = made(example).estimate(rule, theta_of(rule), [unroll_of(rule, 0)], memory)
+    found = estimate(made(example), rule, [unroll_of(rule, 0)], memory)
     assert found.memory.keys() == {"seen"}
     assert torch.equal(found.memory["seen"], torch.tensor([1.0, 2.0]))
 
@@ -357,14 +303,14 @@ def test_memory_is_passed_on(example: EstimatorExample) -> None:
 def test_what_is_not_learned_has_no_direction(example: EstimatorExample) -> None:
     rule = Oja()
     rule.rate.requires_grad_(False)
-    found = made(example).estimate(rule, theta_of(rule), [unroll_of(rule, 0, (4, 3))], {})
+    found = estimate(made(example), rule, [unroll_of(rule, 0, (4, 3))], {})
     assert found.direction.keys() == {"mix"}
     assert found.direction["mix"].all()
 
 
 @every
 def test_a_trajectory_starts_with_its_state(example: EstimatorExample) -> None:
-    rule = small()
+    rule = small(example)
     one = unroll_of(rule, 0)
     carried = made(example).start(rule, theta_of(rule), one.carried, torch.Generator().manual_seed(0))
     assert all(torch.equal(carried[name], value) for name, value in one.carried.items())
@@ -377,9 +323,9 @@ BACKPROP = next(one for one in EXAMPLES if one.name == "truncated_backprop")
 
 @pytest.mark.parametrize("recompute", [True, False])
 def test_backpropagation_gives_the_mean_of_the_plain_gradients(recompute: bool) -> None:
-    rule = small()
+    rule = small(BACKPROP)
     unrolls = [unroll_of(rule, 0), unroll_of(rule, 1), unroll_of(rule, 2, sizes=(7, 4)), unroll_of(rule, 3)]
-    found = made(BACKPROP, recompute=recompute).estimate(rule, theta_of(rule), unrolls, {})
+    found = estimate(made(BACKPROP, recompute=recompute), rule, unrolls, {})
     plain = [torch.autograd.grad(plain_loss(rule, theta_of(rule), one)[0], list(rule.parameters())) for one in unrolls]
     for place, (name, _) in enumerate(rule.named_parameters()):
         expected = torch.stack([gradients[place] for gradients in plain]).mean(0)
@@ -390,8 +336,8 @@ def test_a_task_whose_gradient_alone_is_not_finite_is_left_out() -> None:
     rule = Cliff()
     unrolls = [unroll_of(rule, seed, (4, 3)) for seed in range(3)]
     unrolls[2].views["unlabelled"].zero_()
-    found = made(BACKPROP).estimate(rule, theta_of(rule), unrolls, {})
-    without = made(BACKPROP).estimate(rule, theta_of(rule), unrolls[:2], {})
+    found = estimate(made(BACKPROP), rule, unrolls, {})
+    without = estimate(made(BACKPROP), rule, unrolls[:2], {})
     assert found.dropped == [2]
     for name in without.direction:
         torch.testing.assert_close(found.direction[name], without.direction[name], rtol=1e-3, atol=1e-6)
@@ -407,7 +353,7 @@ def test_evolution_strategies_give_the_mean_of_antithetic_differences() -> None:
     rule = Oja()
     unrolls = [unroll_of(rule, 0, (4, 3)), unroll_of(rule, 1, (5, 2))]
     drawn = again(unrolls)
-    found = made(ES).estimate(rule, theta_of(rule), unrolls, {})
+    found = estimate(made(ES), rule, unrolls, {})
     expected = {name: torch.zeros_like(value) for name, value in rule.named_parameters()}
     for one in drawn:
         noise = {n: torch.randn(2, *v.shape, generator=one.generator) for n, v in rule.named_parameters()}
@@ -430,8 +376,8 @@ def test_a_lost_member_of_a_pair_drops_its_task(pairs: int) -> None:
     rest = again([unrolls[0], unrolls[2]])
     unrolls[1].views["unlabelled"][0, 0, 0] = LOST
     assert bool(plain_loss(rule, theta_of(rule), unrolls[1])[0].isfinite()), "θ itself is not lost"
-    found = estimator.estimate(rule, theta_of(rule), unrolls, {})
-    without = estimator.estimate(rule, theta_of(rule), rest, {})
+    found = estimate(estimator, rule, unrolls, {})
+    without = estimate(estimator, rule, rest, {})
     assert (found.dropped, found.carried[1]) == ([1], None)
     assert found.meta_loss == pytest.approx(without.meta_loss, rel=1e-6)
     for name in without.direction:

@@ -86,6 +86,8 @@ class Estimator:
     """Whether the inner step must be differentiable."""
     reads: ClassVar[str | None] = None
     """What rules and readouts it is for, by what a rule ``gives``; None for all."""
+    whole_trajectories: ClassVar[bool] = False
+    """Whether a trajectory may not be cut into truncated unrolls."""
     compiles: ClassVar[bool] = True
     """Whether its unrolls can go through a compiled step, whose θ tasks share."""
 

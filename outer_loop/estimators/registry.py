@@ -8,7 +8,11 @@ ESTIMATORS = Registry(
     Estimator,
     {
         "truncated_backprop": "outer_loop.estimators.truncated_backprop:TruncatedBackprop",
+        "full_backprop": "outer_loop.estimators.full_backprop:FullBackprop",
+        "forward_mode": "outer_loop.estimators.forward_mode:ForwardMode",
         "evolution_strategies": "outer_loop.estimators.evolution_strategies:EvolutionStrategies",
+        "persistent_es": "outer_loop.estimators.persistent_es:PersistentES",
+        "noise_reuse_es": "outer_loop.estimators.noise_reuse_es:NoiseReuseES",
         "risk_minimisation": "outer_loop.estimators.risk_minimisation:RiskMinimisation",
     },
 )
