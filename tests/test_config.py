@@ -104,7 +104,7 @@ def test_overrides_reach_any_depth_and_the_last_one_wins(tmp_path):
         ("outer: {optimiser: {options: {params: 1}}}", ["outer.optimiser.options.params", "got 1", "no such option"]),
         ("outer: {readout: {options: {penalty: 0}}}", ["outer.readout.options.penalty", "got 0", "more than 0"]),
         ("outer: {readout: {name: head, options: {a: 1}}}", ["outer.readout.options.a", "expected no options"]),
-        ("outer: {estimator: es}", ["outer.estimator.name", "'es'", "truncated_backprop, evolution_strategies"]),
+        ("outer: {estimator: es}", ["outer.estimator.name", "'es'", "truncated_backprop, full_backprop"]),
         (
             "outer: {estimator: {name: evolution_strategies, options: {pairs: 0}}}",
             ["outer.estimator.options.pairs", "got 0", "1 or more"],

@@ -69,8 +69,8 @@ class ForwardMode(Estimator):
             slope, ahead, _ = cast(tuple[Tensor, State, Tensor], moved)
             return slope, ahead
 
-        loss, final, accuracy = losses(learned, state)
         try:
+            loss, final, accuracy = losses(learned, state)
             slopes, ahead = vmap(along, chunk_size=self.chunk)(_units(learned), behind)  # [P, T], [P, T, ...]
         except (NotImplementedError, RuntimeError) as error:
             if not any(word in str(error) for word in ("jvp", "forward AD", "forward-mode")):
