@@ -56,13 +56,18 @@ def score(method: Method, one: ReferenceSet, generator: Generator, *, told: bool
     found: dict[int, Labels] = {}
     best = -1.0
     for labels in one.references:
-        count = len(np.unique(labels[labels >= 0])) if told else 0
+        count = clusters_told(labels, told)
         if count not in found:
             generator.set_state(start)
             found[count] = method(x, count, generator)
         known = labels >= 0
         best = max(best, float(adjusted_rand_score(labels[known], found[count][known])))
     return best
+
+
+def clusters_told(labels: Labels, told: bool) -> int:
+    """How many clusters a method is told of, given a reference ``labels`` [N], -1 for none; 0 unless ``told``."""
+    return len(np.unique(labels[labels >= 0])) if told else 0
 
 
 def rule_method(rule: Rule, steps: int) -> Method:

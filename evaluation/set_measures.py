@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 from torch import Generator
 
-from evaluation.clusterings import Method
+from evaluation.clusterings import Method, clusters_told
 from inner_loop.clustering import pair_logits, seen_rows
 from tasks.data.reference_sets import ReferenceSet
 from update_rules.clustering.points import Points, scaled
@@ -23,7 +23,7 @@ PairMethod = Callable[[Points, int, Generator], NDArray[np.bool_]]
 
 def order_agreement(method: Method, one: ReferenceSet, generator: Generator, *, told: bool = True) -> float:
     """The adjusted Rand index between the partitions of a set in two orders, with the same random stream."""
-    x, count = scaled(one.x), _clusters(one, told)
+    x, count = scaled(one.x), clusters_told(one.references[0], told)
     order = torch.randperm(len(x), generator=generator).numpy()
     start = generator.get_state()
     first = method(x, count, generator)
@@ -37,9 +37,9 @@ def pairs_right(method: PairMethod, one: ReferenceSet, generator: Generator, *, 
     Of sets that are larger than a rule sees at once, some points are looked at, the same by all methods.
     """
     labels = one.references[0]
-    rows = seen_rows(len(labels), generator)
+    rows, count = seen_rows(len(labels), generator), clusters_told(labels, told)
     x, labels = scaled(one.x)[rows], labels[rows]
-    right = method(x, _clusters(one, told), generator) == (labels[:, None] == labels[None])
+    right = method(x, count, generator) == (labels[:, None] == labels[None])
     known = labels >= 0
     counts = np.triu(known[:, None] & known[None], 1)
     return float(right[counts].mean())
@@ -67,8 +67,3 @@ def partition_pairs(method: Method) -> PairMethod:
 def apart(x: Points, clusters: int, generator: Generator) -> NDArray[np.bool_]:
     """No two belong together: what is true of most pairs of most sets."""
     return np.zeros((len(x), len(x)), bool)
-
-
-def _clusters(one: ReferenceSet, told: bool) -> int:
-    labels = one.references[0]
-    return len(np.unique(labels[labels >= 0])) if told else 0

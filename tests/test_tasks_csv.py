@@ -275,3 +275,18 @@ def test_a_label_column_that_becomes_an_input_is_said_so(tmp_path: Path) -> None
     raw, notices = read(tmp_path, "kind,a,label\nu,1,0\nv,2,1\nu,3,0\n", label="kind")
     assert raw.x.shape == (3, 2)
     assert "column 'label' is an input, since the classes are those of 'kind'" in notices[0]
+
+
+def test_flags_of_gaps_are_told_from_inputs_of_every_kind(tmp_path: Path) -> None:
+    """The last input of each column that had gaps; none of a column without, or of one that is empty."""
+    lines = [
+        f"{i * 1.5},{'' if i == 2 else i * 7},{'' if i == 3 else f'2026-{i // 20 + 1:02}-{i % 20 + 1:02}'},"
+        f"{'' if i == 4 else 'ab'[i % 2]},{'' if i == 5 else f'words of row {i * 37} and {i * 53} more'},"
+        for i in range(60)
+    ]
+    raw, _ = read(tmp_path, "\n".join(["whole,number,date,kind,text,nothing", *lines]) + "\n")
+    assert raw.columns is not None
+    assert [column.kind for column in raw.columns.columns] == ["number", "number", "date", "category", "text", "empty"]
+    flags = raw.columns.gap_flags()
+    assert flags.shape == raw.x.shape[1:]
+    assert raw.x[:, flags].T.tolist() == [[float(i == row) for i in range(60)] for row in (2, 3, 4, 5)]

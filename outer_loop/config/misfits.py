@@ -46,10 +46,10 @@ def misfits(config: "Config") -> Iterator[tuple[str, str]]:
         yield "network.normalisation", f"batch or support: rule {name} sees no unlabelled examples"
     if rule.one_network and len(config.tasks.size) != 1:
         yield "tasks.size", f"one choice, since rule {name} fits one network"
-    whole = [f"rule {name}"] if rule.whole_trajectories else []
-    whole += [f"estimator {config.outer.estimator.name}"] if estimator.whole_trajectories else []
+    whole = rule.whole_trajectories or estimator.whole_trajectories
     if whole and len({*config.inner.unroll, *config.inner.length}) > 1:
-        yield "inner.unroll", f"[K, K] as inner.length, since {whole[0]} learns from whole trajectories"
+        what = f"rule {name}" if rule.whole_trajectories else f"estimator {config.outer.estimator.name}"
+        yield "inner.unroll", f"[K, K] as inner.length, since {what} learns from whole trajectories"
     if config.inner.compile and not (rule.compiles and estimator.compiles):
         what = f"rule {name}" if estimator.compiles else f"estimator {config.outer.estimator.name}"
         yield "inner.compile", f"false for {what}, whose inner steps cannot be compiled"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from common.checked import Count, Rate
+from inner_loop.state import stack_states, unstack_state
 from outer_loop.estimators.antithetic import Noise, Pairs, draw_noise, run_pairs
 from outer_loop.estimators.batching import Group, by_groups
 from outer_loop.estimators.contract import Carried, Estimate, Estimator, Memory, TruncatedUnroll
@@ -36,7 +37,7 @@ class PersistentES(Estimator):
         none = {name: torch.zeros(self.pairs, *v.shape, dtype=v.dtype) for name, v in theta.items() if v.requires_grad}
         return {
             **state,
-            **{STATE + name: torch.stack([value] * (2 * self.pairs)) for name, value in state.items()},
+            **{STATE + name: value for name, value in stack_states([state] * (2 * self.pairs)).items()},
             **{kind + name: value.to(theta[name].device) for kind in (NOISE, SUM) for name, value in none.items()},
             AGE: torch.zeros(()),
         }
@@ -52,7 +53,7 @@ class PersistentES(Estimator):
                 noise = draw_noise(theta, self.pairs, one.generator)
                 along = {name: value + noise[name] for name, value in along.items()}
                 age = torch.zeros_like(age)
-            pairs.append(Pairs(noise, along, _split(_under(one.carried, STATE), 2 * self.pairs)))
+            pairs.append(Pairs(noise, along, unstack_state(_under(one.carried, STATE))))
             ages.append(age + one.read_points[-1])
 
         def run(members: list[int]) -> Group:
@@ -72,7 +73,7 @@ class PersistentES(Estimator):
     def _carried(self, state: State, pairs: Pairs, age: Tensor, ends: Sequence[State]) -> Carried:
         return {
             **state,
-            **{STATE + name: torch.stack([end[name] for end in ends]) for name in state},
+            **{STATE + name: value for name, value in stack_states(ends).items()},
             **{NOISE + name: value for name, value in pairs.noise.items()},
             **{SUM + name: value for name, value in pairs.along.items()},
             AGE: age,
@@ -85,7 +86,3 @@ def _own(carried: Carried) -> State:
 
 def _under(carried: Carried, kind: str) -> Noise:
     return {name.removeprefix(kind): value for name, value in carried.items() if name.startswith(kind)}
-
-
-def _split(state: State, count: int) -> list[State]:
-    return [{name: value[place] for name, value in state.items()} for place in range(count)]

@@ -32,8 +32,7 @@ from unsupervised_update_rules.commands.arguments import (
     writable,
 )
 from unsupervised_update_rules.commands.terminal import progress
-from update_rules.clustering.candidates import found_by as by_hand
-from update_rules.clustering.candidates import installed
+from update_rules.clustering.candidates import found_by, installed
 from update_rules.clustering.points import Labels, scaled
 
 RULES: dict[str, type[RuleClusterer]] = {"learned": LearnedClusterer, "chosen": ChosenClusterer}
@@ -82,7 +81,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def found_by(arguments: argparse.Namespace, x: NDArray[np.float64]) -> tuple[Labels, str]:
+def clustered(arguments: argparse.Namespace, x: NDArray[np.float64]) -> tuple[Labels, str]:
     """The cluster [N] of each row of ``x`` [N, D], and why."""
     if arguments.method in RULES:
         made = RULES[arguments.method](
@@ -95,7 +94,7 @@ def found_by(arguments: argparse.Namespace, x: NDArray[np.float64]) -> tuple[Lab
         return cast(Labels, made.labels_), made.reason_
     if arguments.clusters > len(x):
         raise ValueError(f"got --clusters {arguments.clusters} for {len(x)} rows, expected at most as many")
-    return by_hand(arguments.method, scaled(x), arguments.clusters, arguments.seed), ""
+    return found_by(arguments.method, scaled(x), arguments.clusters, arguments.seed), ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     inputs = load_inputs(arguments.data, size=arguments.size, label=arguments.label)
     x = _table(inputs, arguments)
     with progress(f"clusters of {len(x)} rows by {arguments.method}", 1) as advance:
-        labels, reason = found_by(arguments, x)
+        labels, reason = clustered(arguments, x)
         advance(1)
     counts = np.bincount(labels)
     many = f"{len(counts)} cluster{'s' if len(counts) > 1 else ''} by {arguments.method}"

@@ -96,7 +96,7 @@ def _scores(rules: Sequence[Evaluated], arguments: argparse.Namespace) -> dict[s
     """
     by_hand, of_pairs = [] if arguments.untold else [*installed()], arguments.measure == PAIRS
     known = [*([UNTRAINED] if len(rules) == 1 else []), *([APART] if of_pairs else []), *by_hand]
-    given = [*(name for name in USUAL if name in by_hand)] if arguments.baselines is None else arguments.baselines
+    given = [name for name in USUAL if name in by_hand] if arguments.baselines is None else arguments.baselines
     names = {"all": known, "none": []}.get(given[0], given) if len(given) == 1 else given
     for name in names:
         if arguments.untold and name in installed():

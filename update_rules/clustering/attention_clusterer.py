@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.checked import Count
-from update_rules.clustering.clusterer import TOLD, PairClusterer, told
-from update_rules.clustering.relations import PAIRS, POINTS, pairs_of, place_of, relations
+from update_rules.clustering.clusterer import TOLD, PairClusterer, relations_of, told
+from update_rules.clustering.relations import PAIRS, POINTS, pairs_of, place_of
 from update_rules.contract import Problem, State, StepViews
 
 OF_PAIR = 32
@@ -43,10 +43,10 @@ class Block(nn.Module):
 class AttentionClusterer(PairClusterer):
     """Meta-learning to cluster (Jiang and Verma, 2019), with attention in the place of a recurrent network.
 
-    A step makes the logits anew from how the points lie to each other
-    (``relations``) and from the last logits, so that neither the order of points nor the number of inputs matters. The
-    number of clusters is told, as ``problem.ways``, or not. A pair's relations bias attention (heads and ``blocks``)
-    and are compared, beside ``maps`` products of what has become of its points, at last.
+    A step makes the logits anew from how the points lie to each other (``relations``) and from the last logits, so that
+    neither the order of points nor the number of inputs matters. The number of clusters is told, as ``problem.ways``,
+    or not. A pair's relations bias attention (heads and ``blocks``) and are compared, beside ``maps`` products of what
+    has become of its points, at last.
     """
 
     name = "attention_clusterer"
@@ -72,8 +72,7 @@ class AttentionClusterer(PairClusterer):
         """The logits of every pair, from ``query_x`` and the last ones."""
         x, last = views["query_x"], state["logits"]
         count = len(x)
-        found = relations(x.detach().double().cpu().numpy(), problem.ways)
-        of_pairs, of_points = (torch.from_numpy(one).to(x) for one in found)
+        of_pairs, of_points = relations_of(problem, x)
         first, second = (torch.from_numpy(one).to(x.device) for one in pairs_of(count))
         clusters = told(problem, x)
         pair = self.pair(torch.cat([of_pairs, clusters.expand(len(of_pairs), TOLD), last[:, None] / 3], -1))

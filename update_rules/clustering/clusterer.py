@@ -1,6 +1,6 @@
 """What rules that cluster a whole set have in common.
 
-Shapes: Q points of a set and their M pairs.
+Shapes: Q points of a set and their M pairs, D inputs, F relations of a pair, P of a point.
 """
 
 import math
@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from update_rules.clustering.partition import partition
-from update_rules.clustering.relations import place_of
+from update_rules.clustering.relations import place_of, relations
 from update_rules.contract import Problem, Rule, State
 
 TOLD = 2
@@ -58,6 +58,12 @@ def points_of(problem: Problem) -> int:
         if name == "query_x":
             return shape[0]
     raise ValueError("got tasks without whole sets, expected tasks.points for a rule that clusters")
+
+
+def relations_of(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The ``relations`` of the points ``x`` [Q, D]: of pairs [M, F] and of points [Q, P], of the type of ``x``."""
+    found = relations(x.detach().double().cpu().numpy(), problem.ways)
+    return torch.from_numpy(found.pairs).to(x), torch.from_numpy(found.points).to(x)
 
 
 def told(problem: Problem, x: Tensor) -> Tensor:

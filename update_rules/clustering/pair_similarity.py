@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from common.checked import Count
-from update_rules.clustering.clusterer import TOLD, PairClusterer, told
-from update_rules.clustering.relations import PAIRS, POINTS, pairs_of, relations
+from update_rules.clustering.clusterer import TOLD, PairClusterer, relations_of, told
+from update_rules.clustering.relations import PAIRS, POINTS, pairs_of
 from update_rules.contract import Problem, State, StepViews
 
 Sees = Literal["relations", "distance"]
@@ -41,8 +41,7 @@ class PairSimilarity(PairClusterer):
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """The logits of every pair, from ``query_x``."""
         x = views["query_x"]
-        found = relations(x.detach().double().cpu().numpy(), problem.ways)
-        of_pairs, of_points = (torch.from_numpy(one).to(x) for one in found)
+        of_pairs, of_points = relations_of(problem, x)
         if self.sees == "distance":
             seen = of_pairs[:, :1]
         else:
