@@ -1,4 +1,4 @@
-"""What outer steps of several configs cost, measured in turns, each config in a process of its own."""
+"""What outer steps of several configs cost and how θ moves, measured in turns, each config in a process of its own."""
 
 import multiprocessing
 import resource
@@ -8,14 +8,31 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from common.allocator import keep_large_blocks
 from experiment.build import build_trainer
 from outer_loop.config.schema import Config
+from update_rules.contract import Rule
 
 MIB_IN_KIB = 1024
+
+
+@dataclass(frozen=True)
+class Moves:
+    """How far parameters of θ moved in all outer steps, by name: root mean squares over their numbers."""
+
+    path: dict[str, float]
+    """The sum of the lengths of the steps."""
+    displacement: dict[str, float]
+    """From where they started to where they came."""
+    longest: float
+    """The sum of the outer learning rates, about the longest path that Adam allows."""
+    clipped_share: float
+    """Of the steps whose direction was clipped."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +42,7 @@ class Cost:
     seconds: list[float]
     loaded_mib: float
     peak_mib: float
+    moves: Moves
 
     @property
     def median(self) -> float:
@@ -50,7 +68,7 @@ def cost_in_turns(
             far.close()
             stack.callback(process.join)
             stack.callback(ends[name].close)
-        loaded = {name: _answer(name, end) for name, end in ends.items()}
+        loaded: dict[str, float] = {name: _answer(name, end) for name, end in ends.items()}
         seconds: dict[str, list[float]] = {name: [] for name in configs}
         for step in range(steps + 1):
             for name, end in ends.items():
@@ -58,43 +76,61 @@ def cost_in_turns(
                 seconds[name].append(_answer(name, end))
             if step and progress is not None:
                 progress(step)
-        peaks = {}
+        rest: dict[str, tuple[float, Moves]] = {}
         for name, end in ends.items():
-            end.send("peak")
-            peaks[name] = _answer(name, end)
-    return {name: Cost(seconds[name][1:], loaded[name], peaks[name]) for name in configs}
+            end.send("rest")
+            rest[name] = _answer(name, end)
+    return {name: Cost(seconds[name][1:], loaded[name], *rest[name]) for name in configs}
 
 
-def _answer(name: str, end: Connection) -> float:
-    """The number that the process of ``name`` sends next."""
+def _answer(name: str, end: Connection) -> Any:
+    """What the process of ``name`` sends next."""
     try:
         answer = end.recv()
     except EOFError:
         answer = "its process ended"
     if isinstance(answer, str):
         raise ValueError(f"{name}: {answer}")
-    return float(answer)
+    return answer
 
 
 def _serve(config: Config, end: Connection) -> None:
-    """Take an outer step of ``config``, or tell of memory, whenever ``end`` asks, until it is closed."""
+    """Take an outer step of ``config``, or tell of memory and moves, whenever ``end`` asks, until it is closed."""
     try:
         keep_large_blocks()
         torch.set_num_threads(config.threads)
         trainer = build_trainer(config, say=lambda line: None)
         end.send(_most_memory())
+        rule, longest, clipped, taken = trainer.state.rule, 0.0, 0, 0
+        first = _numbers(rule)
+        last, path = first, dict.fromkeys(first, 0.0)
         while True:
-            if end.recv() == "peak":
-                end.send(_most_memory())
+            if end.recv() == "rest":
+                moved = {name: _rms(last[name] - first[name]) for name in first}
+                end.send((_most_memory(), Moves(path, moved, longest, clipped / max(1, taken))))
                 continue
             started = time.perf_counter()
-            trainer.step()
-            end.send(time.perf_counter() - started)
+            found = trainer.step()
+            seconds = time.perf_counter() - started
+            now, taken, longest = _numbers(rule), taken + 1, longest + found["learning_rate"]
+            clipped += found["gradient_norm"] > config.outer.clip
+            path = {name: path[name] + _rms(now[name] - last[name]) for name in path}
+            last = now
+            end.send(seconds)
     except (EOFError, KeyboardInterrupt):
         return
     except Exception as error:  # whatever it is, the one who asked shall say it
         kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
         end.send(f"{kind}{error}")
+
+
+def _numbers(rule: Rule) -> dict[str, Tensor]:
+    """What ``rule`` learns, by name."""
+    return {name: value.detach().clone() for name, value in rule.named_parameters() if value.requires_grad}
+
+
+def _rms(value: Tensor) -> float:
+    return float(value.square().mean().sqrt())
 
 
 def _most_memory() -> float:

@@ -92,6 +92,7 @@ class ReadoutExample(NamedTuple):
 
 READOUTS = (
     ReadoutExample("ridge", {"penalty": 0.2}, scores=False),
+    ReadoutExample("marginal_ridge", {"penalties": (0.3, 5.0), "temperatures": (0.2, 1.0)}),
     ReadoutExample("head", {}),
     ReadoutExample("pairwise", {}, scores=False),
     ReadoutExample("prototypes", {}),

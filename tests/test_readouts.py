@@ -20,6 +20,7 @@ from outer_loop.readouts.normalisation import NORMALISATIONS, Normalisation
 from outer_loop.readouts.objective import Objective
 from outer_loop.readouts.registry import READOUTS
 from outer_loop.readouts.ridge import Ridge
+from outer_loop.readouts.ridge_regression import ridge_weights
 from tasks.task import Episode
 from update_rules.contract import Problem
 from update_rules.gradient.learned_start import layout
@@ -222,6 +223,48 @@ def test_prototypes_are_the_means_of_the_support_and_scores_minus_squared_distan
     torch.testing.assert_close(readout.scores(support, y_support, query, WAYS), expected)
     loss = torch.nn.functional.cross_entropy(expected, y_query)
     torch.testing.assert_close(readout.read(support, y_support, query, y_query, WAYS).loss, loss)
+
+
+@pytest.mark.parametrize("units", [UNITS, 3 * WAYS * SHOTS])
+def test_a_marginal_ridge_weighs_settings_by_what_they_say_of_examples_left_out(units: int) -> None:
+    penalties, temperatures = (0.3, 20.0), (0.1, 1.0)
+    readout = READOUTS.make("marginal_ridge", {"penalties": penalties, "temperatures": temperatures})
+    draw = torch.Generator().manual_seed(0)
+    y = torch.arange(WAYS).repeat(SHOTS)
+    means = torch.randn(WAYS, units, generator=draw, dtype=torch.float64)
+    support, query = (means[y] + torch.randn(len(y), units, generator=draw, dtype=torch.float64) for _ in range(2))
+    centred = support - support.mean(0)
+    x, queries = centred / centred.square().mean().sqrt(), (query - support.mean(0)) / centred.square().mean().sqrt()
+    targets = torch.nn.functional.one_hot(y, WAYS).double()
+    told, likelihoods = [], []
+    for penalty in penalties:
+        every = ridge_weights(x, targets, penalty)
+        left_out = []
+        for place in range(len(x)):
+            others = [one for one in range(len(x)) if one != place]
+            fitted = ridge_weights(x[others], targets[others], penalty)
+            left_out.append(x[place] @ fitted[:-1] + fitted[-1])
+        for temperature in temperatures:
+            told.append(torch.softmax((queries @ every[:-1] + every[-1]) / temperature, 1))
+            logs = torch.log_softmax(torch.stack(left_out) / temperature, 1)
+            likelihoods.append(sum(float(row[way]) for row, way in zip(logs, y.tolist(), strict=True)))
+    weights = torch.softmax(torch.tensor(likelihoods, dtype=torch.float64), 0)
+    expected = sum(weight * one for weight, one in zip(weights, told, strict=True))
+    assert float(weights.max()) < 0.999
+    torch.testing.assert_close(readout.scores(support, y, query, WAYS).exp(), expected)
+
+
+def test_a_marginal_ridge_takes_settings_alike_where_a_class_has_one_example_and_minds_no_scale() -> None:
+    readout = READOUTS.make("marginal_ridge", {"penalties": (0.5, 3.0), "temperatures": (0.2,)})
+    draw = torch.Generator().manual_seed(0)
+    support, query = (torch.randn(WAYS, UNITS, generator=draw, dtype=torch.float64) for _ in range(2))
+    y = torch.arange(WAYS)
+    alone = [READOUTS.make("marginal_ridge", {"penalties": (one,), "temperatures": (0.2,)}) for one in (0.5, 3.0)]
+    mean = torch.stack([one.scores(support, y, query, WAYS).exp() for one in alone]).mean(0)
+    torch.testing.assert_close(readout.scores(support, y, query, WAYS).exp(), mean)
+    torch.testing.assert_close(readout.scores(7 * support + 3, y, 7 * query + 3, WAYS).exp(), mean)
+    same = torch.zeros_like(support)
+    assert bool(readout.read(same, y, same, y, WAYS).loss.isfinite()), "features that are all alike"
 
 
 # By which examples features are normalised.

@@ -90,7 +90,7 @@ class ReadoutConfig(Component):
 
     registry = READOUTS
     name: Text = component_name("ridge", READOUTS)
-    options: Options = Field(default={}, description="ridge: penalty")
+    options: Options = Field(default={}, description="ridge: penalty; marginal_ridge: penalties, temperatures")
 
 
 class EstimatorConfig(Component):

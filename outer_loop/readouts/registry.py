@@ -8,6 +8,7 @@ READOUTS = Registry(
     Readout,
     {
         "ridge": "outer_loop.readouts.ridge:Ridge",
+        "marginal_ridge": "outer_loop.readouts.marginal_ridge:MarginalRidge",
         "head": "outer_loop.readouts.head:Head",
         "pairwise": "outer_loop.readouts.pairwise:Pairwise",
         "expected_score": "outer_loop.readouts.expected_score:ExpectedScore",

@@ -31,6 +31,7 @@ COMMANDS = {
     "one_shot_runs": "the error on Omniglot's official one-shot runs",
     "train_encoder": "train a convolutional autoencoder, whose codes make pseudo-classes",
     "compare_cost": "time and memory of outer steps of several configs, in turns",
+    "gradient_report": "what directions of outer estimators are worth: bias, noise, cost",
     "tune_baselines": "choose the settings of hand-written methods on meta-training data",
     "make_dashboard": "build wandb's workspace and report for meta-training runs",
     "pages": "recompute the claims of a checkout of the repository and write its pages of results and of reference",
