@@ -108,6 +108,8 @@ class EstimatorExample(NamedTuple):
     """Of the normal noise in θ whose mean loss it descends along; 0 for the loss itself."""
     few_numbers: bool = False
     """Whether it is for rules with few numbers to learn."""
+    descends: bool = True
+    """Whether it has a direction; one that searches has none, and a memory of its own instead."""
 
 
 ESTIMATORS = (
@@ -117,6 +119,7 @@ ESTIMATORS = (
     EstimatorExample("persistent_es", {"deviation": 0.3, "pairs": 2}, deviation=0.3),
     EstimatorExample("noise_reuse_es", {"deviation": 0.3, "pairs": 2, "reuse": 3}, deviation=0.3),
     EstimatorExample("evolution_strategies", {"deviation": 0.3, "pairs": 2}, deviation=0.3),
+    EstimatorExample("cma_es", {"population": 4}, descends=False),
 )
 
 CHOOSING = {"readout": "expected_score", "estimator": "risk_minimisation"}

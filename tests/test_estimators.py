@@ -35,6 +35,7 @@ LOST = 7.0
 """An input that only ``Edged`` minds."""
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
+descending = pytest.mark.parametrize("example", [one for one in EXAMPLES if one.descends], ids=lambda one: one.name)
 
 
 class Edged(Oja):
@@ -155,7 +156,7 @@ def test_the_accuracy_is_the_share_of_queries_that_theta_reads_out(example: Esti
     assert estimate(made(example), rule, unrolls, {}).accuracy == pytest.approx(sum(told) / 3)
 
 
-@every
+@descending
 @pytest.mark.parametrize(("weights", "normalisation"), [(None, "batch"), ((0.2, 0.8), "batch"), (None, "unlabelled")])
 def test_the_direction_is_that_of_the_smoothed_loss(
     example: EstimatorExample, weights: tuple[float, ...] | None, normalisation: str
@@ -290,7 +291,7 @@ def test_nothing_is_kept_when_every_task_is_lost(example: EstimatorExample) -> N
     assert all(not value.any() for value in found.direction.values())
 
 
-@every
+@descending
 def test_memory_is_passed_on(example: EstimatorExample) -> None:
     rule = small(example)
     memory = {"seen": torch.tensor([1.0, 2.0])}
@@ -299,7 +300,7 @@ def test_memory_is_passed_on(example: EstimatorExample) -> None:
     assert torch.equal(found.memory["seen"], torch.tensor([1.0, 2.0]))
 
 
-@every
+@descending
 def test_what_is_not_learned_has_no_direction(example: EstimatorExample) -> None:
     rule = Oja()
     rule.rate.requires_grad_(False)

@@ -13,6 +13,7 @@ ESTIMATORS = Registry(
         "evolution_strategies": "outer_loop.estimators.evolution_strategies:EvolutionStrategies",
         "persistent_es": "outer_loop.estimators.persistent_es:PersistentES",
         "noise_reuse_es": "outer_loop.estimators.noise_reuse_es:NoiseReuseES",
+        "cma_es": "outer_loop.estimators.cma_es:CmaEs",
         "risk_minimisation": "outer_loop.estimators.risk_minimisation:RiskMinimisation",
     },
 )
