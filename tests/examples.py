@@ -47,6 +47,10 @@ RULES = (
     ),
     RuleExample("neuron_local", {"hidden": 6, "error_channels": 3, "rate": 0.03}),
     RuleExample("hebbian", {}),
+    RuleExample("oja", {}, unreached=("b",)),
+    RuleExample("sanger", {}, unreached=("b",)),
+    RuleExample("krotov_hopfield", {"unlearning": 0.3}, unreached=("b",)),
+    RuleExample("soft_hebb", {}, variants=({}, {"anti": True}), unreached=("b",)),
     RuleExample("maml", {"rate": 0.3, "learned_rates": True, "steps": 2}),
     RuleExample(
         "sca",
