@@ -40,12 +40,14 @@ def compare(
     readouts: Sequence[str] = (READOUT,),
     tasks: int,
     seed: int,
+    early: Sequence[str] | None = None,
     progress: TasksDone | None = None,
 ) -> list[Measured]:
     """Accuracies of ``methods`` on ``tasks`` tasks of ``source``, for each of ``shots`` and ``readouts``.
 
     A method is fitted once a task, or once for each number of shots where it uses episodes. ``own`` among the readouts
-    is the one that a method brings; a method is left out where a readout cannot read it. An episode of s shots is the
+    is the one that a method brings; a method is left out where a readout cannot read it. Before a method's last read
+    those ``early`` alone read it, where they are given. An episode of s shots is the
     one that a source of s shots gives, as long as every class has the examples that the largest of ``shots`` takes. The
     same arguments give the same numbers, and no global random state is read or changed. Raises ValueError as
     ``TaskSource`` does.
@@ -63,21 +65,23 @@ def compare(
             for count in shots if classifiers else ():
                 if reads is None or method.uses_episodes:
                     reads = method.fit(group, episodes[count])
-                for steps, every in zip(method.reads, reads, strict=True):
+                for place, (steps, every) in enumerate(zip(method.reads, reads, strict=True), 1):
+                    last = early is None or place == len(reads)
+                    reading = classifiers if last else {one: classifiers[one] for one in early or ()}
                     for task, fitted, episode in zip(group, every, episodes[count], strict=True):
                         support, query = fitted(episode.support_x, episode.query_x)
                         finite = bool(support.isfinite().all() and query.isfinite().all())
-                        for readout, classify in classifiers.items():
-                            place = (name, count, readout, steps)
-                            diverged[place] += not finite
+                        for readout, classify in reading.items():
+                            what = (name, count, readout, steps)
+                            diverged[what] += not finite
                             right = accuracy(classify, support, episode.support_y, query, episode.query_y)
-                            accuracies.setdefault(place, {})[task.index] = right
+                            accuracies.setdefault(what, {})[task.index] = right
             if progress is not None:
                 progress(len(group), name)
     identities = {count: tasks_identity(source, count, some) for count, some in drawn.items()}
     return [
-        Measured(*place, identities[place[1]], [found[index] for index in range(tasks)], diverged[place])
-        for place, found in accuracies.items()
+        Measured(*what, identities[what[1]], [found[index] for index in range(tasks)], diverged[what])
+        for what, found in accuracies.items()
     ]
 
 

@@ -42,9 +42,10 @@ def build_trainer(
     Raises ValueError or OSError for data or settings that do not fit, and ValueError for a checkpoint of another run.
     """
     device = ranks.device(config.device)
-    named = (*config.tasks.sources, *(config.evaluation.training or ()), *config.evaluation.sources)
+    judged = config.evaluation
+    named = (*config.tasks.sources, *(judged.training or ()), *judged.sources, *judged.far)
     loaded = load_datasets(config, named)
-    for name in sorted({*config.tasks.sources} & {*config.evaluation.sources}):
+    for name in sorted({*config.tasks.sources} & {*judged.sources}):
         say(f"{name} is in tasks.sources and in evaluation.sources: the rule is chosen by data that it trains on")
     source = training_tasks(config, loaded)
     problem = first_problem(config, source)
@@ -69,7 +70,7 @@ def build_trainer(
         estimator,
         trajectories,
         make_optimiser(optimiser.name, rule.parameters(), config.outer.learning_rate, optimiser.options),
-        SourceValidator(config, loaded, use_of_config(config, config.evaluation.steps)),
+        SourceValidator(config, loaded, use_of_config(config, judged.steps)),
         rule_header(config),
         plain_use(config),
     )

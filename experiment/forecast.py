@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from common.expected import MB, duration, memory_of, take
 from evaluation.protocol import TASKS_AT_ONCE, Use, read_points
 from experiment.run_report import READS
-from experiment.validation import SourceValidator, mean_accuracies
+from experiment.validation import SourceValidator, judged
 from inner_loop.unroll import theta_of
 from outer_loop.config.schema import Config
 from outer_loop.estimators.contract import Estimator
@@ -113,11 +113,14 @@ class Trials:
 
         return self._cost(run)
 
-    def evaluation(self, source: TaskSource, inner: Use, tasks: int) -> Cost:
-        """Use of the rule on ``tasks`` tasks without gradients, read out few-shot."""
+    def evaluation(
+        self, source: TaskSource, inner: Use, tasks: int, shots: Sequence[int] = (), probes: Sequence[str] = ()
+    ) -> Cost:
+        """Use of the rule on ``tasks`` tasks without gradients, read out few-shot, at last by all ``probes``."""
 
         def run(points: range) -> None:
-            mean_accuracies(self.rule, source, inner, points=points, tasks=tasks, seed=self.config.seed)
+            how = {"tasks": tasks, "seed": self.config.seed}
+            judged(self.rule, source, inner, points=points, shots=shots, probes=probes, **how)
 
         return self._cost(run)
 
@@ -183,18 +186,18 @@ def forecast_run(trainer: Trainer) -> Forecast:
         if peak <= KEPT_SHARE * available:
             break
 
-    together = min(TASKS_AT_ONCE, max(settings.tasks, report.tasks))
+    counts = [validator.tasks[kind] for kind, _ in validator.sources]
+    together = min(TASKS_AT_ONCE, max(*counts, report.tasks))
     source = next(iter(validator.sources.values()))
-    evaluation = trials.evaluation(source, validator.use, together)
+    evaluation = trials.evaluation(source, validator.use, together, validator.shots, validator.probes)
     once = evaluation.of(settings.steps, len(read_points(settings.steps, settings.read_every)))[0]
-    in_report = (
-        evaluation.of(config.report_steps, READS + 1)[0] + evaluation.readout[0]
-    )  # of raw inputs or of components
+    reported = trials.evaluation(source, validator.use, together) if report.sources else evaluation
+    in_report = reported.of(config.report_steps, READS + 1)[0] + reported.readout[0]  # of raw inputs or of components
     seconds = cost.groups(float(np.mean(lengths)), float(np.mean(readouts)))[:, 0]
     forecast = Forecast(
         outer_step_s=float(seconds.sum()) / len(simulated),
         outer_steps=config.outer_steps - trainer.state.outer_step,
-        evaluations_s=trainer.validations_left() * len(validator.sources) * settings.tasks / together * once,
+        evaluations_s=trainer.validations_left() * sum(counts) / together * once,
         report_s=2 * len(report.sources) * report.tasks / together * in_report,
         peak_bytes=max(peak, held + evaluation.of(1, 1)[1]),
         available_bytes=available,
@@ -205,7 +208,7 @@ def forecast_run(trainer: Trainer) -> Forecast:
         raise ValueError(
             f"the run would take {forecast.peak_bytes / MB:,.0f} MB at its peak, but there are {available / MB:,.0f} "
             f"MB; set {spare}a lower outer.tasks_per_step (now {config.outer.tasks_per_step}), tasks.batch (now "
-            f"{config.tasks.batch}) or evaluation.tasks (now {settings.tasks}), or a smaller network"
+            f"{config.tasks.batch}) or evaluation.tasks (now {max(counts)}), or a smaller network"
         )
     return forecast
 

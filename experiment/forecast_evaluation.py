@@ -6,7 +6,7 @@ from common.expected import Taken
 from evaluation.lineup import Evaluated
 from evaluation.protocol import TASKS_AT_ONCE, device_of
 from experiment.forecast import trial_cost
-from experiment.validation import mean_accuracies
+from experiment.validation import judged
 from tasks.source import TaskSource
 
 
@@ -17,7 +17,7 @@ def forecast_evaluation(rules: Sequence[Evaluated], source: TaskSource, tasks: i
     for one in rules:
 
         def run(points: range, one: Evaluated = one) -> None:
-            mean_accuracies(one.rule, source, one.use, points=points, tasks=together, seed=0)
+            judged(one.rule, source, one.use, points=points, tasks=together, seed=0)
 
         cost = trial_cost(run, device_of(one.rule)).of(one.use.steps, 1)
         seconds, peak = seconds + times * float(cost[0]) * tasks / together, max(peak, float(cost[1]))

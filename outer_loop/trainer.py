@@ -1,5 +1,6 @@
 """The outer loop: it is given its parts, takes outer steps, and saves, validates and follows a run on the way."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from common.notice import notice
 from outer_loop.config.schema import Config
 from outer_loop.estimators.contract import Estimate, Estimator
+from outer_loop.learning_signal import LearningSignal
 from outer_loop.run.checkpoint import Checkpoints
 from outer_loop.run.interruption import Interruption, StoppedError
+from outer_loop.run.metric_names import BEST, CHOSEN_BY, read_rows
 from outer_loop.run.processes import ALONE, Ranks
 from outer_loop.run.progress import OuterProgress
 from outer_loop.run.tracking import Tracker
@@ -28,9 +30,6 @@ from outer_loop.trajectories import Trajectories
 from update_rules.contract import Rule
 from update_rules.rule_file import save_rule
 
-PATIENCE = 10
-"""Outer steps in which a parameter should have had a gradient."""
-
 
 class DivergedError(ValueError):
     """More than half of the tasks of an outer step became non-finite."""
@@ -40,9 +39,9 @@ class Validation(NamedTuple):
     """What one validation finds."""
 
     metrics: dict[str, float]
-    """Accuracy by source and inner step, with the keys of ``metrics.jsonl``."""
+    """Accuracies, with the keys of ``metrics.jsonl``."""
     mean: float
-    """Accuracy over the validation sources after the last inner step, by which the best rule is chosen."""
+    """That over the validation sources by which the best rule is chosen."""
     pictures: dict[str, NDArray[np.uint8]]
     """What units look for before and after training, by caption, where there is something to show."""
 
@@ -94,7 +93,7 @@ class Trainer:
                 f"got outer.tasks_per_step={tasks} for {ranks.count} processes, expected at least a task for each; set "
                 "more tasks or start fewer processes"
             )
-        self._untouched: set[str] = set()
+        self._signal = LearningSignal(rule.name, say=ranks.first)
         decay = config.outer.average
         self.state = TrainingState(
             rule=rule,
@@ -121,6 +120,10 @@ class Trainer:
         config, state = self.config, self.state
         checkpoints = Checkpoints(self.run_dir / "checkpoints", config.keep) if self.ranks.first else None
         saved_at = None
+        if state.outer_step == 0 and state.best_accuracy == -math.inf:
+            metrics = self._judge(tracker, progress, interruption, checkpoints)
+            if metrics is not None:
+                tracker.log(0, metrics)
         while state.pending is not None or (state.outer_step < config.outer_steps and not interruption.agreed()):
             if state.pending is None:
                 try:
@@ -129,14 +132,11 @@ class Trainer:
                     self._save(checkpoints)
                     raise
             step, metrics = state.outer_step, dict(state.pending or {})
-            if self._validated(step):
-                try:
-                    with interruption.at_once():
-                        found = self.ranks.from_first(lambda: self.parts.validator.validate(state.judged))
-                except StoppedError:
+            if config.evaluated_after(step):
+                found = self._judge(tracker, progress, interruption, checkpoints)
+                if found is None:
                     break  # what the step measured stays pending
-                metrics |= self._follow(found, tracker, checkpoints)
-                progress.validated(step, metrics)
+                metrics |= found
             state.pending = None
             tracker.log(step, metrics)
             progress.update(step, metrics["meta_loss"], metrics["accuracy"])
@@ -194,8 +194,8 @@ class Trainer:
                 f"half may; in {self.run_dir / 'checkpoints'} delete last.pt, copy an earlier step file to that name, "
                 f"and resume with a lower outer.learning_rate (now {rate}) or outer.clip (now {clip})"
             )
-        if state.outer_step < PATIENCE and parts.estimator.needs_gradient:
-            self._check_signal({name: own[name] for name in estimate.direction})
+        if parts.estimator.needs_gradient:
+            self._signal.check(state.outer_step, {name: own[name] for name in estimate.direction})
         follow(state.rule, {name: own[f"met/{name}"] for name in met})
         state.memory = {name: own[f"memory/{name}"].to(value.dtype) for name, value in estimate.memory.items()}
         norm, rate = self._descend({name: own[name] for name in estimate.direction})
@@ -233,19 +233,6 @@ class Trainer:
         shaped = {name: mean.view_as(own[name]) for name, mean in zip(own, means, strict=True)}
         return values[:2], shaped, kept
 
-    def _check_signal(self, direction: Mapping[str, Tensor]) -> None:
-        """Raise ValueError where no parameter of the rule gets a gradient; notice those that got none for a while."""
-        without = {name for name, value in direction.items() if not value.any()}
-        if len(without) == len(direction) and self.state.outer_step == 0:
-            raise ValueError(
-                f"rule {self.state.rule.name}: no gradient reaches its parameters, so that nothing would be learned; "
-                "its step or features cut it off (torch.no_grad, detach, .data, .item, numpy)"
-            )
-        self._untouched = without if self.state.outer_step == 0 else self._untouched & without
-        if self._untouched and self.ranks.first and self.state.outer_step + 1 == PATIENCE:
-            names = ", ".join(sorted(self._untouched))
-            notice(f"rule {self.state.rule.name}: no gradient in {PATIENCE} outer steps for {names}")
-
     def _descend(self, direction: Mapping[str, Tensor]) -> tuple[float, float]:
         """Clip the direction and descend along it, unless θ is chosen: its norm before clipping, and the rate used."""
         state = self.state
@@ -264,17 +251,30 @@ class Trainer:
             state.average.update_parameters(state.rule)
         return norm, rate
 
-    def _validated(self, outer_step: int) -> bool:
-        """Whether the rule is validated after ``outer_step``."""
-        return outer_step % self.config.evaluation.every == 0 or outer_step == self.config.outer_steps
-
     def validations_left(self) -> int:
-        """How many validations are yet to come."""
-        return sum(map(self._validated, range(self.state.outer_step + 1, self.config.outer_steps + 1)))
+        """How many validations are yet to come, that at the start among them."""
+        done = self.state.outer_step + (self.state.best_accuracy > -math.inf or self.state.outer_step > 0)
+        return sum(map(self.config.evaluated_after, range(done, self.config.outer_steps + 1)))
+
+    def _judge(
+        self, tracker: Tracker, progress: OuterProgress, interruption: Interruption, checkpoints: Checkpoints | None
+    ) -> dict[str, float] | None:
+        """What a validation finds now, shown, for ``metrics.jsonl``; None where it was broken off."""
+        try:
+            with interruption.at_once():
+                found = self.ranks.from_first(lambda: self.parts.validator.validate(self.state.judged))
+        except StoppedError:
+            return None
+        metrics = self._follow(found, tracker, checkpoints)
+        progress.validated(self.state.outer_step, metrics)
+        return metrics
 
     def _follow(self, found: Validation, tracker: Tracker, checkpoints: Checkpoints | None) -> dict[str, float]:
         """What validation ``found``, for ``metrics.jsonl``; the best rule so far is saved."""
         state = self.state
+        if rows := read_rows(found.metrics):
+            columns = ("kind", "source", "labels", "probe", "accuracy")
+            tracker.log_table(state.outer_step, "meta_validation/table", columns, rows)
         if found.pictures:
             tracker.log_images(state.outer_step, "meta_validation/receptive_fields", found.pictures)
         if found.mean > state.best_accuracy:
@@ -286,7 +286,7 @@ class Trainer:
                 save_rule(path, state.judged, {**self.parts.header, **added}, self.parts.use)
                 checkpoints.save_best(payload)
                 tracker.log_artifact(path, "rule")
-        return found.metrics | {"best_valid_accuracy": state.best_accuracy}
+        return found.metrics | {CHOSEN_BY: found.mean, BEST: state.best_accuracy}
 
     def _payload(self) -> dict[str, Any]:
         """A checkpoint: the whole state, and what it takes to check that a resumed run is the same experiment."""

@@ -17,7 +17,7 @@ network: {name: mlp, options: {hidden: [[6], [5, 6]], outputs: 4, activations: [
 tasks: {sources: [digits], size: 4, ways: 3, shots: 3, queries: 3, batch: 16}
 inner: {unroll: [2, 3], length: [3, 6], read_every: 2}
 outer: {tasks_per_step: 4, warmup: 2}
-evaluation: {every: 3, sources: [digits], tasks: 2, steps: 4, read_every: 2}
+evaluation: {every: 3, sources: [digits], tasks: 2, shots: 3, probes: ridge, steps: 4, read_every: 2}
 report: {sources: [], tasks: 2, steps: 4}
 """
 

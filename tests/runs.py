@@ -50,7 +50,7 @@ def wait_for_lines(run_dir: Path, count: int, process: subprocess.Popen[str]) ->
     deadline = time.monotonic() + 60
     metrics = run_dir / "metrics.jsonl"
     while time.monotonic() < deadline:
-        if metrics.exists() and len(metrics.read_bytes().splitlines()) >= count:
+        if metrics.exists() and len(metrics.read_bytes().splitlines()) > count:  # the first is the start
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
@@ -76,8 +76,10 @@ def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def lines(run_dir: Path) -> list[dict[str, float]]:
-    """The metrics of every outer step."""
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    """The metrics of every outer step, without those of the start."""
+    every = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["outer_step"] for line in every[:1]] in ([], [0])
+    return every[1:]
 
 
 def last_state(run_dir: Path) -> dict[str, object]:

@@ -18,7 +18,7 @@ from evaluation.probes import PROBES, accuracy, as_classifier
 from evaluation.protocol import Use, task_groups
 from evaluation.rules import RuleMethod, pictures_of
 from evaluation.statistics import mean_over_tasks, paired_difference
-from experiment.validation import mean_accuracies
+from experiment.validation import judged
 from inner_loop.apply import apply_rule
 from inner_loop.networks.mlp import MLP, MLPs
 from inner_loop.state import stack_states
@@ -131,7 +131,7 @@ def test_training_tasks_together_equals_training_each_alone(monkeypatch: pytest.
 
 
 def rule_on_blobs(rule: Rule) -> dict[int, float]:
-    return mean_accuracies(rule, blob_source(), replace(USE, steps=5), points=[0, 2, 4, 5], tasks=5, seed=0)
+    return judged(rule, blob_source(), replace(USE, steps=5), points=[0, 2, 4, 5], tasks=5, seed=0).by_step
 
 
 def test_a_rule_is_read_before_the_first_step_at_the_read_points_and_at_the_end() -> None:

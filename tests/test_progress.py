@@ -107,8 +107,26 @@ def test_a_validation_is_a_line_with_the_best_so_far():
     with OuterProgress(6, 0, stream) as progress:
         for step, accuracy in ((2, 0.5), (4, 0.4)):
             found = {f"valid/digits/accuracy@{k}": accuracy - 0.1 * (k == 0) for k in (0, 10)}
-            progress.validated(step, {**found, "train/glyphs/accuracy@10": 0.9, "best_valid_accuracy": 0.5})
+            how = {"train/glyphs/accuracy@10": 0.9, "valid_accuracy": accuracy, "best_valid_accuracy": 0.5}
+            progress.validated(step, {**found, **how})
     assert stream.getvalue().splitlines() == [
         "validation after outer step 2: digits 50.0 %; the best so far",
         "validation after outer step 4: digits 40.0 %; best so far 50.0 %",
+    ]
+
+
+def test_a_validation_by_labels_and_probes_is_a_table():
+    found = {"valid/digits/accuracy@5": 0.5, "valid_accuracy": 0.55, "best_valid_accuracy": 0.55}
+    reads = {"1 label/ridge": 0.4, "10 labels/ridge": 0.6, "1 label/prototype": 0.5, "10 labels/prototype": 0.7}
+    found |= {f"valid/digits/{name}": value for name, value in reads.items()}
+    found |= {f"far/a/b c@x/{name}": value / 2 for name, value in reads.items()}
+    found |= {f"train/glyphs/{name}": 0.9 for name in reads}
+    stream = io.StringIO()
+    with OuterProgress(6, 0, stream) as progress:
+        progress.validated(0, found)
+    assert stream.getvalue().splitlines() == [
+        "validation before the first outer step: 55.0 %; the best so far",
+        "             1 ridge 10 ridge 1 prototype 10 prototype",
+        "digits          40.0     60.0        50.0         70.0",
+        "a/b c@x, far    20.0     30.0        25.0         35.0",
     ]

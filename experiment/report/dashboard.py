@@ -5,6 +5,7 @@ from typing import Any
 import wandb_workspaces.reports.v2 as reports
 import wandb_workspaces.workspaces as workspaces
 
+from outer_loop.run.metric_names import BEST, CHOSEN_BY
 from outer_loop.run.wandb_charts import NAMES, RULE_CHARTS
 
 NAME = "Meta-training"
@@ -14,8 +15,9 @@ X = "outer_step"
 SECTIONS: dict[str, dict[str, str]] = {
     "Training": {"meta-loss": NAMES["meta_loss"], "accuracy on training tasks": NAMES["accuracy"]},
     "Validation": {
-        "best so far": NAMES["best_valid_accuracy"],
-        "accuracy by source": r"^meta_validation/(?!best_accuracy|.*_by_inner_step).*$",
+        "what the best is chosen by": NAMES[CHOSEN_BY],
+        "best so far": NAMES[BEST],
+        "accuracy by source": r"^meta_validation/(?!accuracy$|best_accuracy|table|.*_by_inner_step).*$",
     },
     "Outer loop": {
         "gradient norm before clipping": NAMES["gradient_norm"],

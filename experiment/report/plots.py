@@ -16,7 +16,7 @@ from evaluation.results import Results
 from evaluation.results_table import methods_of, pooled, sources_of, views_of
 from evaluation.statistics import mean_over_tasks
 from experiment.report.montage import montage
-from outer_loop.run.metric_names import validation_names
+from outer_loop.run.metric_names import FAR, VALIDATION, judged_names
 
 INK = "#777777"
 """Text and axes: a grey that can be read on white and on black."""
@@ -119,15 +119,19 @@ def meta_loss_curve(metrics: Metrics) -> Figure:
 
 
 def validation_curves(metrics: Metrics) -> Figure | None:
-    """Accuracy on validation sources over outer steps, after all inner steps and before the first, or None."""
-    names = {name for line in metrics for name in validation_names(line)}
+    """Accuracy on validation sources over outer steps, after all inner steps and before the first, or None.
+
+    That on far sources, by which nothing is chosen, is dashed: where it falls, a rule fits its own domain alone.
+    """
+    names = {name for line in metrics for name in judged_names(line, VALIDATION, FAR)}
     if not names:
         return None
     figure, axes = figure_in_style(1, 5.2, 3.0, "outer steps")
     colours = list(COLOURS.values())
-    for place, source in enumerate(sorted({name.source for name in names})):
-        points = sorted((name for name in names if name.source == source), key=lambda name: name.step)
-        for point, style in ((points[-1], "-"), (points[0], ":")):
+    for place, (far, source) in enumerate(sorted({(name.kind == FAR, name.source) for name in names})):
+        points = [name for name in names if (name.kind == FAR, name.source) == (far, source)]
+        points.sort(key=lambda name: name.step)
+        for point, style in ((points[-1], "--" if far else "-"), *([] if far else [(points[0], ":")])):
             key = str(point)
             lines = [line for line in metrics if line.get(key) is not None]
             axes[0].plot(
@@ -136,7 +140,7 @@ def validation_curves(metrics: Metrics) -> Figure | None:
                 style,
                 marker="o" if len(lines) == 1 else None,
                 color=colours[place % len(colours)],
-                label=f"{short_label(source)} after {point.step} inner steps",
+                label=f"{short_label(source)} after {point.step} inner steps{', far' * far}",
             )
     legend(axes[0])
     return figure

@@ -16,7 +16,10 @@ NEW_ON_RESUME = frozenset(
 """Settings that a resumed run may change, besides those of its report and its tracking."""
 
 
-SOURCES = {"tasks.sources": "data", "evaluation.sources": "validation", "evaluation.training": "validation"}
+SOURCES = {
+    "tasks.sources": "data",
+    **dict.fromkeys(("evaluation.sources", "evaluation.training", "evaluation.far"), "validation"),
+}
 """Settings that name data, and where a checkpoint has the fingerprint of these."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import nn
 
 from common.checked import Count, NotNegative, Rate, Share, Whole, one_of
@@ -14,12 +14,14 @@ from outer_loop.config.misfits import misfits
 from outer_loop.config.tasks import TasksConfig
 from outer_loop.config.values import (
     Component,
+    Counts,
     Options,
     Range,
     Section,
     Sources,
     Text,
     Texts,
+    as_texts,
     component_name,
 )
 from outer_loop.estimators.registry import ESTIMATORS
@@ -27,6 +29,12 @@ from outer_loop.optimisers import OPTIMISERS, RESERVED, make_optimiser
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from outer_loop.readouts.registry import READOUTS
 from update_rules.registry import RULES
+
+Probe = Literal["ridge", "logistic", "prototype", "nearest"]
+"""What evaluation may read features out by."""
+
+VALIDATION_TASKS, LABELS, EVALUATIONS = 60, 10, 5
+"""What is usual of evaluation on the way: tasks in all, the most labels of a class, and parts of a run between two."""
 
 
 class RuleConfig(Component):
@@ -148,20 +156,39 @@ class OuterConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How the rule is watched on held-out sources."""
+    """How the rule is watched on held-out sources: at the start, at the end and between."""
 
-    every: Count = Field(default=50, description="outer steps between two evaluations")
+    every: Count | None = Field(
+        default=None, description="outer steps between two evaluations; null is a fifth of the run"
+    )
     sources: Sources = Field(default=("glyphs@valid",), description="data SOURCEs that the rule must not train on")
     training: Texts | None = Field(
         default=None, description="data SOURCEs of the training that are evaluated too; null is all of tasks.sources"
     )
-    tasks: Count = Field(default=8, description="tasks drawn from each source")
+    far: Texts = Field(
+        default=(), description="data SOURCEs unlike those of the training, shown beside, by which nothing is chosen"
+    )
+    tasks: Count | None = Field(
+        default=None, description="tasks drawn from each source; null is 60, shared out among sources of one kind"
+    )
+    shots: Counts | None = Field(
+        default=None, description="labelled examples of each class; null is 1, and those of the training up to 10"
+    )
+    probes: Annotated[tuple[Probe, ...], Field(strict=False, min_length=1), BeforeValidator(as_texts)] = Field(
+        default=("ridge", "logistic", "prototype"),
+        description="what reads features out, by whose mean the best rule is chosen; rules with a readout of their own "
+        "are judged by that",
+    )
     steps: Count = Field(default=50, description="inner steps on each task")
     read_every: Count = Field(default=10, description="inner steps between two readouts")
 
     def _misfits(self) -> Iterable[tuple[str, str]]:
         if self.read_every > self.steps:
             yield "read_every", f"at most evaluation.steps, {self.steps}"
+
+    def tasks_of(self, sources: int) -> int:
+        """Tasks drawn from each of so many sources of one kind."""
+        return self.tasks or -(-VALIDATION_TASKS // sources)
 
 
 class ReportConfig(Section):
@@ -226,6 +253,16 @@ class Config(Section):
     def report_steps(self) -> int:
         """Inner steps on each task of the report, and what the rule file says."""
         return self.evaluation.steps if self.report.steps is None else self.report.steps
+
+    @property
+    def evaluation_shots(self) -> tuple[int, ...]:
+        """Labelled examples of each class by which features are judged."""
+        return self.evaluation.shots or tuple(sorted({1, min(LABELS, self.tasks.shots[1])}))
+
+    def evaluated_after(self, outer_step: int) -> bool:
+        """Whether the rule is evaluated after ``outer_step``, 0 being the start."""
+        every = self.evaluation.every or -(-self.outer_steps // EVALUATIONS)
+        return outer_step % every == 0 or outer_step == self.outer_steps
 
     def _misfits(self) -> Iterable[tuple[str, str]]:
         return misfits(self)

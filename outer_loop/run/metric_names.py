@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-TRAINING, VALIDATION = "train", "valid"
-"""What a source is to a run: trained on, or judged on alone."""
+TRAINING, VALIDATION, FAR = KINDS = ("train", "valid", "far")
+"""What a source is to a run: trained on, judged on alone, or shown beside without a say."""
+
+CHOSEN_BY, BEST = "valid_accuracy", "best_valid_accuracy"
+"""By what the best rule is chosen: the mean over validation sources, labels and probes; and the highest so far."""
 
 
 class AccuracyName(NamedTuple):
     """The name of a readout accuracy, such as ``valid/digits/accuracy@50``."""
 
     kind: str
-    """TRAINING or VALIDATION."""
+    """One of KINDS."""
     source: str
     step: int
     """Inner steps before the readout."""
@@ -24,10 +27,36 @@ def accuracy_name(key: str) -> AccuracyName | None:
     """The parts of ``key``, or None where it names no accuracy."""
     place, found, step = key.rpartition("/accuracy@")
     kind, _, source = place.partition("/")
-    return AccuracyName(kind, source, int(step)) if found and kind in (TRAINING, VALIDATION) else None
+    return AccuracyName(kind, source, int(step)) if found and kind in KINDS else None
 
 
-def validation_names(metrics: Mapping[str, Any]) -> list[AccuracyName]:
-    """The accuracies on validation sources among ``metrics``, in their order."""
+class ReadName(NamedTuple):
+    """The name of an accuracy after the last inner step, such as ``valid/digits/10 labels/logistic``."""
+
+    kind: str
+    source: str
+    shots: int
+    probe: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.source}/{self.shots} label{'s'[: self.shots > 1]}/{self.probe}"
+
+
+def read_name(key: str) -> ReadName | None:
+    """The parts of ``key``, or None where it names no such accuracy."""
+    place, _, probe = key.rpartition("/")
+    before, _, labels = place.rpartition("/")
+    kind, _, source = before.partition("/")
+    count, _, word = labels.partition(" ")
+    return ReadName(kind, source, int(count), probe) if kind in KINDS and word.startswith("label") else None
+
+
+def read_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, int, str, float]]:
+    """Kind, source, labels, probe and accuracy of all among ``metrics`` that ``read_name`` knows."""
+    return [(*name, value) for key, value in metrics.items() if (name := read_name(key)) is not None]
+
+
+def judged_names(metrics: Mapping[str, Any], *kinds: str) -> list[AccuracyName]:
+    """The accuracies by inner step on sources of ``kinds`` among ``metrics``, in their order."""
     names = [accuracy_name(key) for key in metrics]
-    return [name for name in names if name is not None and name.kind == VALIDATION]
+    return [name for name in names if name is not None and name.kind in kinds]

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self, TextIO
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 
 from common.expected import duration
-from outer_loop.run.metric_names import validation_names
+from outer_loop.run.metric_names import BEST, CHOSEN_BY, FAR, VALIDATION, ReadName, judged_names, read_name
 
 LINE_EVERY_S = 10.0
 """Seconds between two plain lines."""
@@ -72,14 +72,21 @@ class OuterProgress:
             self.message(f"outer step {outer_step}/{self.total}, {figures}")
 
     def validated(self, outer_step: int, metrics: Mapping[str, float]) -> None:
-        """A line about a validation: accuracy on each source after its last inner step, and the best mean so far."""
+        """A validation: accuracy on each source after its last inner step, the mean and the best so far, and a table.
+
+        The table tells by labels of a class and probe, where there are several, validation sources and far ones.
+        """
         last: dict[str, float] = {}
-        for name in sorted(validation_names(metrics), key=lambda name: name.step):
+        for name in sorted(judged_names(metrics, VALIDATION), key=lambda name: name.step):
             last[name.source] = metrics[str(name)]
-        best, mean = metrics["best_valid_accuracy"], sum(last.values()) / max(len(last), 1)
+        best, mean = metrics[BEST], metrics[CHOSEN_BY]
         found = ", ".join(f"{source} {100 * value:.1f} %" for source, value in last.items())
         so_far = "the best so far" if mean >= best else f"best so far {100 * best:.1f} %"
-        self.message(f"validation after outer step {outer_step}: {found}; {so_far}")
+        table = list(_table(metrics))
+        if table:
+            found = f"{100 * mean:.1f} %"
+        when = f"after outer step {outer_step}" if outer_step else "before the first outer step"
+        self.message("\n".join([f"validation {when}: {found}; {so_far}", *table]))
 
     def message(self, text: str) -> None:
         """A line of its own, above the bar where there is one."""
@@ -87,3 +94,21 @@ class OuterProgress:
             self._bar.console.print(text, markup=False, highlight=False)
         elif self.shown:
             print(text, file=self._stream, flush=True)
+
+
+def _table(metrics: Mapping[str, float]) -> Iterator[str]:
+    """The lines of a table of accuracies in percent, a row for each source and a column for labels and probe."""
+    names = [name for name in map(read_name, metrics) if name is not None and name.kind in (VALIDATION, FAR)]
+    if not names:
+        return
+    columns = list(dict.fromkeys((name.shots, name.probe) for name in names))
+    rows = list(dict.fromkeys((name.kind, name.source) for name in names))
+    titles = [f"{source}{', far' * (kind == FAR)}" for kind, source in rows]
+    width = max(map(len, titles))
+    heads = [f"{shots} {probe}" for shots, probe in columns]
+    yield " ".join([" " * width, *heads])
+    for title, row in zip(titles, rows, strict=True):
+        values = [metrics[str(ReadName(*row, *column))] for column in columns]
+        yield " ".join(
+            [title.ljust(width), *(f"{100 * v:.1f}".rjust(len(head)) for v, head in zip(values, heads, strict=True))]
+        )

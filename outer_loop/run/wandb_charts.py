@@ -7,7 +7,7 @@ report. What a rule says of itself is kept but hidden; ``scripts/make_dashboard.
 import re
 from collections.abc import Iterator, Mapping
 
-from outer_loop.run.metric_names import TRAINING, AccuracyName, accuracy_name
+from outer_loop.run.metric_names import BEST, CHOSEN_BY, FAR, TRAINING, AccuracyName, accuracy_name
 
 PROJECT = "unsupervised-update-rules"
 """Where runs are kept, unless somebody says otherwise."""
@@ -15,7 +15,8 @@ PROJECT = "unsupervised-update-rules"
 NAMES = {
     "meta_loss": "meta_train/meta_loss",
     "accuracy": "meta_train/accuracy",
-    "best_valid_accuracy": "meta_validation/best_accuracy",
+    CHOSEN_BY: "meta_validation/accuracy",
+    BEST: "meta_validation/best_accuracy",
     "gradient_norm": "outer_loop/gradient_norm",
     "clipped_share": "outer_loop/clipped_share",
     "learning_rate": "outer_loop/learning_rate",
@@ -26,6 +27,9 @@ NAMES = {
     "memory/rss_mb": "outer_loop/memory_mb",
 }
 """What metrics are called in wandb; ``dropped_tasks`` is the slope of its total, and has no chart."""
+
+SECTIONS = {TRAINING: "meta_train/validated_", FAR: "meta_validation/far_"}
+"""Where accuracies on sources of a kind are shown, if not among those of validation."""
 
 RULE, RULE_CHARTS = "rule/", "rule_internals/"
 LINES = 6
@@ -54,5 +58,4 @@ def curves(metrics: Mapping[str, float]) -> Iterator[tuple[str, str, dict[int, f
         if name is not None:
             found.setdefault((name.kind, name.source), {})[name.step] = value
     for (kind, source), curve in found.items():
-        section = "meta_train/validated_" if kind == TRAINING else "meta_validation/"
-        yield section + plain(source), source, curve
+        yield SECTIONS.get(kind, "meta_validation/") + plain(source), source, curve
