@@ -17,6 +17,7 @@ from common.notice import Notice
 from evaluation.clusterings import candidate_method, judge, score
 from evaluation.set_measures import apart, order_agreement, pairs_right, partition_pairs, rule_pairs
 from evaluation.statistics import RAND, bootstrap_mean, joined_seeds
+from experiment.report.store import Store, unit_of
 from inner_loop.clusterers import ChosenClusterer, LearnedClusterer, RuleClusterer
 from inner_loop.clustering import MOST
 from tasks.data.reference_sets import ReferenceSet, read_suite
@@ -105,6 +106,27 @@ def table(path: Path, rows: int = 12) -> str:
     ]
     path.write_text("\n".join(["size,weight,kind", *lines]) + "\n", encoding="utf-8")
     return f"csv:{path}"
+
+
+def test_what_was_found_and_what_it_took_is_written_where_asked(tmp_path: Path, rule_file: str) -> None:
+    out = tmp_path / "found.json"
+    given = ["--data", "sklearn:iris", "--with", "learned", "--rule", rule_file, "--clusters", "3"]
+    assert script.main([*given, "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["meta"]["command"].startswith("python scripts/cluster.py --data sklearn:iris")
+    clustered = found["clustered"]
+    assert (clustered["rows"], clustered["columns"], clustered["method"]) == (150, 4, "learned")
+    assert 1 <= clustered["clusters"] <= 3
+    assert -1 <= clustered["adjusted_rand_index"] <= 1
+    assert 0 < clustered["seconds"] < 60
+    store = Store()
+    store.add("found.json", found)
+    for place in ("seconds", "MiB"):
+        of = {"method": "learned", "source": place}
+        answer = store.ask(of)
+        assert answer is not None
+        assert 100 * answer.mean.value == pytest.approx(clustered["seconds" if place == "seconds" else "peak_mib"])
+        assert unit_of(of) == place
 
 
 def test_the_script_writes_a_cluster_for_each_row(

@@ -25,6 +25,10 @@ LESS = " less "
 """Between the names of two methods of which a file states the difference alone."""
 
 
+COSTS = {"seconds": "seconds", "MiB": "peak_mib"}
+"""What a file of ``cluster --json`` states, by the name of the place where it is kept."""
+
+
 class Place(NamedTuple):
     """Where accuracies of several methods compare: all that is the same for them but the seeds; None: not told."""
 
@@ -232,6 +236,9 @@ def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, 
             method = f"{'raw' if label == 'pixels' else 'embedding'}_nearest"
         mean = Mean(error["error"] / 100, error["ci95"] / 100)
         yield method, Place("one_shot_runs", ways=20, shots=1), seed, 0, mean
+    if one := content.get("clustered"):
+        for what, key in COSTS.items():
+            yield one["method"], Place(what), 0, 0, Mean(one[key] / 100, math.nan)
     for (name, cost), (other, less) in permutations(content.get("costs", {}).items(), 2):
         seconds = statistics.median(cost["seconds"]) / statistics.median(less["seconds"])
         for what, ratio in (("seconds", seconds), ("memory", cost["peak_mib"] / less["peak_mib"])):
@@ -247,4 +254,6 @@ def unit_of(of: Mapping[str, Any]) -> str:
     """What the answer to the question ``of`` counts, 100 times what is stored."""
     if is_lead(of):
         return "points"
-    return "times" if OVER in of["method"] else "percent"
+    if OVER in of["method"]:
+        return "times"
+    return next((cost for cost in COSTS if of.get("source") == cost), "percent")

@@ -6,9 +6,12 @@ Where the data have labels, the clusters are compared with them; they are never 
 import argparse
 import csv
 import io
+import json
+import resource
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,6 +21,7 @@ from sklearn.metrics import adjusted_rand_score
 from common.atomic_file import atomic_write
 from common.names import did_you_mean
 from common.scaling import scaling
+from evaluation.results import environment
 from experiment.report.plots import save_png
 from experiment.report.scatter import components_figure
 from inner_loop.clusterers import ChosenClusterer, LearnedClusterer, RuleClusterer
@@ -26,6 +30,7 @@ from tasks.dataset import NOISE
 from unsupervised_update_rules.commands.arguments import (
     Parser,
     at_least,
+    command,
     different,
     keeps,
     threads,
@@ -55,6 +60,7 @@ def make_parser() -> Parser:
     parser.add_argument("--rule", metavar="FILE", help="a rule file in the place of the pretrained one")
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write name and cluster of every row here")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the rows by two principal components here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found and what it took here")
     parser.add_argument("--size", type=at_least(1), metavar="S", help="resize images to S x S pixels")
     parser.add_standardise()
     parser.add_trust()
@@ -75,9 +81,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"got --with {arguments.method} without --clusters, expected how many there are")
     if arguments.method not in RULES and arguments.rule is not None:
         parser.error(f"got --rule with --with {arguments.method}, expected learned or chosen")
-    different(out=arguments.out, plot=arguments.plot)
+    different(out=arguments.out, plot=arguments.plot, json=arguments.json)
     for given in (arguments.data, arguments.rule):
-        keeps(given, out=arguments.out, plot=arguments.plot)
+        keeps(given, out=arguments.out, plot=arguments.plot, json=arguments.json)
     return arguments
 
 
@@ -103,10 +109,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     writable(arguments.out)
     writable(arguments.plot)
+    writable(arguments.json)
     inputs = load_inputs(arguments.data, size=arguments.size, label=arguments.label)
     x = _table(inputs, arguments)
     with progress(f"clusters of {len(x)} rows by {arguments.method}", 1) as advance:
+        started = time.perf_counter()
         labels, reason = clustered(arguments, x)
+        seconds = time.perf_counter() - started
         advance(1)
     counts = np.bincount(labels)
     many = f"{len(counts)} cluster{'s' if len(counts) > 1 else ''} by {arguments.method}"
@@ -114,12 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         many += f", of {arguments.clusters} asked for"
     print(many + (f": {reason}" if reason else ""))
     print("rows of each: " + ", ".join(map(str, counts.tolist())))
-    if inputs.classes is not None:
-        noise = inputs.class_names.index(NOISE) if NOISE in inputs.class_names else -1
-        known = (inputs.classes >= 0) & (inputs.classes != noise)
-        if known.any():
-            index = adjusted_rand_score(inputs.classes[known], labels[known])
-            print(f"adjusted Rand index beside the labels of {int(known.sum())} rows: {index:.3f}")
+    index = _index(inputs, labels)
+    if index is not None:
+        print(f"adjusted Rand index beside the labels of {index.rows} rows: {index.value:.3f}")
     if arguments.out is not None:
         text = io.StringIO()
         rows = zip(inputs.ids, labels.tolist(), strict=True)
@@ -130,7 +136,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.plot is not None:
         save_png(components_figure(x, labels), arguments.plot)
         print(f"wrote {arguments.plot}")
+    if arguments.json is not None:
+        found = {
+            "meta": {"command": command("cluster", argv), **environment()},
+            "clustered": {
+                **{"method": arguments.method, "rows": len(x), "columns": x.shape[1], "clusters": len(counts)},
+                **{"reason": reason, "adjusted_rand_index": None if index is None else index.value},
+                **{"seconds": seconds, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024},
+            },
+        }
+        with atomic_write(arguments.json) as file:
+            file.write((json.dumps(found, indent=1) + "\n").encode())
+        print(f"wrote {arguments.json}")
     return 0
+
+
+class Index(NamedTuple):
+    """The adjusted Rand index beside the labels of so many rows."""
+
+    value: float
+    rows: int
+
+
+def _index(inputs: Inputs, labels: Labels) -> Index | None:
+    """How well ``labels`` agree with the classes of those rows that are of one, if there are any."""
+    if inputs.classes is None:
+        return None
+    noise = inputs.class_names.index(NOISE) if NOISE in inputs.class_names else -1
+    known = (inputs.classes >= 0) & (inputs.classes != noise)
+    if not known.any():
+        return None
+    return Index(float(adjusted_rand_score(inputs.classes[known], labels[known])), int(known.sum()))
 
 
 def _table(inputs: Inputs, arguments: argparse.Namespace) -> NDArray[np.float64]:
