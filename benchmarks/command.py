@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not given.json:
         print("  ".join(f"{title:{width}}" for title, width, _ in columns.values()))
     for name in given.workloads or WORKLOADS:
-        for implementation in implementations(given.device):
+        for implementation in implementations(name, given.device):
             if implementation == "jax":
                 alone(check_jax, name, given.threads)
             found = alone(measure, name, implementation, given)

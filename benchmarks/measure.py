@@ -14,14 +14,16 @@ import torch
 
 from benchmarks.gradient_error import gradient_error
 from benchmarks.workloads import WORKLOADS, Setting, multiply_adds, naive, ours, prepare
+from common.allocator import keep_large_blocks
 
 SQUARES = {"cpu": (256, 512, 1024), "cuda": (1024, 4096, 8192)}
 """Sizes of the products that the rate of a device is measured with."""
 
 
-def implementations(device: str) -> tuple[str, ...]:
-    """The names that ``measure`` takes: on a CPU "jax" is one of them where JAX is installed."""
-    return ("ours", "naive", "jax") if device == "cpu" and importlib.util.find_spec("jax") else ("ours", "naive")
+def implementations(name: str, device: str) -> tuple[str, ...]:
+    """What ``measure`` takes of a workload: on a CPU "jax" is one of them where it is installed and knows the rule."""
+    with_jax = device == "cpu" and WORKLOADS[name].in_jax and importlib.util.find_spec("jax")
+    return ("ours", "naive", "jax") if with_jax else ("ours", "naive")
 
 
 def multiply_adds_per_second(device: str) -> float:
@@ -50,6 +52,7 @@ def measure(name: str, implementation: str, conditions: Namespace) -> dict[str, 
 
     ``conditions`` are the command's arguments. JAX always recomputes, which is faster, and its first run compiles.
     """
+    keep_large_blocks()
     torch.set_num_threads(conditions.threads)
     torch.set_float32_matmul_precision(conditions.precision)
     device = conditions.device

@@ -30,7 +30,10 @@ WAYS, SHOTS = 10, 10
 
 @dataclass(frozen=True)
 class Workload:
-    """One meta-gradient of T tasks through K steps, or with ``apply`` K steps without gradients."""
+    """One meta-gradient of T tasks through K steps, or with ``apply`` K steps without gradients.
+
+    With ``theta_per_task`` every task has a θ of its own, as in populations.
+    """
 
     rule: str
     sizes: tuple[int, ...]
@@ -39,6 +42,10 @@ class Workload:
     steps: int
     options: dict[str, Any] = field(default_factory=dict)
     apply: bool = False
+    activation: str = "relu"
+    theta_per_task: bool = False
+    in_jax: bool = True
+    """Whether there is a version in JAX."""
 
 
 _SMALL = {"outputs": 8, "hidden": 8, "top_hidden": 8, "delta_channels": 4, "readout_channels": 2}
@@ -51,6 +58,10 @@ WORKLOADS = {
     "L8": Workload("neuron_local", (196, 64, 64, 32), 64, 8, 10),
     "L64": Workload("neuron_local", (196, 64, 64, 32), 64, 64, 10),
     "apply": Workload("metz", _FULL, 128, 1, 2, apply=True),
+    "P12": Workload("hebbian", (196, 64, 64, 32), 64, 12, 10, apply=True, theta_per_task=True, in_jax=False),
+    "P12w": Workload(
+        "hebbian", (196, 512, 32), 128, 12, 5, {}, True, "winners_linear", theta_per_task=True, in_jax=False
+    ),
 }
 
 
@@ -68,7 +79,7 @@ def prepare(workload: Workload, device: str = "cpu") -> Setting:
     """The rule, base networks, batches and episodes of ``workload`` on ``device``, the same numbers on any."""
     generator = torch.Generator().manual_seed(0)
     rule = make_rule(workload.rule, **workload.options)
-    problem = Problem.of(MLP(workload.sizes))
+    problem = Problem.of(MLP(workload.sizes, workload.activation))
     inputs = workload.sizes[0]
     labels = torch.arange(WAYS).repeat_interleave(SHOTS)
 
@@ -119,23 +130,29 @@ def ours(setting: Setting, recompute: bool, compiled: bool = False) -> list[Tens
         return list(estimator.estimate(rule, theta, setting.unrolls, {}).direction.values())
     state = stack_states([one.carried for one in setting.unrolls])
     views = {"unlabelled": torch.stack([one.views["unlabelled"] for one in setting.unrolls], 1)}
+    own = setting.workload.theta_per_task
+    if own:
+        count = len(setting.unrolls)
+        theta = {name: value.expand(count, *value.shape).clone() for name, value in theta.items()}
     with torch.no_grad():
         points = (setting.workload.steps,)
-        last = unroll(rule, theta, setting.problem, state, views, read_points=points, compiled=compiled)[0]
+        reads = unroll(rule, theta, setting.problem, state, views, read_points=points, compiled=compiled, per_task=own)
+        last = reads[0]
     return [last[name][0] for name in setting.unrolls[0].carried]
 
 
 def loop(setting: Setting, step: Callable[[State, Tensor], State]) -> list[Tensor]:
     """The same by a Python loop over tasks around ``step`` and eager autograd."""
     theta = list(setting.rule.parameters())
-    losses = []
+    losses, ends = [], []
     with torch.set_grad_enabled(not setting.workload.apply):
         for one in setting.unrolls:
             state = one.carried
             for batch in one.views["unlabelled"]:
                 state = step(state, batch)
             if setting.workload.apply:
-                return [state[name] for name in one.carried]
+                ends.append(state)
+                continue
             episode = one.episodes[0]
             x = torch.cat([episode.support_x, episode.query_x])
             features = setting.rule.features(setting.problem, state, x)
@@ -143,6 +160,8 @@ def loop(setting: Setting, step: Callable[[State, Tensor], State]) -> list[Tenso
             losses.append(
                 metz_objective(features[:shots], episode.support_y, features[shots:], episode.query_y, WAYS).loss
             )
+    if ends:
+        return [ends[0][name] for name in setting.unrolls[0].carried]
     loss = torch.stack(losses).mean()
     return list(torch.autograd.grad(loss, theta, allow_unused=True, materialize_grads=True))
 

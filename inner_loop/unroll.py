@@ -52,7 +52,7 @@ def batched_step(rule: Rule, theta: Theta, problem: Problem, *, per_task: bool =
         several = {name: theta[name] for name, axis in theta_axes(rule, theta).items() if axis == 0}
         return over_tasks(rule.batching, step, state, views, several)
 
-    return own if per_task else shared
+    return own if per_task and not rule.theta_per_task else shared
 
 
 @lru_cache(maxsize=COMPILED)

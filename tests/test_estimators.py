@@ -431,8 +431,8 @@ def test_evolution_strategies_move_what_has_no_gradient_and_what_has(
     assert len(found) == 6
     assert all(line["dropped_tasks"] == 0 and line["gradient_norm"] > 0 for line in found)
     rule = load_rule(tmp_path / "run" / "rule.safetensors")
-    start = make_rule(rule.name, **rule.config).state_dict()
-    moved = {name for name, value in rule.named_parameters() if not torch.equal(value, start[name])}
+    start, now = make_rule(rule.name, **rule.config).state_dict(), theta(tmp_path / "run")
+    moved = {name for name, _ in rule.named_parameters() if not torch.equal(now[name], start[name])}
     if settings is STEPS:
         assert moved == set(dict(rule.named_parameters()))
         with pytest.raises(ValueError, match="activations other than step, which lets no meta-gradient through"):

@@ -533,14 +533,9 @@ def test_each_part_makes_a_difference_and_leaves_the_rule_as_it_is(rule: Rule, p
 
 def test_all_terms_of_the_local_rules_are_parts() -> None:
     parts = {one.name: len(list(made(one).parts())) for one in EXAMPLES if one.name in RULES.names}
-    assert parts == {
-        "metz": 0,
+    assert {name: count for name, count in parts.items() if count} == {
         "neuron_local": 11 + 4,
         "hebbian": 12 + 5 + 1 + 2,
-        "maml": 0,
-        "sca": 0,
-        "semi_supervised_maml": 0,
-        "protonet": 0,
     }
 
 

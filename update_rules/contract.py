@@ -153,6 +153,8 @@ class Rule(nn.Module):
     """Whether the inner step can go through ``torch.compile``."""
     earlier: ClassVar[Mapping[str, Any]] = {}
     """Options that are newer than files which do not name them, as rules were before there was a choice."""
+    theta_per_task: ClassVar[bool] = False
+    """Whether ``batched_step`` also takes a θ [T, ...] in some parameters, in the place of one that tasks share."""
     batching: ClassVar[Literal["vmap", "loop"]] = "vmap"
     """How T tasks run at once by default; "loop" for steps that leave torch."""
 
@@ -176,6 +178,7 @@ class Rule(nn.Module):
             cls.name = cls.__name__.lower()
         if "step" in vars(cls) and "batched_step" not in vars(cls):
             cls.batched_step = Rule.batched_step  # type: ignore[method-assign]
+            cls.theta_per_task = False
 
     @classmethod
     def options_for(cls, problem: Problem, seed: int) -> dict[str, Any]:

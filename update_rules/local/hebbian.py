@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from update_rules.contract import Problem, Rule, State, StepViews
+from update_rules.local.hebbian_batched import batched_weight_change, per_task
 from update_rules.local.local_terms import (
     POWER,
     LocalRule,
@@ -74,6 +75,10 @@ In the first layer biases rest where detectors of rare patterns respond to these
 """
 
 
+SCALARS = frozenset({"log_sharpness", "sharpness_slope", "log_rate", "rate_slope", "power"})
+"""The numbers of θ that stand alone; all others are vectors."""
+
+
 class Hebbian(LocalRule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
@@ -88,6 +93,7 @@ class Hebbian(LocalRule):
     """
 
     name = "hebbian"
+    theta_per_task = True
 
     def __init__(self, rate: float = 0.1, straighten: float = START["straighten"], elementwise: bool = False) -> None:
         super().__init__()
@@ -140,6 +146,40 @@ class Hebbian(LocalRule):
             if layer > 1:
                 error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
         return new
+
+    def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
+        """One inner step of T tasks, each maybe with a θ of its own."""
+        depth, tasks = len(problem.network.sizes) - 1, len(state["t"])
+        activations = problem.network.forward(state, views["unlabelled"])
+        levels = [spread(x).levels for x in activations.x[:-1]]
+        standard = [standardised(z) for z in activations.z]
+        of = {name: per_task(value, dims, tasks) for name, value, dims in self._theta()}
+        log_rate = of["log_rate"] + of["power"] * torch.log1p(state["t"])
+        new: State = {"t": state["t"] + 1}
+        bias, bias_slope = (of[name] for name in list(self.bias_names.values())[0 if problem.network.competes else -1])
+        error, bounded = standard[-1], self.bounded is bounded_columns
+        for layer in range(depth, 0, -1):
+            w, v = state[f"w{layer}"], state[f"v{layer}"]
+            z, z_bias = relative_depth(layer, depth, alone=-1.0), relative_depth(layer, depth, alone=1.0)
+            rate = (log_rate + z * of["rate_slope"]).exp()[:, None]
+            sharpness = (of["log_sharpness"] + z * of["sharpness_slope"]).exp()
+            seen = (levels[layer - 1], standard[layer], activations.x[layer], error)
+            weights = of["constant"] + z * of["slope"]
+            change = batched_weight_change(w, *seen, weights, sharpness, bounded=bounded)
+            change = rate[..., None] * self.bounded(turn(w, change))
+            new[f"w{layer}"] = self.unit_columns(w + change)
+            new[f"v{layer}"] = self.unit_columns(v + change)
+            terms_of_bias = bias_terms(state[f"b{layer}"], standard[layer], activations.x[layer])
+            moved = torch.einsum("tk,tkn->tn", bias + z_bias * bias_slope, terms_of_bias)
+            new[f"b{layer}"] = state[f"b{layer}"] + rate * moved
+            if layer > 1:
+                error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
+        return new
+
+    def _theta(self) -> Iterator[tuple[str, Tensor, int]]:
+        """Each part of θ, by name, and its dimensions where tasks share it."""
+        for name, value in self.named_parameters():
+            yield name, value, 0 if name in SCALARS else 1
 
     def equation(self) -> str:
         """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""
@@ -248,6 +288,6 @@ def by_others(w: Tensor, *answers: Tensor) -> list[Tensor]:
 
 
 def bias_terms(b: Tensor, u: Tensor, x: Tensor) -> Tensor:
-    """The terms [5, N] of the change of ``b`` [N], in the order of BIAS_TERMS; ``u``, ``x`` [B, N] of its layer."""
+    """The terms [..., 5, N] of the change of ``b`` [..., N], in the order of BIAS_TERMS; ``u``, ``x`` [..., B, N]."""
     skew = skewness(u)
-    return torch.stack([-x.mean(0), skew, -b, torch.ones_like(b), skewness(standardised(x)) - skew])
+    return torch.stack([-x.mean(-2), skew, -b, torch.ones_like(b), skewness(standardised(x)) - skew], -2)
