@@ -124,7 +124,8 @@ def _moved(setting: Setting, device: torch.device | str, dtype: torch.dtype) -> 
 
 def ours(setting: Setting, recompute: bool, compiled: bool = False) -> list[Tensor]:
     """The meta-gradient by ``TruncatedBackprop``, or the last State by ``unroll``."""
-    rule, theta = setting.rule, dict(setting.rule.named_parameters())
+    rule = setting.rule
+    theta: dict[str, Tensor] = dict(rule.named_parameters())
     if not setting.workload.apply:
         estimator = TruncatedBackprop().configured(Objective(), recompute=recompute, compiled=compiled)
         return list(estimator.estimate(rule, theta, setting.unrolls, {}).direction.values())

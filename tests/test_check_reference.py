@@ -10,14 +10,16 @@ import pytest
 import torch
 from reference_numpy import meta_outputs, random_inputs, random_readout, tiny_config, update_outputs
 
+from benchmarks.original import convert
 from benchmarks.original.check import check_file, figures
 from benchmarks.original.command import main
 from benchmarks.original.compare import uncompared
-from benchmarks.original.names import RULE_PREFIX, ArrayFile
+from benchmarks.original.names import RULE_PREFIX, ArrayFile, rule_from_arrays
 from unsupervised_update_rules.commands.entry import run
 from update_rules.metz import change as metz_change
 from update_rules.metz import metz
 from update_rules.metz.change import TERMS, WeightChange
+from update_rules.rule_file import load_rule
 
 VECTORS = Path(__file__).parent / "vectors"
 SHARED = Path(__file__).parents[2] / "shared" / "reference"
@@ -218,9 +220,9 @@ def bad_file(folder: Path, kind: str) -> Path:
     elif kind == "wrong images":
         np.savez(path, **(arrays | {"batches/images": np.zeros((2, 4, 9, 1))}))
     elif kind == "wrong size":
-        np.savez(path, **(arrays | {"cfg/compute_h_size": np.array(-1)}))
+        np.savez(path, **(arrays | {"cfg/n_layers": np.array(-1)}))
     elif kind == "two sizes":
-        np.savez(path, **(arrays | {"cfg/compute_h_size": np.array([3, 3])}))
+        np.savez(path, **(arrays | {"cfg/n_layers": np.array([3, 3])}))
     elif kind == "wrong rows":
         np.savez(path, **(arrays | {"neuron/rows": np.array([99])}))
     elif kind == "wrong labels":
@@ -248,8 +250,7 @@ def test_a_file_that_cannot_be_checked_is_one_line_and_exit_2(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
-    if kind != "wrong size":
-        assert "bad.npz" in lines[0]
+    assert "bad.npz" in lines[0]
 
 
 def test_uncompared_ignores_inputs_and_biases_that_nothing_reads() -> None:
@@ -274,3 +275,29 @@ def test_as_a_command() -> None:
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr.startswith("error: ")
     assert "nowhere.npz" in bad.stderr
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_rule_file_is_made_of_the_originals_arrays(
+    bare: bool, tiny: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With nothing but the arrays of θ, as a checkpoint has them, sizes are told by shapes."""
+    theta = {name: value for name, value in tiny.items() if name.startswith("theta/")}
+    given, out = tmp_path / "arrays.npz", tmp_path / "rule.safetensors"
+    np.savez(given, **{name.removeprefix("theta/") if bare else name: value for name, value in theta.items()})
+    assert convert.main([str(given), str(out)]) == 0
+    rule = load_rule(out)
+    expected = rule_from_arrays(ArrayFile(VECTORS / "tiny.npz", tiny), 1e-4, torch.float32)
+    assert rule.config == expected.config
+    sizes = {"hidden": "compute_h_size", "top_layers": "top_delta_layers", "outputs": "output_size"}
+    assert {ours: rule.config[ours] for ours in sizes} == {ours: int(tiny[f"cfg/{one}"]) for ours, one in sizes.items()}
+    assert all(torch.equal(value, expected.state_dict()[name]) for name, value in rule.state_dict().items())
+    assert "wrote" in capsys.readouterr().out
+    lacking = {name: value for name, value in theta.items() if "forwardlin_upper_psd_top" not in name}
+    np.savez(given, **lacking)
+    with pytest.raises(ValueError, match=r"arrays\.npz has no array theta/.*forwardlin_upper_psd_top"):
+        convert.main([str(given), str(tmp_path / "other.safetensors")])
+    np.savez(given, something=np.zeros(3))
+    with pytest.raises(ValueError, match="has no array"):
+        convert.main([str(given), str(tmp_path / "other.safetensors")])
+    assert not (tmp_path / "other.safetensors").exists()

@@ -20,15 +20,8 @@ RULE_PREFIX = "MoreLocalWeightUpdateProcess/"
 BASE_PREFIX = "LocalWeightUpdateWLearner/"
 SHUFFLE = BASE_PREFIX + "shuffle_ind"
 
-CONFIG_NAMES = {
-    "outputs": "output_size",
-    "hidden": "compute_h_size",
-    "h_layers": "compute_h_layers",
-    "top_hidden": "top_delta_size",
-    "top_layers": "top_delta_layers",
-    "delta_channels": "delta_dim",
-    "readout_channels": "num_grad_channels",
-}
+FIXED_TOP = 4
+"""Convolutions of the top signal besides its layers: the first, two over units, and the last."""
 
 
 class ArrayFile(dict[str, np.ndarray]):
@@ -104,15 +97,39 @@ def rule_names(rule: Metz) -> dict[str, list[str]]:
 
 
 def rule_from_arrays(arrays: ArrayFile, learning_rate: float, dtype: torch.dtype) -> Metz:
-    """The rule of ``cfg/*`` and ``theta/*``. Raises ValueError for an array that is missing or does not fit."""
-    sizes = {ours: arrays.count(f"cfg/{theirs}") for ours, theirs in CONFIG_NAMES.items()}
-    identical = bool(arrays.count("cfg/identical_updates"))
-    rule = Metz(**sizes, identical_updates=identical, learning_rate=learning_rate)
+    """The rule of the arrays of θ, whose shapes say its sizes, in float32 or float64.
+
+    They have the original's names, maybe with ``theta/`` before. Raises ValueError for one that is missing or does not
+    fit.
+    """
+    prefix = "theta/" * any(name.startswith(f"theta/{RULE_PREFIX}") for name in arrays) + RULE_PREFIX
+
+    def last(name: str) -> int:
+        return int(arrays[f"{prefix}{name}/w"].shape[-1])
+
+    def count(name: str) -> int:
+        places = range(len(arrays))
+        return next(
+            index for index in places if not any(n.startswith(f"{prefix}{numbered(name, index)}/") for n in arrays)
+        )
+
+    top = count("compute_top_delta/conv_1d")
+    rule = Metz(
+        outputs=int(arrays[f"{prefix}compute_top_delta/conv_1d_1/w"].shape[1]),
+        hidden=last("conv_1d"),
+        h_layers=max(0, count("ConcatUnitConv") - 1),
+        top_hidden=last("compute_top_delta/conv_1d"),
+        top_layers=max(0, top - FIXED_TOP),
+        delta_channels=last("compute_top_delta/" + numbered("conv_1d", max(0, top - 1))),
+        readout_channels=last("forwardweight_readout_0_top/linear"),
+        identical_updates=not any(name.startswith(f"{prefix}backward") for name in arrays),
+        learning_rate=learning_rate,
+    )
     parameters = dict(rule.named_parameters())
     for ours, theirs in rule_names(rule).items():
         shape = parameters[ours].shape
         piece = (*shape[:-1], shape[-1] // len(theirs))
-        pieces = [arrays.shaped(f"theta/{RULE_PREFIX}{name}", piece) for name in theirs]
+        pieces = [arrays.shaped(f"{prefix}{name}", piece) for name in theirs]
         parameters[ours].data = torch.from_numpy(np.concatenate(pieces, -1)).to(dtype)
     return rule
 
