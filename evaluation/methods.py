@@ -1,7 +1,7 @@
 """The methods of a comparison by name: rules, what they are before their training, and hand-written baselines."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -53,6 +53,9 @@ def _untrained(of: Company) -> Method:
     return untrained_method(of.rule, of.use, of.points)
 
 
+CENTROIDS, SEEN = 512, 4000
+"""Of ``kmeans_512``: centroids, and examples of the pool that they are of at most."""
+
 BASELINES: dict[str, tuple[str, Callable[[Company], Method]]] = {
     "untrained_rule": ("the same rule at its initial weights", _untrained),
     "random_network": ("the base network at random weights, before any inner step", _random_network),
@@ -68,6 +71,10 @@ BASELINES: dict[str, tuple[str, Callable[[Company], Method]]] = {
     "kmeans": (
         "distances to k-means centroids, as many as the network has outputs",
         lambda of: TaskByTask(lambda task: kmeans(task, of.outputs, of.settings.kmeans)),
+    ),
+    "kmeans_512": (
+        f"distances to {CENTROIDS} k-means centroids, as Coates and Ng (2012) take many",
+        lambda of: TaskByTask(lambda task: kmeans(task, CENTROIDS, replace(of.settings.kmeans, examples=SEEN))),
     ),
     "landmarks": (
         "principal components of how near an example is to the nearest of many k-means centroids",
@@ -181,5 +188,6 @@ PROBED = {
     "logistic": "logistic regression",
     "prototype": "the nearest class mean",
     "nearest": "the class of the nearest support example",
+    "spreading": "label spreading over neighbours, queries together,",
 }
 """What each probe tells."""

@@ -1,12 +1,15 @@
 """The probes that every method is judged by: classifiers on fixed features, tuned on the support set alone."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.semi_supervised import LabelSpreading
 from torch import Tensor
 
 READOUT = "ridge"
@@ -20,6 +23,9 @@ PENALTIES: NDArray[np.float64] = np.logspace(-3, 5, 17)
 
 INVERSE_PENALTIES = (0.01, 0.1, 1.0)
 """What cross-validation picks C from in logistic regression, for features of unit rms; 0.1 where it cannot be done."""
+
+NEIGHBOURS, ROUNDS = 7, 100
+"""Of label spreading: how many an example passes its label to at most, itself among them, and how often."""
 
 FOLDS = 2
 """Parts of the support set in that cross-validation."""
@@ -58,7 +64,31 @@ def nearest(support: Array, classes: Array, query: Array) -> Array:
     return classes[((query[:, None] - support) ** 2).sum(-1).argmin(1)]
 
 
-PROBES: dict[str, Probe] = {READOUT: ridge, "logistic": logistic, "prototype": prototype, "nearest": nearest}
+def spreading(support: Array, classes: Array, query: Array) -> Array:
+    """Labels spread over nearest neighbours, queries among them (Zhou et al., 2004): transductive.
+
+    A query that no label reaches has the class of the nearest support example.
+    """
+    seen = np.concatenate([support, query])
+    known = np.concatenate([classes, np.full(len(query), -1)])
+    neighbours = max(2, min(NEIGHBOURS, len(seen) // len(np.unique(classes))))
+    readout = LabelSpreading(kernel="knn", n_neighbors=neighbours, max_iter=ROUNDS)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        readout.fit(seen, known)
+    shares = readout.label_distributions_[len(support) :]
+    reached = np.isfinite(shares).all(1) & (shares.sum(1) > 0)
+    told = readout.classes_[np.nan_to_num(shares).argmax(1)]
+    return np.where(reached, told, nearest(support, classes, query))
+
+
+PROBES: dict[str, Probe] = {
+    READOUT: ridge,
+    "logistic": logistic,
+    "prototype": prototype,
+    "nearest": nearest,
+    "spreading": spreading,
+}
 
 
 def as_classifier(probe: str) -> Classify:

@@ -29,6 +29,7 @@ COLOURS = {
     "pca": "#cc79a7",
     "pca_whitened": "#7f3c8d",
     "kmeans": "#b8a100",
+    "kmeans_512": "#8a7800",
     "landmarks": "#4e7a1f",
     "discriminants": "#a6d854",
     "autoencoder": "#d55e00",

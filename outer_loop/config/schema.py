@@ -30,7 +30,7 @@ from outer_loop.readouts.normalisation import NORMALISATIONS
 from outer_loop.readouts.registry import READOUTS
 from update_rules.registry import RULES
 
-Probe = Literal["ridge", "logistic", "prototype", "nearest"]
+Probe = Literal["ridge", "logistic", "prototype", "nearest", "spreading"]
 """What evaluation may read features out by."""
 
 VALIDATION_TASKS, LABELS, EVALUATIONS = 60, 10, 5
