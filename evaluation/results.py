@@ -12,6 +12,7 @@ import torch
 from common.atomic_file import atomic_write
 from common.provenance import commit
 from evaluation.comparison import Measured
+from evaluation.probes import ONE_LABEL_PENALTY
 from evaluation.statistics import mean_for, paired_difference
 from tasks.source import TaskSource
 
@@ -114,7 +115,8 @@ def task_accuracies(
 def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any], leads: bool = True) -> Results:
     """Means of ``per_task``, and how far the first of its methods ``leads`` the others on the same tasks.
 
-    ``meta`` is completed by ``diverged``: by source and method, how many tasks' features did not stay finite.
+    ``meta`` is completed by ``diverged``: by source and method, how many tasks' features did not stay finite. So it is
+    by the penalty of ridge regression on one label, since older results have another.
     """
     rows: list[Row] = []
     diverged: dict[str, dict[str, int]] = {}
@@ -140,7 +142,7 @@ def summarise(per_task: Sequence[TaskAccuracies], meta: Mapping[str, Any], leads
         "rows": rows,
         "differences": list(_leads(per_task)) if leads else [],
         "per_task": list(per_task),
-        "meta": {**meta, "diverged": diverged},
+        "meta": {**meta, "one_label_penalty": ONE_LABEL_PENALTY, "diverged": diverged},
     }
 
 

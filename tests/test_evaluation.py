@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import RidgeClassifierCV
 
 from evaluation import protocol
 from evaluation.baselines.closed_form import principal_components
@@ -14,7 +15,7 @@ from evaluation.comparison import Measured, compare
 from evaluation.method import Method, TaskByTask
 from evaluation.methods import CHEAP, Company, make_baselines
 from evaluation.paired_tasks import EPISODE, NETWORK, PairedTask, paired_tasks
-from evaluation.probes import PROBES, accuracy, as_classifier
+from evaluation.probes import PENALTIES, PROBES, accuracy, as_classifier
 from evaluation.protocol import Use, task_groups
 from evaluation.rules import RuleMethod, pictures_of
 from evaluation.statistics import mean_over_tasks, paired_difference
@@ -357,3 +358,15 @@ def test_wrong_read_points_and_views_are_errors() -> None:
 
     with pytest.raises(ValueError, match="expected unlabelled batches alone"):
         apply_rule(Supervised(), problem, state, [], steps=0)
+
+
+def test_with_one_label_ridge_does_not_favour_long_features() -> None:
+    """Leave-one-out would take the largest penalty, by which the class of the longest example wins."""
+    draw = torch.Generator().manual_seed(0)
+    y = torch.arange(5)
+    length = torch.tensor([0.3, 1.0, 1.0, 1.0, 5.0])[:, None]
+    query = length[y.repeat(20)] * (torch.eye(5)[y.repeat(20)] + 0.05 * torch.randn(100, 5, generator=draw))
+    support = length * torch.eye(5)
+    assert read_by(support, y, query, y.repeat(20)) > 0.95
+    scores = RidgeClassifierCV(alphas=PENALTIES).fit(support.double().numpy(), y.numpy())
+    assert scores.alpha_ == PENALTIES.max()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from evaluation.lineup import rule_label
+from evaluation.probes import READOUT
 from evaluation.results_table import short_source
 from evaluation.statistics import Mean, joined_seeds, mean_for, paired_difference, share_of_lead
 from experiment.report.method_names import method_name, settings_of_method
@@ -158,11 +159,14 @@ class Store:
                 f"{name} and {file}: other tasks of {place.source}, {place.ways} ways, {place.shots} shots, seed "
                 f"{seed}, so they cannot be paired; evaluate both on the same data with the same code"
             )
-        for key, value in settings_of_method(one["method"], meta, seed):
-            before, file = self._used.setdefault((method, place, key), (value, name))
+        settings = [(method, *setting) for setting in settings_of_method(one["method"], meta, seed)]
+        if (place.readout, place.shots) == (READOUT, 1):
+            settings.append(("all methods", "one_label_penalty", meta.get("one_label_penalty")))
+        for who, key, value in settings:
+            before, file = self._used.setdefault((who, place, key), (value, name))
             if before != value:
                 raise ValueError(
-                    f"{name} and {file}: {method} on {place.source} with {key} {str(value)[:60]} and "
+                    f"{name} and {file}: {who} on {place.source} with {key} {str(value)[:60]} and "
                     f"{str(before)[:60]}, so their tasks are not of one method; keep the files that count"
                 )
         self._keep(method, place, seed, Found(name, count, one["accuracies"]))
