@@ -96,6 +96,7 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
         "size": config.tasks.size[0],
         "permute": config.tasks.permute,
         "redraw": "identity",
+        "inductive": not config.tasks.transductive,
         "unlabelled_shots": config.tasks.unlabelled_shots,
         "distractors": config.tasks.distractors,
         "swapped": list(config.tasks.swapped),

@@ -11,6 +11,7 @@ from sklearn.datasets import load_iris
 
 from common.notice import Notice
 from evaluation.methods import CHEAP
+from experiment.report.store import read
 from unsupervised_update_rules.commands import evaluate
 from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import save_rule
@@ -91,6 +92,22 @@ def test_images_may_be_redrawn(tmp_path: Path) -> None:
         found.append((results["rows"][0]["accuracy"], results["per_task"][0]["drawn"]))
     assert found[1][0] < found[0][0] - 0.1  # of few pixels less can be told
     assert found[1][1] != found[0][1]
+
+
+def test_queries_may_be_kept_out_of_what_methods_learn_from(tmp_path: Path) -> None:
+    found = {}
+    for name, words in (("seen", []), ("apart", ["--inductive"])):
+        out = tmp_path / f"{name}.json"
+        argv = ["--data", "digits", *SMALL, "--baselines", "raw", "pca", "--json", str(out), "--tasks", "3"]
+        assert evaluate.main([*argv, *words]) == 0
+        found[name] = json.loads(out.read_text())
+        assert found[name]["meta"]["inductive"] == bool(words)
+    seen, apart = ({one["method"]: one for one in found[name]["per_task"]} for name in ("seen", "apart"))
+    assert seen["raw"]["accuracies"] == apart["raw"]["accuracies"], "the same queries and labels"
+    assert seen["raw"]["drawn"] != apart["raw"]["drawn"]
+    store = read(tmp_path, ["*.json"])
+    both = [store.ask({"method": "pca", "source": "digits", "inductive": one}) for one in (False, True)]
+    assert all(one is not None and one.tasks == 3 for one in both)
 
 
 @pytest.mark.parametrize("sweep", ["steps", "width"])

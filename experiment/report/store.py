@@ -40,6 +40,7 @@ class Place(NamedTuple):
     size: int | None = None
     permute: bool | None = None
     redraw: str | None = None
+    inductive: bool | None = None
     readout: str | None = None
     sweep: str = ""  # the name of what is varied, or an empty string
     value: Any = None  # what it is here; None outside sweeps and for methods that a sweep leaves as they are
@@ -148,6 +149,7 @@ class Store:
             short_source(one["source"]),
             **{key: one[key] for key in ("ways", "shots", "queries", "size", "permute", "readout")},
             redraw=meta.get("redraw", "identity"),
+            inductive=bool(meta.get("inductive")),
             sweep=meta.get("sweep") or "",
             value=next(iter(one["setting"].values()), None),
         )

@@ -56,7 +56,7 @@ from unsupervised_update_rules.commands.terminal import Advance, print_table, pr
 from unsupervised_update_rules.commands.tracked import tracked
 
 KEPT = (
-    *("queries", "size", "permute", "redraw", "sweep", "seeds", "encoder"),
+    *("queries", "size", "permute", "redraw", "inductive", "sweep", "seeds", "encoder"),
     *("unlabelled_shots", "distractors", "swapped", "fixed_classes"),
 )
 """Arguments that stand in the results as they are."""
@@ -91,6 +91,7 @@ def task_source(arguments: argparse.Namespace, seeds: Sequence[int], name: str, 
         permute,
         LABELLERS.make("fixed" if arguments.fixed_classes else DEFAULT, {}),
         redraw=arguments.redraw,
+        transductive=not arguments.inductive,
         unlabelled_shots=arguments.unlabelled_shots,
         distractors=arguments.distractors,
         swapped=tuple(arguments.swapped),

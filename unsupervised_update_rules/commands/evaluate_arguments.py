@@ -100,6 +100,11 @@ def make_parser(description: str) -> Parser:
         "rules anew in every inner step, while other methods learn from one version of each",
     )
     parser.add_argument(
+        "--inductive",
+        action="store_true",
+        help="keep the queries out of what methods learn from, which else see them without labels",
+    )
+    parser.add_argument(
         "--unlabelled-shots",
         type=at_least(0),
         default=0,
