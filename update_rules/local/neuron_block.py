@@ -13,8 +13,13 @@ from torch.autograd.function import once_differentiable
 
 
 def per_task(weights: Tensor, tasks: int) -> Tensor:
-    """``weights`` [R, H] as [T, R, H] without a copy, for ``torch.bmm``."""
-    return weights.expand(tasks, *weights.shape)
+    """``weights`` [R, H], shared by tasks or with a leading T, as [T, R, H] without a copy, for ``torch.bmm``."""
+    return weights if weights.dim() == 3 else weights.expand(tasks, *weights.shape)
+
+
+def gathered(grad: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of ``weights``, given ``grad`` of every task, [T, ...]: their sum where tasks share them."""
+    return grad if grad.dim() == weights.dim() else grad.sum(0)
 
 
 class NeuronBlock(torch.autograd.Function):
@@ -22,7 +27,7 @@ class NeuronBlock(torch.autograd.Function):
 
     ``NeuronBlock.apply(seen, unit, example, unit_weights, mix, pooled, offset, from_hidden, from_inputs, read_offset)``
     with the weights of a ``NeuronMLP`` and of the readout: from_hidden [R, H], and from_inputs [R, F] and read_offset
-    [R], both or neither of them None. Differentiable once, in everything.
+    [R], both or neither of them None; each may have a leading T. Differentiable once, in everything.
     """
 
     @staticmethod
@@ -36,11 +41,11 @@ class NeuronBlock(torch.autograd.Function):
         first.view(shape).add_((unit_weights @ unit)[:, :, None]).relu_()
         mean = first.view(shape).mean(2)
         hidden = torch.bmm(per_task(mix, tasks), first)
-        hidden.view(shape).add_((pooled @ mean + offset[:, None])[:, :, None]).relu_()
+        hidden.view(shape).add_((pooled @ mean + offset[..., None])[:, :, None]).relu_()
         read = torch.bmm(per_task(from_hidden, tasks), hidden)
         if from_inputs is not None:
-            read.baddbmm_(per_task(from_inputs, tasks), flat).add_(read_offset[:, None])
-        weights = (example, unit_weights, mix, pooled, from_hidden, from_inputs)
+            read.baddbmm_(per_task(from_inputs, tasks), flat).add_(read_offset[..., None])
+        weights = (example, unit_weights, mix, pooled, offset, from_hidden, from_inputs, read_offset)
         ctx.save_for_backward(flat, unit, first, mean, hidden, *weights)
         ctx.shape = shape
         return read.view(shape)
@@ -50,35 +55,35 @@ class NeuronBlock(torch.autograd.Function):
     def backward(ctx: Any, grad_read: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the arguments, in their order."""
         flat, unit, first, mean, hidden, *weights = ctx.saved_tensors
-        example, unit_weights, mix, pooled, from_hidden, from_inputs = weights
+        example, unit_weights, mix, pooled, offset, from_hidden, from_inputs, read_offset = weights
         shape = ctx.shape
         tasks, _, examples, _ = shape
         grad = grad_read.flatten(2)
         back = torch.ops.aten.threshold_backward
-        grad_from_hidden = torch.bmm(grad, hidden.mT).sum(0)
-        grad_hidden = torch.bmm(per_task(from_hidden.T, tasks), grad)
+        grad_from_hidden = gathered(torch.bmm(grad, hidden.mT), from_hidden)
+        grad_hidden = torch.bmm(per_task(from_hidden.mT, tasks), grad)
         grad_hidden = back.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
         grad_history = grad_hidden.view(shape).sum(2)
-        grad_mix = torch.bmm(grad_hidden, first.mT).sum(0)
-        grad_pooled = torch.bmm(grad_history, mean.mT).sum(0)
-        grad_first = torch.bmm(per_task(mix.T, tasks), grad_hidden)
-        grad_first.view(shape).add_((pooled.T @ grad_history)[:, :, None], alpha=1 / examples)
+        grad_mix = gathered(torch.bmm(grad_hidden, first.mT), mix)
+        grad_pooled = gathered(torch.bmm(grad_history, mean.mT), pooled)
+        grad_first = torch.bmm(per_task(mix.mT, tasks), grad_hidden)
+        grad_first.view(shape).add_((pooled.mT @ grad_history)[:, :, None], alpha=1 / examples)
         grad_first = back.grad_input(grad_first, first, 0, grad_input=grad_first)
         grad_summed = grad_first.view(shape).sum(2)
-        grad_seen = torch.bmm(per_task(example.T, tasks), grad_first)
+        grad_seen = torch.bmm(per_task(example.mT, tasks), grad_first)
         grad_from_inputs = grad_offset = None
         if from_inputs is not None:
-            grad_seen.baddbmm_(per_task(from_inputs.T, tasks), grad)
-            grad_from_inputs = torch.bmm(grad, flat.mT).sum(0)
-            grad_offset = grad.sum((0, 2))
+            grad_seen.baddbmm_(per_task(from_inputs.mT, tasks), grad)
+            grad_from_inputs = gathered(torch.bmm(grad, flat.mT), from_inputs)
+            grad_offset = grad.sum(2) if read_offset.dim() > 1 else grad.sum((0, 2))
         return (
             grad_seen.view(shape),
-            unit_weights.T @ grad_summed,
-            torch.bmm(grad_first, flat.mT).sum(0),
-            torch.bmm(grad_summed, unit.mT).sum(0),
+            unit_weights.mT @ grad_summed,
+            gathered(torch.bmm(grad_first, flat.mT), example),
+            gathered(torch.bmm(grad_summed, unit.mT), unit_weights),
             grad_mix,
             grad_pooled,
-            grad_history.sum((0, 2)),
+            grad_history.sum(2) if offset.dim() > 1 else grad_history.sum((0, 2)),
             grad_from_hidden,
             grad_from_inputs,
             grad_offset,

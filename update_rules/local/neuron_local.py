@@ -56,6 +56,7 @@ class NeuronLocal(LocalRule):
     """
 
     name = "neuron_local"
+    theta_per_task = True
 
     def __init__(
         self,
@@ -106,11 +107,11 @@ class NeuronLocal(LocalRule):
 
     def rate(self, context: Tensor) -> Tensor:
         """The learned inner rate [...] of a layer, for its ``context`` [..., 3]."""
-        return (QUICK * (self.log_rate + context @ self.rate_slopes)).exp()
+        return (QUICK * (self.log_rate + _along(context, self.rate_slopes, 1))).exp()
 
     def mixing_weights(self, context: Tensor) -> Tensor:
         """The weights [..., 11] of TERMS in a layer, for its ``context`` [..., 3]."""
-        return QUICK * (self.mixing + context @ self.mixing_slopes)
+        return QUICK * (self.mixing + _along(context, self.mixing_slopes, 2))
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
@@ -160,7 +161,7 @@ class NeuronLocal(LocalRule):
         ``u`` [..., B, N] are the pre-activations without biases. A relu is nearly straight at biases near 1, tanh at 0.
         """
         added = skewness(spread.standardised) - skewness(u)
-        return REACH * torch.tanh(push + QUICK * self.straighten * added)
+        return REACH * torch.tanh(push + QUICK * self.straighten[..., None] * added)
 
     def _own(self, activations: Activations, spreads: list[Spread], layer: int) -> list[Tensor]:
         """What the neurons of ``layer`` see of themselves [..., B, N], in the order of OWN."""
@@ -168,7 +169,7 @@ class NeuronLocal(LocalRule):
             none = torch.zeros_like(activations.x[0])
             return [spreads[0].levels, spreads[0].standardised, none, none]
         z = activations.z[layer]
-        lead, share = rivalry(z, self.log_sharpness.exp())
+        lead, share = rivalry(z, self.log_sharpness.exp()[..., None, None])
         return [spreads[layer].levels, z, lead, share / SHARE]
 
     def _unit_inputs(self, spread: Spread, state: State, layer: int, depth: int, context: Tensor) -> Tensor:
@@ -208,7 +209,8 @@ class NeuronLocal(LocalRule):
             error = self.top.batched(torch.stack(own, 1), unit, self.top_error, None, None)
         seen = SeenByNeurons.apply(error, EPS, *own)
         rows, kept = self._rows(first=first, last=last)
-        read = self.neuron.batched(seen, unit, self.from_hidden[rows], self.from_inputs[rows], self.offset[rows])
+        readout = (self.from_hidden[..., rows, :], self.from_inputs[..., rows, :], self.offset[..., rows])
+        read = self.neuron.batched(seen, unit, *readout)
         return seen[:, len(OWN) :], read.split(kept, 1)
 
     def _rows(self, *, first: bool, last: bool) -> tuple[slice, list[int]]:
@@ -242,6 +244,11 @@ class NeuronLocal(LocalRule):
         for kind, row in zip(("mixing", *(f"mixing_{name}" for name in CONTEXT)), mixing.tolist(), strict=True):
             numbers |= {f"{kind}/{name}": value for name, value in zip(TERMS, row, strict=True)}
         return numbers
+
+
+def _along(context: Tensor, slopes: Tensor, dims: int) -> Tensor:
+    """``context`` [..., 3] times ``slopes`` of so many dimensions, which tasks share, or that with a leading T."""
+    return context @ slopes if slopes.dim() == dims else torch.einsum("tc,tc...->t...", context, slopes)
 
 
 def rivalry(z: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor]:
