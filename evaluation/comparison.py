@@ -55,7 +55,7 @@ def compare(
     accuracies: dict[tuple[str, int, str, int | None], dict[int, float]] = {}
     diverged: Counter[tuple[str, int, str, int | None]] = Counter()
     drawn: dict[int, dict[int, bytes]] = {count: {} for count in shots}
-    for group in task_groups(source, tasks, seed):
+    for group in task_groups(source, tasks, seed, tuple(shots)):
         episodes = {count: [task.task.episode(task.generator(EPISODE), count) for task in group] for count in shots}
         for count, some in episodes.items():
             drawn[count] |= {task.index: task_bytes(task, episode) for task, episode in zip(group, some, strict=True)}
@@ -101,5 +101,7 @@ def tasks_identity(source: TaskSource, shots: int, drawn: Mapping[int, bytes]) -
 
 def task_bytes(task: PairedTask, episode: Episode) -> bytes:
     """What was drawn for ``task`` and ``episode``, as bytes."""
-    numbers = (task.task.classes, task.task.permutation, task.task.pool, episode.support_y, episode.query_y)
+    numbers = [task.task.classes, task.task.permutation, task.task.pool, episode.support_y, episode.query_y]
+    if task.shots not in ((), (task.task.shots,)) and not task.task.transductive:  # other queries are left out
+        numbers.append(task.task.seen)
     return b"".join(tensor.numpy().tobytes() for tensor in numbers)

@@ -41,6 +41,8 @@ class PairedTask:
     source: TaskSource
     seed: int
     index: int
+    shots: tuple[int, ...] = ()
+    """Labelled examples of each class of every episode that will be drawn of it; () is the source's number alone."""
 
     def generator(self, purpose: int) -> Generator:
         """A fresh generator for one use of randomness; the same every time."""
@@ -48,9 +50,12 @@ class PairedTask:
 
     @cached_property
     def task(self) -> Task:
-        """The task: classes and input permutation; unless the source is transductive, without ``episode``'s queries."""
+        """The task: classes and input permutation; unless the source is transductive, without all episodes' queries."""
         task = self.source.draw(self.generator(TASK))
-        return task if task.transductive else task.without(task.pick(self.generator(EPISODE)).query)
+        if task.transductive:
+            return task
+        picked = [task.pick(self.generator(EPISODE), shots).query for shots in self.shots or (task.shots,)]
+        return task.without(torch.cat(picked).unique())
 
     @cached_property
     def episode(self) -> Episode:
@@ -78,6 +83,6 @@ class PairedTask:
             yield from self.task.unlabelled(generator, BATCHES_AT_ONCE, batch, device)
 
 
-def paired_tasks(source: TaskSource, tasks: int, seed: int) -> Iterator[PairedTask]:
+def paired_tasks(source: TaskSource, tasks: int, seed: int, shots: tuple[int, ...] = ()) -> Iterator[PairedTask]:
     """The first ``tasks`` evaluation tasks of ``source`` under ``seed``, one after the other to save memory."""
-    return (PairedTask(source, seed, index) for index in range(tasks))
+    return (PairedTask(source, seed, index, shots) for index in range(tasks))

@@ -95,9 +95,9 @@ def read_points(steps: int, read_every: int) -> list[int]:
     return sorted({*range(0, steps, read_every), steps})
 
 
-def task_groups(source: TaskSource, tasks: int, seed: int) -> Iterator[list[PairedTask]]:
+def task_groups(source: TaskSource, tasks: int, seed: int, shots: tuple[int, ...] = ()) -> Iterator[list[PairedTask]]:
     """The tasks in groups of at most TASKS_AT_ONCE with inputs of one shape; no group outlives its turn."""
-    every = paired_tasks(source, tasks, seed)
+    every = paired_tasks(source, tasks, seed, shots)
     while some := list(islice(every, TASKS_AT_ONCE)):
         shapes = [(task.task.inputs, task.task.image_shape or ()) for task in some]
         for one in sorted(set(shapes)):

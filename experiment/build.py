@@ -47,6 +47,8 @@ def build_trainer(
     loaded = load_datasets(config, named)
     for name in sorted({*config.tasks.sources} & {*judged.sources}):
         say(f"{name} is in tasks.sources and in evaluation.sources: the rule is chosen by data that it trains on")
+    for name in sorted({*judged.far} & {*config.tasks.sources, *judged.sources}):
+        say(f"{name} is in evaluation.far and in tasks.sources or evaluation.sources: it is not far from these")
     source = training_tasks(config, loaded)
     problem = first_problem(config, source)
     rule = learn_only(_rule(config, problem, checkpoint), config.rule.learn).to(device)

@@ -74,6 +74,8 @@ def cost_in_turns(
             for name, end in ends.items():
                 end.send("step")
                 seconds[name].append(_answer(name, end))
+                if not step:
+                    end.send("count from here")
             if step and progress is not None:
                 progress(step)
         rest: dict[str, tuple[float, Moves]] = {}
@@ -105,7 +107,12 @@ def _serve(config: Config, end: Connection) -> None:
         first = _numbers(rule)
         last, path = first, dict.fromkeys(first, 0.0)
         while True:
-            if end.recv() == "rest":
+            asked = end.recv()
+            if asked == "count from here":
+                longest, clipped, taken = 0.0, 0, 0
+                first, path = last, dict.fromkeys(first, 0.0)
+                continue
+            if asked == "rest":
                 moved = {name: _rms(last[name] - first[name]) for name in first}
                 end.send((_most_memory(), Moves(path, moved, longest, clipped / max(1, taken))))
                 continue

@@ -22,6 +22,7 @@ from experiment.validation import SourceValidator, judged
 from inner_loop.unroll import theta_of
 from outer_loop.config.schema import Config
 from outer_loop.estimators.contract import Estimator
+from outer_loop.learning_signal import LearningSignal
 from outer_loop.trainer import Trainer
 from outer_loop.trajectories import Shape, Trajectories, Trajectory, problem_of
 from tasks.source import TaskSource
@@ -109,7 +110,9 @@ class Trials:
 
         def run(points: range) -> None:
             one = trajectory.unroll(points, self.device, self.rule.consumes, normalisation=policy)
-            estimator.estimate(self.rule, theta, [one] * tasks, {})
+            found = estimator.estimate(self.rule, theta, [one] * tasks, {})
+            if estimator.needs_gradient and found.kept:
+                LearningSignal(self.rule.name).check(0, found.direction)  # before anything is written
 
         return self._cost(run)
 

@@ -86,10 +86,13 @@ def _cut(one: TruncatedUnroll, first: int, last: int, carried: Carried, generato
 
 
 def quality(found: Tensor, gradients: Tensor, tasks_per_step: int) -> Quality:
-    """What directions ``found`` [T, M] are worth beside ``gradients`` [T, M]; NaN with fewer than 2 finite tasks."""
+    """What directions ``found`` [T, M] are worth beside ``gradients`` [T, M].
+
+    NaN with fewer than 2 finite tasks, and for what gives no direction at all.
+    """
     good = found.isfinite().all(1) & gradients.isfinite().all(1)
     found, gradients = found[good], gradients[good]
-    if len(found) < 2:
+    if len(found) < 2 or not found.any():
         return Quality(*[math.nan] * 4)
     size, spread = _signal(found)
     whole = _signal(gradients)[0]

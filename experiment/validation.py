@@ -87,7 +87,8 @@ class SourceValidator:
         training = config.tasks.sources if settings.training is None else settings.training
         self.settings, self.use = settings, use
         self.shots, self.probes = config.evaluation_shots, settings.probes
-        kinds = {TRAINING: dict.fromkeys(training), VALIDATION: settings.sources, FAR: settings.far}
+        named = {TRAINING: training, VALIDATION: settings.sources, FAR: settings.far}
+        kinds = {kind: list(dict.fromkeys(names)) for kind, names in named.items()}
         self.sources = {
             (kind, name): evaluation_tasks(config, loaded[name]) for kind, names in kinds.items() for name in names
         }

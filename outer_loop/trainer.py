@@ -189,10 +189,11 @@ class Trainer:
             for stream, drawn in zip(streams, before, strict=True):
                 stream.set_state(drawn)
             rate, clip = config.outer.learning_rate, config.outer.clip
+            smaller = "" if parts.estimator.needs_gradient else ", or another deviation in outer.estimator.options"
             raise DivergedError(
                 f"outer step {state.outer_step + 1}: {dropped} of {dropped + kept} tasks became non-finite, at most "
                 f"half may; in {self.run_dir / 'checkpoints'} delete last.pt, copy an earlier step file to that name, "
-                f"and resume with a lower outer.learning_rate (now {rate}) or outer.clip (now {clip})"
+                f"and resume with a lower outer.learning_rate (now {rate}) or outer.clip (now {clip}){smaller}"
             )
         if parts.estimator.needs_gradient:
             self._signal.check(state.outer_step, {name: own[name] for name in estimate.direction})
@@ -226,9 +227,8 @@ class Trainer:
         figures = torch.tensor(
             [estimate.meta_loss, estimate.accuracy], dtype=torch.float64, device=self.parts.trajectories.device
         )
-        values, kept = self.ranks.mean(
-            torch.cat([figures, *(value.flatten().double() for value in own.values())]), estimate.kept
-        )
+        flat = [figures, *(value.flatten().to(figures) for value in own.values())]
+        values, kept = self.ranks.mean(torch.cat(flat), estimate.kept)
         means = values[2:].split([value.numel() for value in own.values()])
         shaped = {name: mean.view_as(own[name]) for name, mean in zip(own, means, strict=True)}
         return values[:2], shaped, kept

@@ -300,4 +300,14 @@ def test_a_rule_file_is_made_of_the_originals_arrays(
     np.savez(given, something=np.zeros(3))
     with pytest.raises(ValueError, match="has no array"):
         convert.main([str(given), str(tmp_path / "other.safetensors")])
+    np.savez(given)
+    with pytest.raises(ValueError, match="has no array"):
+        convert.main([str(given), str(tmp_path / "other.safetensors")])
+    flat = next(name for name in theta if name.endswith("compute_top_delta/conv_1d_1/w"))
+    np.savez(given, **{**theta, flat: np.zeros(3)})
+    with pytest.raises(ValueError, match="expected 2 axes or more"):
+        convert.main([str(given), str(tmp_path / "other.safetensors")])
+    for rate in ("-1", "nan", "x"):
+        with pytest.raises(ValueError, match="expected a number above 0"):
+            convert.main([str(given), str(tmp_path / "other.safetensors"), "--learning-rate", rate])
     assert not (tmp_path / "other.safetensors").exists()

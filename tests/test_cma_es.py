@@ -118,3 +118,14 @@ def test_a_run_searches_over_whole_trajectories(tiny_config: Callable[..., list[
         trainer.step()
     assert trainer.state.memory["fitness"].shape == (2, 4)
     assert not torch.equal(flat(theta_of(trainer.state.rule)), before)
+
+
+def test_means_over_ranks_that_round_do_not_disturb_it() -> None:
+    rule, other = Oja(), Oja()
+    whole = generations(search(), rule, 4, {})
+    one, memory = search(), {}
+    for _ in range(4):
+        memory = generations(one, other, 1, memory)
+        memory = {name: (2 * value + 3 * value) / 5 for name, value in memory.items()}
+    torch.testing.assert_close(memory["fitness"], whole["fitness"])
+    assert torch.equal(flat(theta_of(rule)), flat(theta_of(other)))

@@ -108,6 +108,20 @@ def test_the_report_end_to_end(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_search_has_no_direction_and_the_config_stays(
+    tiny_config: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path, *overrides = tiny_config("run", "inner.unroll=[2,2]", "inner.length=[4,4]", "inner.read_every=2")
+    out = tmp_path / "report.json"
+    how = ["--estimator", "cma_es", "population=4", "--tasks", "2", "--outer-steps", "3"]
+    assert script.main(["--config", path, *overrides, *how, "--json", str(out)]) == 0
+    assert "NaN" not in out.read_text()
+    assert json.loads(out.read_text())["estimators"]["cma_es population=4"]["norm"] is None
+    assert "│ -" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="would overwrite what is read"):
+        script.main(["--config", path, *overrides, *how, "--json", path])
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -116,6 +130,9 @@ def test_the_report_end_to_end(
         (["--estimator", "truncated"], "truncated"),
         (["--estimator", "evolution_strategies", "deviations=1"], "deviations"),
         (["--length", "1"], "got a trajectory of 1 inner steps in pieces of 2"),
+        (["--length", "3"], "got a trajectory of 3 inner steps in pieces of 2, expected whole pieces"),
+        (["--estimator", "cma_es", "piece=2"], "got cma_es piece=2, expected no pieces"),
+        (["--json", "same.out", "--plot", "same.out"], "same.out"),
         (["--rule", "no_such_rule"], "no_such_rule"),
     ],
 )

@@ -265,6 +265,9 @@ def test_a_marginal_ridge_takes_settings_alike_where_a_class_has_one_example_and
     torch.testing.assert_close(readout.scores(7 * support + 3, y, 7 * query + 3, WAYS).exp(), mean)
     same = torch.zeros_like(support)
     assert bool(readout.read(same, y, same, y, WAYS).loss.isfinite()), "features that are all alike"
+    dead = same.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(readout.read(dead, y, query, y, WAYS).loss, dead)
+    assert float(gradient.abs().max()) < 1e12, "features that are dead in the support set"
 
 
 # By which examples features are normalised.

@@ -9,7 +9,8 @@ from runs import Arguments, theta, trainer_of
 
 from evaluation.probes import PROBES
 from outer_loop.config.file import load_config
-from outer_loop.config.schema import Probe
+from outer_loop.config.probes import Probe
+from outer_loop.run.checkpoint import load_checkpoint, save_checkpoint
 from outer_loop.run.metric_names import AccuracyName, ReadName, accuracy_name, read_name
 from unsupervised_update_rules.commands import meta_train
 from update_rules.rule_file import load_rule, read_header
@@ -21,7 +22,13 @@ def every_line(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", [AccuracyName("far", "a/b@c", 5), ReadName("valid", "a/b c@d/1", 10, "ridge")])
+SOURCES = ("digits", "a/b@c", "csv:my labels.csv", "folder:fold/10 labels", "csv:/d/accuracy@b.csv", "x/10 labels/y")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [one for source in SOURCES for one in (AccuracyName("far", source, 5), ReadName("valid", source, 10, "ridge"))],
+)
 def test_names_are_read_as_they_are_written(name: AccuracyName | ReadName) -> None:
     assert [accuracy_name(str(name)), read_name(str(name))].count(name) == 1
     assert [accuracy_name(str(name)), read_name(str(name))].count(None) == 1
@@ -95,3 +102,23 @@ def test_the_start_is_judged_before_anything_is_learned(tiny_config: Arguments, 
     assert header.provenance["outer_steps"] == "0"
     assert all(torch.equal(kept[name], start[name]) for name in start)
     assert any(not torch.equal(theta(run)[name], start[name]) for name in start)
+
+
+def test_queries_stay_out_of_unlabelled_batches_whatever_number_of_labels_is_judged(
+    tiny_config: Arguments, tmp_path: Path
+) -> None:
+    assert meta_train.main(tiny_config("run", "tasks.transductive=false", *BY_TWO)) == 0
+    assert len(every_line(tmp_path / "run")) == 7
+
+
+def test_an_older_run_does_not_go_on_by_another_measure(tiny_config: Arguments, tmp_path: Path) -> None:
+    """Before there were probes the rule was chosen by ridge regression on the labels of the training."""
+    assert meta_train.main(tiny_config("run")) == 0
+    path = tmp_path / "run" / "checkpoints" / "last.pt"
+    saved = load_checkpoint(path)
+    del saved["config"]["evaluation"]["probes"], saved["config"]["evaluation"]["shots"]
+    save_checkpoint(path, saved)
+    for other in ("evaluation.shots=null", "evaluation.probes=[prototype]"):
+        with pytest.raises(ValueError, match=r"cannot resume with other settings: evaluation\."):
+            meta_train.main([*tiny_config("run", "outer_steps=7", other), "--resume"])
+    assert meta_train.main([*tiny_config("run", "outer_steps=7"), "--resume"]) == 0

@@ -7,6 +7,7 @@ TensorFlow is not needed here. Where it is installed, it writes the arrays of a 
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,17 @@ RATE = 1e-4
 """The inner rate of the original."""
 
 
+def rate(text: str) -> float:
+    """A type for an argument: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0")
+    return value
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the rule file; the exit code."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -29,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("out", type=Path, metavar="RULE.safetensors", help="the rule file to write")
     parser.add_argument(
-        "--learning-rate", type=float, default=RATE, metavar="R", help=f"of inner steps (default {RATE})"
+        "--learning-rate", type=rate, default=RATE, metavar="R", help=f"of inner steps (default {RATE})"
     )
     given = parser.parse_args(argv)
     writable(given.out)

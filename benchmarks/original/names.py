@@ -104,24 +104,26 @@ def rule_from_arrays(arrays: ArrayFile, learning_rate: float, dtype: torch.dtype
     """
     prefix = "theta/" * any(name.startswith(f"theta/{RULE_PREFIX}") for name in arrays) + RULE_PREFIX
 
-    def last(name: str) -> int:
-        return int(arrays[f"{prefix}{name}/w"].shape[-1])
+    def size(name: str, axis: int) -> int:
+        array = arrays[f"{prefix}{name}/w"]
+        if array.ndim < 2:
+            raise ValueError(f"{arrays.path}: got {prefix}{name}/w of shape {array.shape}, expected 2 axes or more")
+        return int(array.shape[axis])
 
     def count(name: str) -> int:
-        places = range(len(arrays))
-        return next(
-            index for index in places if not any(n.startswith(f"{prefix}{numbered(name, index)}/") for n in arrays)
-        )
+        places = range(len(arrays) + 1)
+        there = (any(one.startswith(f"{prefix}{numbered(name, place)}/") for one in arrays) for place in places)
+        return next(place for place, found in enumerate(there) if not found)
 
     top = count("compute_top_delta/conv_1d")
     rule = Metz(
-        outputs=int(arrays[f"{prefix}compute_top_delta/conv_1d_1/w"].shape[1]),
-        hidden=last("conv_1d"),
+        outputs=size("compute_top_delta/conv_1d_1", 1),
+        hidden=size("conv_1d", -1),
         h_layers=max(0, count("ConcatUnitConv") - 1),
-        top_hidden=last("compute_top_delta/conv_1d"),
+        top_hidden=size("compute_top_delta/conv_1d", -1),
         top_layers=max(0, top - FIXED_TOP),
-        delta_channels=last("compute_top_delta/" + numbered("conv_1d", max(0, top - 1))),
-        readout_channels=last("forwardweight_readout_0_top/linear"),
+        delta_channels=size("compute_top_delta/" + numbered("conv_1d", max(0, top - 1)), -1),
+        readout_channels=size("forwardweight_readout_0_top/linear", -1),
         identical_updates=not any(name.startswith(f"{prefix}backward") for name in arrays),
         learning_rate=learning_rate,
     )

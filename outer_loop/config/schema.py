@@ -11,6 +11,7 @@ from common.checked import Count, NotNegative, Rate, Share, Whole, one_of
 from common.home_folder import expanded
 from inner_loop.networks.registry import NETWORKS
 from outer_loop.config.misfits import misfits
+from outer_loop.config.probes import Probe
 from outer_loop.config.tasks import TasksConfig
 from outer_loop.config.values import (
     Component,
@@ -29,9 +30,6 @@ from outer_loop.optimisers import OPTIMISERS, RESERVED, make_optimiser
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from outer_loop.readouts.registry import READOUTS
 from update_rules.registry import RULES
-
-Probe = Literal["ridge", "logistic", "prototype", "nearest", "spreading"]
-"""What evaluation may read features out by."""
 
 VALIDATION_TASKS, LABELS, EVALUATIONS = 60, 10, 5
 """What is usual of evaluation on the way: tasks in all, the most labels of a class, and parts of a run between two."""

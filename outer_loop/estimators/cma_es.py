@@ -1,18 +1,23 @@
 """``cma_es``: black-box search over θ by CMA-ES (Hansen, 2016), as a control of equal budget for gradients."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
 from cmaes import CMA
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
-from common.checked import Rate, Whole
+from common.checked import Whole
 from inner_loop.state import finite_tasks, unstack_state
 from outer_loop.estimators.batching import NOTHING, Group, by_groups, losses_of, over_reads
 from outer_loop.estimators.contract import Estimate, Estimator, Memory, TruncatedUnroll
 from update_rules.contract import Rule, Theta
+
+Deviation = Annotated[float, Field(gt=0, le=1e3)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 START, FITNESS = "start", "fitness"
 """What the memory holds: θ as it was, [M], and the mean loss of every member of every generation, [G, P]."""
@@ -30,7 +35,7 @@ class CmaEs(Estimator):
     whole_trajectories = True
     compiles = False
 
-    def __init__(self, deviation: Rate = 0.1, population: Whole = 0, seed: Whole = 0) -> None:
+    def __init__(self, deviation: Deviation = 0.1, population: Whole = 0, seed: Seed = 0) -> None:
         if population in (1, 2):
             raise ValueError(f"got a population of {population}, expected 0 or 3 and more")
         self.deviation, self.population, self.seed = deviation, population, seed
@@ -42,6 +47,7 @@ class CmaEs(Estimator):
     def estimate(self, rule: Rule, theta: Theta, unrolls: Sequence[TruncatedUnroll], memory: Memory) -> Estimate:
         """No direction; the memory with the losses of one more generation."""
         learned = {name: value for name, value in theta.items() if value.requires_grad}
+        memory = {name: value.cpu() for name, value in memory.items()}
         memory = memory or {START: torch.cat([value.flatten() for value in learned.values()]).double().cpu()}
         self._tell(memory)
         assert self._search is not None
@@ -89,18 +95,25 @@ class CmaEs(Estimator):
 
     def _tell(self, memory: Memory) -> None:
         """Bring the search to where ``memory`` is: on from where it stands if that is on the way, else anew."""
-        told, fitness = self._told, memory.get(FITNESS, torch.zeros(0, 0, dtype=torch.float64))
-        done = len(told[FITNESS]) if told else 0
-        if not told or not torch.equal(told[START], memory[START]) or not torch.equal(told[FITNESS], fitness[:done]):
+        start = memory[START].cpu().float().double()  # as it was, whatever a mean over ranks rounded
+        fitness = memory.get(FITNESS, torch.zeros(0, 0, dtype=torch.float64)).cpu()
+        done = len(self._told[FITNESS]) if self._told else 0
+        if not self._goes_on(start, fitness[:done]):
             done, self._members = 0, []
             size = self.population or None
-            self._search = CMA(memory[START].numpy(), self.deviation, seed=self.seed, population_size=size)
+            self._search = CMA(start.numpy(), self.deviation, seed=self.seed, population_size=size)
         assert self._search is not None
         for row in fitness[done:].tolist():
             members = self._members or [self._search.ask() for _ in row]
             self._search.tell(list(zip(members, row, strict=True)))
             self._members = []
-        self._told = {START: memory[START], FITNESS: fitness}
+        self._told = {START: start, FITNESS: fitness}
+
+    def _goes_on(self, start: Tensor, done: Tensor) -> bool:
+        """Whether what was told begins at ``start`` and is ``done``, but for what means over ranks round."""
+        if not self._told or not torch.equal(self._told[START], start):
+            return False
+        return not len(done) or torch.allclose(self._told[FITNESS], done, rtol=1e-12, atol=0)
 
 
 def _as_theta(rows: Tensor, learned: Theta) -> dict[str, Tensor]:

@@ -11,6 +11,9 @@ from torch import Tensor
 from common.checked import Rates
 from outer_loop.readouts.contract import Readout
 
+LEAST = 1e-8
+"""The mean square of features that are still brought to one scale: dead ones have no gradient to speak of."""
+
 
 class MarginalRidge(Readout):
     """A mixture of ridge classifiers, each weighted by its likelihood of support examples that it was not fitted to.
@@ -29,7 +32,7 @@ class MarginalRidge(Readout):
         """The log-probabilities [Q, C] of the mixture."""
         assert support is not None
         mean = support.mean(0)
-        scale = (support - mean).square().mean().clamp_min(torch.finfo(support.dtype).tiny).rsqrt()
+        scale = (support - mean).square().mean().clamp_min(LEAST).rsqrt()
         x, queries = (support - mean) * scale, (query - mean) * scale
         y = (y_support[:, None] == torch.arange(ways, device=y_support.device)).to(x.dtype)
         prior = y.mean(0)

@@ -1,7 +1,10 @@
 """The names of what a run measures on data, in ``metrics.jsonl`` and in trackers."""
 
+import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
+
+from outer_loop.config.probes import Probe
 
 TRAINING, VALIDATION, FAR = KINDS = ("train", "valid", "far")
 """What a source is to a run: trained on, judged on alone, or shown beside without a say."""
@@ -25,9 +28,8 @@ class AccuracyName(NamedTuple):
 
 def accuracy_name(key: str) -> AccuracyName | None:
     """The parts of ``key``, or None where it names no accuracy."""
-    place, found, step = key.rpartition("/accuracy@")
-    kind, _, source = place.partition("/")
-    return AccuracyName(kind, source, int(step)) if found and kind in KINDS else None
+    found = re.fullmatch(rf"({'|'.join(KINDS)})/(.+)/accuracy@(\d+)", key)
+    return AccuracyName(found[1], found[2], int(found[3])) if found else None
 
 
 class ReadName(NamedTuple):
@@ -44,11 +46,8 @@ class ReadName(NamedTuple):
 
 def read_name(key: str) -> ReadName | None:
     """The parts of ``key``, or None where it names no such accuracy."""
-    place, _, probe = key.rpartition("/")
-    before, _, labels = place.rpartition("/")
-    kind, _, source = before.partition("/")
-    count, _, word = labels.partition(" ")
-    return ReadName(kind, source, int(count), probe) if kind in KINDS and word.startswith("label") else None
+    found = re.fullmatch(rf"({'|'.join(KINDS)})/(.+)/(\d+) labels?/({'|'.join(get_args(Probe))})", key)
+    return ReadName(found[1], found[2], int(found[3]), found[4]) if found else None
 
 
 def read_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, int, str, float]]:

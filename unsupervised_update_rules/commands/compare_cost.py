@@ -17,7 +17,7 @@ from evaluation.results import environment
 from experiment.cost import cost_in_turns
 from outer_loop.config.file import load_config
 from outer_loop.config.schema import Config
-from unsupervised_update_rules.commands.arguments import Parser, at_least, command, writable
+from unsupervised_update_rules.commands.arguments import Parser, at_least, command, keeps, writable
 from unsupervised_update_rules.commands.terminal import print_table, progress
 
 FEWEST = 3
@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure the runs, print a line for each, and write what was asked for."""
     arguments = make_parser().parse_args(argv)
     writable(arguments.json)
+    for _, config, *_ in arguments.run if all(len(words) > 1 for words in arguments.run) else []:
+        keeps(config, json=arguments.json)
     configs = runs_of(arguments.run)
     with progress("outer steps of each", arguments.outer_steps) as advance:
         costs = cost_in_turns(configs, arguments.outer_steps, lambda step: advance(1))

@@ -9,6 +9,7 @@ that moved most. With `--rule` all of it is at a trained rule, else at the start
 
 import argparse
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,7 @@ from experiment.report.plots import save_png
 from outer_loop.config.file import load_config
 from outer_loop.config.schema import Config
 from outer_loop.estimators.registry import ESTIMATORS
-from unsupervised_update_rules.commands.arguments import Parser, at_least, command, writable
+from unsupervised_update_rules.commands.arguments import Parser, at_least, command, different, keeps, writable
 from unsupervised_update_rules.commands.terminal import print_table, progress
 
 WHOLE = "full_backprop"
@@ -36,6 +37,9 @@ WHOLE = "full_backprop"
 
 USUAL = ((WHOLE,), ("truncated_backprop",), ("evolution_strategies",), ("persistent_es",))
 """What is reported where nobody says."""
+
+FAR = 3
+"""How many times the longest path by the outer rate a parameter moves only where θ is chosen, not descended to."""
 
 MOST = 4
 """Parameters of each estimator in the table of moves; all are in the file."""
@@ -81,12 +85,14 @@ def asked_of(arguments: argparse.Namespace) -> dict[str, Asked]:
     plain = load_config(arguments.config, shared)
     piece, longest = plain.inner.unroll[1], arguments.length or plain.inner.length[1]
     length = longest // piece * piece
-    if not length:
-        raise ValueError(f"got a trajectory of {longest} inner steps in pieces of {piece}, expected one or more pieces")
+    if not length or arguments.length not in (None, length):
+        raise ValueError(f"got a trajectory of {longest} inner steps in pieces of {piece}, expected whole pieces")
     found: dict[str, Asked] = {}
     for name, *words in [[WHOLE], *(arguments.estimator or USUAL)]:
         own = [word for word in words if word.startswith("piece=")]
         whole = ESTIMATORS.find(name).whole_trajectories
+        if whole and own:
+            raise ValueError(f"got {name} {own[-1]}, expected no pieces: it learns from whole trajectories")
         steps = length if whole else _piece(own[-1]) if own else piece
         if length % steps or steps % plain.inner.read_every:
             raise ValueError(
@@ -149,6 +155,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_intermixed_args(argv)
     writable(arguments.json)
     writable(arguments.plot)
+    different(json=arguments.json, plot=arguments.plot)
+    for given in (arguments.config, arguments.rule):
+        keeps(given, json=arguments.json, plot=arguments.plot)
     asked = asked_of(arguments)
     torch.set_num_threads(asked[WHOLE].config.threads)
     with progress("tasks done by all estimators", arguments.tasks) as advance:
@@ -171,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             },
         }
         with atomic_write(arguments.json) as file:
-            file.write((json.dumps(found, indent=1) + "\n").encode())
+            file.write((json.dumps(finite(found), indent=1, allow_nan=False) + "\n").encode())
     if arguments.plot is not None:
         save_png(signal_by_place(report.by_place, min(one.piece for one in asked.values())), arguments.plot)
     for table in (_qualities(asked, report, costs), _places(report), _moves(costs)):
@@ -179,22 +188,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def finite(found: Any) -> Any:
+    """``found`` with None in the place of numbers that are not finite."""
+    if isinstance(found, dict):
+        return {name: finite(value) for name, value in found.items()}
+    if isinstance(found, list):
+        return [finite(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found
+
+
 def _qualities(asked: Mapping[str, Asked], report: Report, costs: Mapping[str, Cost]) -> Table:
     table = Table("estimator", "length", "cosine", "bias", "signal/noise", "lost", "clipped", "s/1000", "MiB")
     for name, one in report.whole.items():
         config, cost = asked[name].config, costs[name]
         seconds = 1000 * cost.median / (asked[name].piece * config.outer.tasks_per_step)
-        numbers = [f"{value:.2f}" for value in (one.norm, one.cosine, one.bias, one.signal_to_noise)]
+        numbers = map(_number, one)
         clipped = f"{100 * cost.moves.clipped_share:.0f} %"
         table.add_row(name, *numbers, str(report.lost[name]), clipped, f"{seconds:.2f}", f"{cost.peak_mib:.0f}")
     return table
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "-"
 
 
 def _places(report: Report) -> Table:
     count = len(report.by_place[WHOLE])
     table = Table("signal/noise, cosine by piece", *map(str, range(1, count + 1)))
     for name, places in report.by_place.items():
-        table.add_row(name, *(f"{one.signal_to_noise:.2f}, {one.cosine:.2f}" for one in places))
+        table.add_row(name, *(f"{_number(one.signal_to_noise)}, {_number(one.cosine)}" for one in places))
     return table
 
 
@@ -203,6 +225,6 @@ def _moves(costs: Mapping[str, Cost]) -> Table:
     for name, cost in costs.items():
         moves = cost.moves
         for one in sorted(moves.path, key=lambda key: -moves.path[key])[:MOST]:
-            share = f"{100 * moves.path[one] / moves.longest:.0f} %"
+            share = "-" if moves.longest < moves.path[one] / FAR else f"{100 * moves.path[one] / moves.longest:.0f} %"
             table.add_row(name, one, f"{moves.path[one]:.4f}", f"{moves.displacement[one]:.4f}", share)
     return table
