@@ -27,16 +27,21 @@ def rules_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     return {"rule": about | ({"provenance": meta["rule_provenance"]} if "rule_provenance" in meta else {})}
 
 
+def seed_of_training(about: Mapping[str, Any], meta: Mapping[str, Any]) -> bool:
+    """Whether seeds of a file with ``meta`` are of training: of clusterers, and rules with a readout of their own."""
+    return bool(about["use"]["own"]) or "sets" in meta
+
+
 def method_name(method: str, meta: Mapping[str, Any], label: str = "") -> str:
     """What the store calls ``method`` of a file with ``meta``: one name for one thing in all files.
 
-    A single rule goes by ``label``, else by its file's, which for one with a readout of its own ends with its seed and
-    is cut; its parts follow its name. In a file without a rule ``label`` follows the names.
+    A single rule goes by ``label``, else by its file's, whose end, where that is the seed of its training, is cut; its
+    parts follow its name. In a file without a rule ``label`` follows the names.
     """
     rules = rules_of(meta)
     about = rules.get("rule", {"file": "", "use": {"own": False}})
     rule = label or rule_label(about["file"])
-    if about["use"]["own"] and not label:
+    if seed_of_training(about, meta) and not label:
         rule = re.sub(r"_\d+$", "", rule)
     if method in ("rule", "untrained_rule"):
         return rule if method == "rule" else f"{rule}, untrained"
@@ -62,7 +67,7 @@ def settings_of_method(method: str, meta: Mapping[str, Any], seed: int) -> Itera
     name = "rule" if alone else method.removesuffix(", untrained")
     if name in rules:
         about = rules[name]
-        own = about["use"]["own"]  # then each seed has a training of its own
+        own = seed_of_training(about, meta)
         told = ("hidden", "activation", "outputs", "steps", "batch") if name == "rule" else ()
         yield from ((key, meta[key]) for key in told if key in meta)
         yield from about["use"].items()

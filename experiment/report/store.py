@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from evaluation.lineup import rule_label
 from evaluation.probes import READOUT
 from evaluation.results_table import short_source
-from evaluation.statistics import Mean, joined_seeds, mean_for, paired_difference, share_of_lead
+from evaluation.statistics import OF_SETS, Mean, joined_seeds, mean_for, paired_difference, share_of_lead
 from experiment.report.method_names import method_name, settings_of_method
 
 ROUNDING = 0.005
@@ -100,7 +100,9 @@ class Store:
             readout = readouts.pop() or "" if len(readouts) == 1 else ""
             mean = _computed(readout, [_joined(part, keys, readout) for part in parts])
         files = list(dict.fromkeys(part[key].file for part in parts for key in keys))
-        return Answer(mean, sum(parts[0][key].tasks for key in keys), files)
+        counts = {place: [parts[0][key].tasks for key in keys if key[0] == place] for place, _ in keys}
+        once = all(place.readout in OF_SETS for place in counts)  # seeds are of training: the sets are the same
+        return Answer(mean, sum(max(found) if once else sum(found) for found in counts.values()), files)
 
     def _find(self, method: str, where: Mapping[str, Any]) -> dict[Any, Found]:
         """By place and seed what is stored of ``method``; empty unless there is some of every source in ``where``."""
