@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from few_shot_settings import MAML, PROTONET, SCA, SEMI_SUPERVISED
-from runs import REPORT
+from runs import REPORT, theta
 
 from evaluation.baselines.settings import BaselineSettings
 from evaluation.comparison import compare
@@ -65,8 +65,8 @@ def test_a_run_learns_is_judged_and_resumes_to_the_bit(name: str, tiny_config: A
         "permute": False,
     }
     assert header.config["weights"] == layout(Conv4(4, 1, 3, "stride", 0 if "protonet" in name else 3).shapes)
-    untrained = type(rule)(**rule.config)
-    assert not any(torch.equal(a, b) for a, b in zip(rule.parameters(), untrained.parameters(), strict=True))
+    untrained, now = type(rule)(**rule.config), theta(whole)
+    assert not any(torch.equal(now[name], value) for name, value in untrained.named_parameters())
     page = (whole / "report" / "index.html").read_text()
     assert all(f'<tr class="{method}">' in page for method in ("rule", *CLASSIFIED))
     shutil.copytree(whole, half)

@@ -33,6 +33,7 @@ Arguments = Callable[..., list[str]]
 
 TASKS = ["--data", "digits", "--ways", "3", "--shots", "2", "--queries", "3", "--tasks", "4"]
 COMMON = {
+    *("inductive", "one_label_penalty"),
     *("rules", "steps", "batch", "normalisation", "split_seed", "queries", "size", "permute", "redraw", "sweep"),
     *("unlabelled_shots", "distractors", "swapped", "fixed_classes"),
     *("seeds", "encoder", "baseline_settings", "command", "commit", "python", "torch", "threads", "machine"),

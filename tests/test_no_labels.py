@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runs import theta
 
 from experiment.task_sources import load_datasets, training_tasks
 from outer_loop.config.file import load_config
@@ -68,11 +69,13 @@ def test_hidden_labels_change_nothing(
     settings = (*RULES[rule], options, "evaluation.training=[]")
     for run, source in zip(("first", "second"), images, strict=True):
         assert meta_train.main(tiny_config(run, *settings, f"tasks.sources=['{source}']")) == 0
-    first, second = (load_rule(tmp_path / run / "rule.safetensors") for run in ("first", "second"))
-    start = make_rule(rule, **first.config)
-    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), start.parameters(), strict=True))
-    for name, value in first.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
+    kept = [load_rule(tmp_path / run / "rule.safetensors") for run in ("first", "second")]
+    start = make_rule(rule, **kept[0].config).state_dict()
+    ends = [theta(tmp_path / run) for run in ("first", "second")]
+    assert any(not torch.equal(value, start[name]) for name, value in ends[0].items())
+    for first, second in (ends, [one.state_dict() for one in kept]):
+        for name, value in first.items():
+            assert torch.equal(value, second[name]), name
 
 
 def test_partitions_can_be_of_the_features_of_a_rule(

@@ -278,7 +278,8 @@ def test_what_an_older_file_does_not_name_is_as_it_then_was(tmp_path):
 
 def test_the_registry_knows_the_rules_by_name():
     trained = {"metz", "neuron_local", "hebbian", "maml", "sca", "semi_supervised_maml", "protonet"}
-    assert set(RULES.names) == trained | {
+    by_hand = {"oja", "sanger", "krotov_hopfield", "soft_hebb"}
+    assert set(RULES.names) == trained | by_hand | {
         "attention_clusterer",
         "recurrent_clusterer",
         "pair_similarity",
@@ -295,7 +296,7 @@ def test_the_registry_knows_the_rules_by_name():
         (
             "hebian",
             {},
-            "expected one of metz, neuron_local, hebbian, maml, sca, semi_supervised_maml, protonet, attention",
+            "expected one of metz, neuron_local, hebbian, oja, sanger, krotov_hopfield, soft_hebb, maml, sca",
         ),
         ("maml", {"rate": 0.1}, "rule maml: got no option weights, which it needs"),
         ("neuron_local", {"hiden": 3}, "got option 'hiden', expected one of hidden, error_channels"),

@@ -113,7 +113,8 @@ class CmaEs(Estimator):
         """Whether what was told begins at ``start`` and is ``done``, but for what means over ranks round."""
         if not self._told or not torch.equal(self._told[START], start):
             return False
-        return not len(done) or torch.allclose(self._told[FITNESS], done, rtol=1e-12, atol=0)
+        told = self._told[FITNESS]
+        return len(told) == len(done) and (not len(done) or torch.allclose(told, done, rtol=1e-12, atol=0))
 
 
 def _as_theta(rows: Tensor, learned: Theta) -> dict[str, Tensor]:

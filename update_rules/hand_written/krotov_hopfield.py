@@ -14,6 +14,8 @@ class KrotovHopfield(Layerwise):
     before the rate. Inputs keep their mean.
     """
 
+    name = "krotov_hopfield"
+
     centred = False
 
     def __init__(self, rate: Rate = 0.02, unlearning: NotNegative = 0.4, rank: Count = 2) -> None:

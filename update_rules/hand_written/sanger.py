@@ -11,6 +11,8 @@ class Sanger(Layerwise):
     A unit takes off what it and those before it tell, so that the order of units matters.
     """
 
+    name = "sanger"
+
     equivariant = frozenset({"inputs", "examples"})
 
     def change(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:

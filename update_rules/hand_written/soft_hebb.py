@@ -15,6 +15,8 @@ class SoftHebb(Layerwise):
     With ``anti`` all units but the strongest learn with the other sign (Journé et al., 2023, equation 2).
     """
 
+    name = "soft_hebb"
+
     centred = False
 
     def __init__(self, rate: Rate = 0.1, temperature: Rate = 0.1, anti: bool = False) -> None:
