@@ -108,6 +108,7 @@ def test_the_report_end_to_end(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_a_search_has_no_direction_and_the_config_stays(
     tiny_config: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
