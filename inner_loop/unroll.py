@@ -49,10 +49,13 @@ def batched_step(rule: Rule, theta: Theta, problem: Problem, *, per_task: bool =
         def step(state: State, views: StepViews, own: Theta) -> State:
             return cast(State, functional_call(rule, {**theta, **own}, ("step", problem, state, views, phase)))
 
-        several = {name: theta[name] for name, axis in theta_axes(rule, theta).items() if axis == 0}
         return over_tasks(rule.batching, step, state, views, several)
 
-    return own if per_task and not rule.theta_per_task else shared
+    if not per_task:
+        return shared
+    several = {name: theta[name] for name, axis in theta_axes(rule, theta).items() if axis == 0}
+    # Of a θ that is shared all the same, the plain step is wanted: one by hand may have no derivative in forward mode.
+    return shared if rule.theta_per_task and several else own
 
 
 @lru_cache(maxsize=COMPILED)

@@ -14,6 +14,7 @@ from outer_loop.estimators.contract import Estimator, TruncatedUnroll
 from outer_loop.estimators.registry import ESTIMATORS
 from outer_loop.readouts.objective import Objective
 from update_rules.contract import Problem, State, StepViews
+from update_rules.local.neuron_local import NeuronLocal
 
 WINDOWS = 4
 DEVIATION = 0.005
@@ -68,6 +69,21 @@ def test_forward_mode_is_exact_over_the_whole_horizon() -> None:
     some = windows(rule)
     found = summed(made("forward_mode", chunk=2), rule, some, [0])
     torch.testing.assert_close(found, whole_gradient(rule, some), rtol=1e-4, atol=1e-6)
+
+
+def test_forward_mode_is_exact_for_a_rule_whose_steps_of_many_tasks_have_no_derivative_in_it() -> None:
+    rule = NeuronLocal(hidden=2, error_channels=2, readout_channels=1)
+    with torch.no_grad():
+        rule.log_rate.fill_(-0.2)
+    one = unroll_of(rule, 0, (4, 3), (1, 2))
+    theta = theta_of(rule)
+    found = {}
+    for name in ("forward_mode", "truncated_backprop"):
+        estimator = made(name)
+        begun = replace(one, carried=estimator.start(rule, theta, one.carried, one.generator))
+        found[name] = estimator.estimate(rule, theta, [begun], {}).direction
+    for name, value in found["truncated_backprop"].items():
+        torch.testing.assert_close(found["forward_mode"][name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
 class _Doubled(torch.autograd.Function):
