@@ -8,15 +8,16 @@ and standardised. A term t enters as N(t) = t / sqrt(1 + mean of t² over its co
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from update_rules.contract import Problem, Rule, State, StepViews
-from update_rules.local.hebbian_batched import batched_weight_change, per_task
+from update_rules.local.hebbian_batched import batched_weight_change
 from update_rules.local.local_terms import (
     POWER,
     LocalRule,
@@ -75,10 +76,6 @@ In the first layer biases rest where detectors of rare patterns respond to these
 """
 
 
-SCALARS = frozenset({"log_sharpness", "sharpness_slope", "log_rate", "rate_slope", "power"})
-"""The numbers of θ that stand alone; all others are vectors."""
-
-
 class Hebbian(LocalRule):
     """A learned mix of named plasticity terms. Equivariant to units, inputs and examples; any network of dense layers.
 
@@ -121,65 +118,54 @@ class Hebbian(LocalRule):
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``views["unlabelled"]`` [B, D]."""
+        return self._sweep(problem, state, views["unlabelled"], self._change)
+
+    def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
+        """The same for T tasks at once, each maybe with a θ of its own, by ``batched_weight_change``."""
+        change = partial(batched_weight_change, bounded=self.bounded is bounded_columns)
+        return self._sweep(problem, state, views["unlabelled"], change)
+
+    def _sweep(self, problem: Problem, state: State, x: Tensor, change_of: Callable[..., Tensor]) -> State:
+        """The State after one inner step on ``x`` [..., B, D], whose weights change as ``change_of`` says."""
         depth = len(problem.network.sizes) - 1
-        activations = problem.network.forward(state, views["unlabelled"])
+        activations = problem.network.forward(state, x)
         levels = [spread(x).levels for x in activations.x[:-1]]
         standard = [standardised(z) for z in activations.z]
-        log_rate = self.log_rate + self.power * torch.log1p(state["t"])
+        lead = state["t"].shape  # of tasks, each of which has a θ, shared or its own
+        log_rate = self.log_rate.expand(lead) + self.power.expand(lead) * torch.log1p(state["t"])
+        rate_slope, log_sharpness, sharpness_slope = (
+            value.expand(lead) for value in (self.rate_slope, self.log_sharpness, self.sharpness_slope)
+        )
+        constant, slope = (value.expand(*lead, -1) for value in (self.constant, self.slope))
         new: State = {"t": state["t"] + 1}
         kinds = list(self.bias_names.values())
-        bias, bias_slope = (getattr(self, name) for name in kinds[0 if problem.network.competes else -1])
+        names = kinds[0 if problem.network.competes else -1]
+        bias, bias_slope = (getattr(self, name).expand(*lead, -1) for name in names)
         error = standard[-1]
         for layer in range(depth, 0, -1):
             w, v = state[f"w{layer}"], state[f"v{layer}"]
             # A layer alone sees the inputs, as a first one does, and is read as a last one is, whose biases cut little.
             z, z_bias = relative_depth(layer, depth, alone=-1.0), relative_depth(layer, depth, alone=1.0)
-            rate = (log_rate + z * self.rate_slope).exp()
-            sharpness = (self.log_sharpness + z * self.sharpness_slope).exp()
-            terms = weight_terms(w, levels[layer - 1], standard[layer], activations.x[layer], error, sharpness)
-            change = torch.tensordot(self.constant + z * self.slope, self.bounded(torch.stack(terms)), dims=1)
-            change = self.bounded(turn(w, change))
-            new[f"w{layer}"] = self.unit_columns(w + rate * change)
-            new[f"v{layer}"] = self.unit_columns(v + rate * change)
-            terms_of_bias = bias_terms(state[f"b{layer}"], standard[layer], activations.x[layer])
-            new[f"b{layer}"] = state[f"b{layer}"] + rate * ((bias + z_bias * bias_slope) @ terms_of_bias)
-            if layer > 1:
-                error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
-        return new
-
-    def batched_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
-        """One inner step of T tasks, each maybe with a θ of its own."""
-        depth, tasks = len(problem.network.sizes) - 1, len(state["t"])
-        activations = problem.network.forward(state, views["unlabelled"])
-        levels = [spread(x).levels for x in activations.x[:-1]]
-        standard = [standardised(z) for z in activations.z]
-        of = {name: per_task(value, dims, tasks) for name, value, dims in self._theta()}
-        log_rate = of["log_rate"] + of["power"] * torch.log1p(state["t"])
-        new: State = {"t": state["t"] + 1}
-        bias, bias_slope = (of[name] for name in list(self.bias_names.values())[0 if problem.network.competes else -1])
-        error, bounded = standard[-1], self.bounded is bounded_columns
-        for layer in range(depth, 0, -1):
-            w, v = state[f"w{layer}"], state[f"v{layer}"]
-            z, z_bias = relative_depth(layer, depth, alone=-1.0), relative_depth(layer, depth, alone=1.0)
-            rate = (log_rate + z * of["rate_slope"]).exp()[:, None]
-            sharpness = (of["log_sharpness"] + z * of["sharpness_slope"]).exp()
+            rate = (log_rate + z * rate_slope).exp()[..., None]
+            sharpness = (log_sharpness + z * sharpness_slope).exp()
             seen = (levels[layer - 1], standard[layer], activations.x[layer], error)
-            weights = of["constant"] + z * of["slope"]
-            change = batched_weight_change(w, *seen, weights, sharpness, bounded=bounded)
+            change = change_of(w, *seen, sharpness, constant + z * slope)
             change = rate[..., None] * self.bounded(turn(w, change))
             new[f"w{layer}"] = self.unit_columns(w + change)
             new[f"v{layer}"] = self.unit_columns(v + change)
             terms_of_bias = bias_terms(state[f"b{layer}"], standard[layer], activations.x[layer])
-            moved = torch.einsum("tk,tkn->tn", bias + z_bias * bias_slope, terms_of_bias)
+            moved = torch.einsum("...k,...kn->...n", bias + z_bias * bias_slope, terms_of_bias)
             new[f"b{layer}"] = state[f"b{layer}"] + rate * moved
             if layer > 1:
                 error = standardised((error * torch.sigmoid(activations.z[layer])) @ v.mT)
         return new
 
-    def _theta(self) -> Iterator[tuple[str, Tensor, int]]:
-        """Each part of θ, by name, and its dimensions where tasks share it."""
-        for name, value in self.named_parameters():
-            yield name, value, 0 if name in SCALARS else 1
+    def _change(
+        self, w: Tensor, v: Tensor, u: Tensor, x: Tensor, error: Tensor, sharpness: Tensor, weights: Tensor
+    ) -> Tensor:
+        """The sum of ``weight_terms`` of one task, bounded, with their ``weights`` [12]."""
+        terms = weight_terms(w, v, u, x, error, sharpness)
+        return torch.tensordot(weights, self.bounded(torch.stack(terms)), dims=1)
 
     def equation(self) -> str:
         """The rule as text: every term with its coefficient, largest first; t inner steps, z relative depth."""

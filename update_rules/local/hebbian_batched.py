@@ -15,35 +15,30 @@ OUTER = 6
 """How many terms are ⟨v x⟩: they come first."""
 
 
-def per_task(value: Tensor, dims: int, tasks: int) -> Tensor:
-    """A part of θ of so many dimensions, shared by tasks or with a leading T, as [T, ...]."""
-    return value if value.dim() > dims else value.expand(tasks, *value.shape)
-
-
 def batched_weight_change(
     w: Tensor,
     v: Tensor,
     u: Tensor,
     x: Tensor,
     error: Tensor,
-    weights: Tensor,
     sharpness: Tensor,
+    weights: Tensor,
     *,
     bounded: bool,
 ) -> Tensor:
-    """The sum of all terms [T, P, N] with their ``weights`` [T, 12], each ``bounded`` in its columns or as it is.
+    """The sum of all terms [T, P, N] with their ``weights`` [12], each ``bounded`` in its columns or as it is.
 
     ``w`` [T, P, N]; of the layer below centred activations ``v`` [T, B, P]; of that above standardised pre-activations
-    ``u``, activations ``x`` and ``error``, [T, B, N]; ``sharpness`` [T].
+    ``u``, activations ``x`` and ``error``, [T, B, N]. ``weights`` and the scalar ``sharpness`` may have a leading T.
     """
     tasks, b, n = u.shape
     below = w.shape[1]
     y = unit_rms_columns(x)
-    seen = torch.stack([u, y, u * u * u, y * (y - 1), torch.softmax(sharpness[:, None, None] * u, 2) * n, error], 2)
+    seen = torch.stack([u, y, u * u * u, y * (y - 1), torch.softmax(sharpness[..., None, None] * u, 2) * n, error], 2)
 
     def share(first: int, square: Tensor) -> Tensor:
         """[T, K, N]: what K terms from the ``first`` count, of mean squares [T, K, N] of their columns."""
-        own = weights[:, first : first + square.shape[1], None]
+        own = weights[..., first : first + square.shape[1], None]
         return own * torch.rsqrt(1 + square) if bounded else own.expand_as(square)
 
     flat = seen.flatten(2)
