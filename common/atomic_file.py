@@ -1,10 +1,11 @@
 """Writing a file so that its name never stands for half of it."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -30,6 +31,12 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write ``content`` to ``path`` as JSON for people too, one value a line. Raises as ``atomic_write``."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
 
 
 def temporary_name(path: Path) -> Path:

@@ -6,7 +6,6 @@ Where the data have labels, the clusters are compared with them; they are never 
 import argparse
 import csv
 import io
-import json
 import resource
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
-from common.atomic_file import atomic_write
+from common.atomic_file import atomic_write, write_json
 from common.names import did_you_mean
 from common.scaling import scaling
 from evaluation.results import environment
@@ -145,8 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 **{"seconds": seconds, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024},
             },
         }
-        with atomic_write(arguments.json) as file:
-            file.write((json.dumps(found, indent=1) + "\n").encode())
+        write_json(arguments.json, found)
         print(f"wrote {arguments.json}")
     return 0
 

@@ -5,14 +5,13 @@ The first run is what the others are compared with. Memory is the most that a pr
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
 
-from common.atomic_file import atomic_write
+from common.atomic_file import write_json
 from evaluation.results import environment
 from experiment.cost import cost_in_turns
 from outer_loop.config.file import load_config
@@ -67,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "meta": {"command": command("compare_cost", argv), **environment()},
             "costs": {name: asdict(cost) for name, cost in costs.items()},
         }
-        with atomic_write(arguments.json) as file:
-            file.write((json.dumps(found, indent=1) + "\n").encode())
+        write_json(arguments.json, found)
     first = next(iter(costs.values()))
     table = Table("run", "seconds", "times the first", "MiB", "times the first")
     for name, cost in costs.items():

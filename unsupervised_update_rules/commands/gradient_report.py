@@ -8,7 +8,6 @@ that moved most. With `--rule` all of it is at a trained rule, else at the start
 """
 
 import argparse
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from common.atomic_file import atomic_write
+from common.atomic_file import write_json
 from evaluation.results import environment
 from experiment.build import build_trainer, make_estimator
 from experiment.cost import Cost, cost_in_turns
@@ -28,6 +27,7 @@ from experiment.report.gradient_plot import signal_by_place
 from experiment.report.plots import save_png
 from outer_loop.config.file import load_config
 from outer_loop.config.schema import Config
+from outer_loop.estimators.contract import Estimator
 from outer_loop.estimators.registry import ESTIMATORS
 from unsupervised_update_rules.commands.arguments import Parser, at_least, command, different, keeps, writable
 from unsupervised_update_rules.commands.terminal import print_table, progress
@@ -37,9 +37,6 @@ WHOLE = "full_backprop"
 
 USUAL = ((WHOLE,), ("truncated_backprop",), ("evolution_strategies",), ("persistent_es",))
 """What is reported where nobody says."""
-
-FAR = 3
-"""How many times the longest path by the outer rate a parameter moves only where θ is chosen, not descended to."""
 
 MOST = 4
 """Parameters of each estimator in the table of moves; all are in the file."""
@@ -179,11 +176,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 for name in asked
             },
         }
-        with atomic_write(arguments.json) as file:
-            file.write((json.dumps(finite(found), indent=1, allow_nan=False) + "\n").encode())
+        write_json(arguments.json, finite(found))
     if arguments.plot is not None:
         save_png(signal_by_place(report.by_place, min(one.piece for one in asked.values())), arguments.plot)
-    for table in (_qualities(asked, report, costs), _places(report), _moves(costs)):
+    for table in (_qualities(asked, report, costs), _places(report), _moves(asked, costs)):
         print_table(table, 140)
     return 0
 
@@ -220,11 +216,13 @@ def _places(report: Report) -> Table:
     return table
 
 
-def _moves(costs: Mapping[str, Cost]) -> Table:
+def _moves(asked: Mapping[str, Asked], costs: Mapping[str, Cost]) -> Table:
+    """Of an estimator that chooses θ, no rate bounds the path."""
     table = Table("estimator", "parameter", "path", "displacement", "path of the longest")
     for name, cost in costs.items():
         moves = cost.moves
+        chooses = ESTIMATORS.find(asked[name].config.outer.estimator.name).chosen is not Estimator.chosen
         for one in sorted(moves.path, key=lambda key: -moves.path[key])[:MOST]:
-            share = "-" if moves.longest < moves.path[one] / FAR else f"{100 * moves.path[one] / moves.longest:.0f} %"
+            share = "-" if chooses else f"{100 * moves.path[one] / moves.longest:.0f} %"
             table.add_row(name, one, f"{moves.path[one]:.4f}", f"{moves.displacement[one]:.4f}", share)
     return table

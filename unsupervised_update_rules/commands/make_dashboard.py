@@ -1,11 +1,10 @@
 """Build wandb's workspace and report for meta-training runs, from code: charts in the order in which one looks."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.atomic_file import atomic_write
+from common.atomic_file import write_json
 from outer_loop.run.wandb_charts import PROJECT
 from unsupervised_update_rules.commands.arguments import Parser, writable
 
@@ -32,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError("dashboards need wandb-workspaces: pip install wandb-workspaces") from None
     if arguments.json is not None:
         found = dashboard.specification(arguments.entity, arguments.project, arguments.group)
-        with atomic_write(arguments.json) as file:
-            file.write((json.dumps(found, indent=1) + "\n").encode())
+        write_json(arguments.json, found)
         print(f"wrote {arguments.json}")
         return 0
     import wandb

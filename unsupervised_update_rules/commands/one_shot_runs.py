@@ -7,7 +7,6 @@ examples alone, or ``running``, averages over meta-training.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from common.atomic_file import atomic_write
+from common.atomic_file import write_json
 from evaluation.methods import load_embedding
 from evaluation.one_shot_runs import nearest_neighbour, one_shot_error
 from evaluation.protocol import use_of
@@ -89,8 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found: dict[str, dict[str, Any]] = {n: {"error": e.value, "ci95": e.ci95} for n, e in errors.items()}
         for name, norm in norms.items():
             found[name]["normalisation"] = norm
-        with atomic_write(arguments.json) as file:
-            file.write((json.dumps({"meta": about, "errors": found, "published": PUBLISHED}, indent=1) + "\n").encode())
+        write_json(arguments.json, {"meta": about, "errors": found, "published": PUBLISHED})
     with tracked(arguments, "one_shot_runs", about) as tracker:
         rows = [[name, norms.get(name, ""), error.value, error.ci95] for name, error in errors.items()]
         tracker.log_table(0, "report/errors", ["method", "normalisation", "error", "ci95"], rows)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from common.atomic_file import atomic_write, remove_temporary_files
+from common.atomic_file import atomic_write, remove_temporary_files, write_json
 from tasks.data.raw import Array
 from tasks.data.recipes.contract import Download, Files, Progress, Recipe
 from tasks.data.recipes.fetching import fetch
@@ -90,8 +90,7 @@ def _write(product: str, recipe: Recipe, folder: Path, files: Files, arrays: Map
         "built": {"arrays": checksum(arrays), "file": hashlib.sha256(buffer.getbuffer()).hexdigest()},
         "with": {package: version(package) for package in recipe.built_with},
     }
-    with atomic_write(folder / f"{product}.json") as file:
-        file.write((json.dumps(told, indent=1) + "\n").encode())
+    write_json(folder / f"{product}.json", told)
     with atomic_write(folder / f"{product}.npz") as file:
         file.write(buffer.getbuffer())
 
