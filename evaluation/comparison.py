@@ -47,10 +47,9 @@ def compare(
 
     A method is fitted once a task, or once for each number of shots where it uses episodes. ``own`` among the readouts
     is the one that a method brings; a method is left out where a readout cannot read it. Before a method's last read
-    those ``early`` alone read it, where they are given. An episode of s shots is the
-    one that a source of s shots gives, as long as every class has the examples that the largest of ``shots`` takes. The
-    same arguments give the same numbers, and no global random state is read or changed. Raises ValueError as
-    ``TaskSource`` does.
+    those ``early`` alone read it, where they are given. An episode of s shots is the one that a source of s shots
+    gives, as long as every class has the examples that the largest of ``shots`` takes. The same arguments give the same
+    numbers, and no global random state is read or changed. Raises ValueError as ``TaskSource`` does.
     """
     accuracies: dict[tuple[str, int, str, int | None], dict[int, float]] = {}
     diverged: Counter[tuple[str, int, str, int | None]] = Counter()

@@ -103,27 +103,19 @@ def _serve(config: Config, end: Connection) -> None:
         torch.set_num_threads(config.threads)
         trainer = build_trainer(config, say=lambda line: None)
         end.send(_most_memory())
-        rule, longest, clipped, taken = trainer.state.rule, 0.0, 0, 0
-        first = _numbers(rule)
-        last, path = first, dict.fromkeys(first, 0.0)
+        walk = _Walk(trainer.state.rule)
         while True:
             asked = end.recv()
             if asked == "count from here":
-                longest, clipped, taken = 0.0, 0, 0
-                first, path = last, dict.fromkeys(first, 0.0)
-                continue
-            if asked == "rest":
-                moved = {name: _rms(last[name] - first[name]) for name in first}
-                end.send((_most_memory(), Moves(path, moved, longest, clipped / max(1, taken))))
-                continue
-            started = time.perf_counter()
-            found = trainer.step()
-            seconds = time.perf_counter() - started
-            now, taken, longest = _numbers(rule), taken + 1, longest + found["learning_rate"]
-            clipped += found["gradient_norm"] > config.outer.clip
-            path = {name: path[name] + _rms(now[name] - last[name]) for name in path}
-            last = now
-            end.send(seconds)
+                walk = _Walk(trainer.state.rule)
+            elif asked == "rest":
+                end.send((_most_memory(), walk.moves()))
+            else:
+                started = time.perf_counter()
+                found = trainer.step()
+                seconds = time.perf_counter() - started
+                walk.took(found, config.outer.clip)
+                end.send(seconds)
     except (EOFError, KeyboardInterrupt):
         return
     except Exception as error:  # whatever it is, the one who asked shall say it
@@ -131,9 +123,29 @@ def _serve(config: Config, end: Connection) -> None:
         end.send(f"{kind}{error}")
 
 
-def _numbers(rule: Rule) -> dict[str, Tensor]:
-    """What ``rule`` learns, by name."""
-    return {name: value.detach().clone() for name, value in rule.named_parameters() if value.requires_grad}
+class _Walk:
+    """How what ``rule`` learns moves from where it is now."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.first = self.last = self._numbers()
+        self.path = dict.fromkeys(self.first, 0.0)
+        self.longest, self.clipped, self.taken = 0.0, 0, 0
+
+    def took(self, found: Mapping[str, float], clip: float) -> None:
+        """Follow an outer step that ``found`` this."""
+        now = self._numbers()
+        self.path = {name: self.path[name] + _rms(now[name] - self.last[name]) for name in now}
+        self.last, self.longest, self.taken = now, self.longest + found["learning_rate"], self.taken + 1
+        self.clipped += found["gradient_norm"] > clip
+
+    def moves(self) -> Moves:
+        """All that was followed."""
+        displacement = {name: _rms(self.last[name] - value) for name, value in self.first.items()}
+        return Moves(self.path, displacement, self.longest, self.clipped / max(1, self.taken))
+
+    def _numbers(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.rule.named_parameters() if value.requires_grad}
 
 
 def _rms(value: Tensor) -> float:

@@ -31,8 +31,9 @@ def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: M
     ValueError for other settings, and other data.
     """
     default, now = (by_dotted_key(settings.model_dump(mode="json")) for settings in (Config(), config))
-    before = default | by_dotted_key(checkpoint["config"])
-    if "evaluation.probes" not in by_dotted_key(checkpoint["config"]):  # which judged otherwise than the default does
+    said = by_dotted_key(checkpoint["config"])
+    before = default | said
+    if "evaluation.probes" not in said:  # which judged otherwise than the default does
         before |= {"evaluation.probes": ["ridge"], "evaluation.shots": [config.tasks.shots[1]]}
     may: list[tuple[str, Any, Any]] = []
     may_not: list[tuple[str, Any, Any]] = []

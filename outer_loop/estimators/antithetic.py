@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from inner_loop.state import finite_tasks, unstack_state
-from outer_loop.estimators.batching import NOTHING, Group, losses_of, over_reads
-from outer_loop.estimators.contract import Carried, Estimator, TruncatedUnroll
+from outer_loop.estimators.batching import NOTHING, Group, group_of, losses_of, over_reads
+from outer_loop.estimators.contract import Estimator, TruncatedUnroll
 from update_rules.contract import Rule, State, Theta
 
 Noise = dict[str, Tensor]
@@ -74,8 +74,6 @@ def run_pairs(
         name: torch.tensordot(slopes, torch.stack([pairs[members[place]].along[name] for place in kept]), dims=2)
         for name in pairs[members[0]].along
     }
-    left, ends = unstack_state(middle.final), unstack_state(found.final)
-    carried: list[Carried] = [left[place] for place in kept]
-    figures = (float(one[kept].sum()) for one in (loss, over_reads(middle.accuracy, weights)))
-    group = Group(direction, [members[place] for place in kept], carried, *figures)
+    ends = unstack_state(found.final)
+    group = group_of(middle, direction, members, kept, weights)
     return group, [ends[2 * count * place : 2 * count * (place + 1)] for place in kept]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from inner_loop.state import stack_states
+from inner_loop.state import stack_states, unstack_state
 from inner_loop.unroll import unroll
 from outer_loop.estimators.contract import Carried, Estimate, Estimator, Memory, TruncatedUnroll
 from outer_loop.readouts.contract import stacked_episodes
@@ -88,6 +88,19 @@ class Losses(NamedTuple):
     loss: Tensor
     accuracy: Tensor
     final: State
+
+
+def group_of(
+    found: Losses,
+    direction: dict[str, Tensor],
+    members: Sequence[int],
+    kept: Sequence[int],
+    weights: tuple[float, ...] | None,
+) -> Group:
+    """The group of those ``kept`` of ``members``, by place, with the ends, losses and accuracies ``found`` of all."""
+    left = unstack_state(found.final)
+    figures = (float(over_reads(one, weights)[list(kept)].sum()) for one in (found.loss, found.accuracy))
+    return Group(direction, [members[place] for place in kept], [left[place] for place in kept], *figures)
 
 
 def losses_of(

@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from common.checked import Whole
-from inner_loop.state import finite_tasks, unstack_state
-from outer_loop.estimators.batching import NOTHING, Group, by_groups, losses_of, over_reads
+from inner_loop.state import finite_tasks
+from outer_loop.estimators.batching import NOTHING, Group, by_groups, group_of, losses_of, over_reads
 from outer_loop.estimators.contract import Estimate, Estimator, Memory, TruncatedUnroll
 from update_rules.contract import Rule, Theta
 
@@ -56,10 +56,9 @@ class CmaEs(Estimator):
         total = torch.zeros(len(members), dtype=torch.float64)
 
         def run(places: list[int]) -> Group:
-            some = [unrolls[place] for place in places]
-            group, losses = self._run(rule, theta, _as_theta(members, learned), some)
+            group, losses = self._run(rule, theta, _as_theta(members, learned), unrolls, places)
             total.add_(losses)
-            return group._replace(kept=[places[place] for place in group.kept])
+            return group
 
         found = by_groups(theta, unrolls, memory, run)
         fitness = (total / max(found.kept, 1)).nan_to_num(nan=torch.inf)
@@ -67,8 +66,11 @@ class CmaEs(Estimator):
         found.memory = {START: memory[START], FITNESS: torch.cat([past, fitness[None]])}
         return found
 
-    def _run(self, rule: Rule, theta: Theta, members: Theta, some: Sequence[TruncatedUnroll]) -> tuple[Group, Tensor]:
-        """The group of ``some`` unrolls under θ itself, and the sum over those kept of each member's loss, [P]."""
+    def _run(
+        self, rule: Rule, theta: Theta, members: Theta, unrolls: Sequence[TruncatedUnroll], places: list[int]
+    ) -> tuple[Group, Tensor]:
+        """The group of the unrolls at ``places`` under θ itself, and the sum over those kept of each member's loss."""
+        some = [unrolls[place] for place in places]
         count, weights = len(next(iter(members.values()))), some[0].read_weights
         middle = losses_of(self, rule, theta, some, [one.carried for one in some])
         loss = over_reads(middle.loss, weights)
@@ -81,9 +83,7 @@ class CmaEs(Estimator):
         found = losses_of(self, rule, own, every, [one.carried for one in every], per_task=True)
         losses = over_reads(found.loss, weights).view(len(kept), count).double().cpu().sum(0)
         zeros = {name: torch.zeros_like(theta[name]) for name in members}
-        left = unstack_state(middle.final)
-        figures = (float(one[kept].sum()) for one in (loss, over_reads(middle.accuracy, weights)))
-        return Group(zeros, kept, [left[place] for place in kept], *figures), losses
+        return group_of(middle, zeros, places, kept, weights), losses
 
     def chosen(self, rule: Rule, memory: Memory) -> dict[str, Tensor]:
         """The mean of the distribution after all that ``memory`` tells."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from inner_loop.state import finite_tasks, unstack_state
-from outer_loop.estimators.batching import NOTHING, Group, by_groups, losses_of, over_reads
+from outer_loop.estimators.batching import NOTHING, Group, by_groups, group_of, losses_of
 from outer_loop.estimators.contract import Estimate, Estimator, Memory, TruncatedUnroll
 from update_rules.contract import Problem, Rule, State, Theta
 
@@ -65,9 +65,7 @@ class RiskMinimisation(Estimator):
             outputs = cast(Tensor, functional_call(rule, dict(theta), ("outputs", problem, states[place])))
             met.append((problem, states[place], self.objective.readout.each(outputs, episode.query_y)))
         zeros = {name: torch.zeros_like(value) for name, value in theta.items() if value.requires_grad}
-        weights = some[0].read_weights
-        loss, accuracy = (float(over_reads(one, weights)[kept].sum()) for one in (found.loss, found.accuracy))
-        return Group(zeros, [members[place] for place in kept], [states[place] for place in kept], loss, accuracy)
+        return group_of(found, zeros, members, kept, some[0].read_weights)
 
     def chosen(self, rule: Rule, memory: Memory) -> dict[str, Tensor]:
         """θ that is best by ``memory``."""

@@ -9,6 +9,9 @@ from outer_loop.config.probes import Probe
 TRAINING, VALIDATION, FAR = KINDS = ("train", "valid", "far")
 """What a source is to a run: trained on, judged on alone, or shown beside without a say."""
 
+PLACE = rf"({'|'.join(KINDS)})/(.+)"
+"""How every name of an accuracy begins, as a pattern: with the kind of a source and the source, whatever is in it."""
+
 CHOSEN_BY, BEST = "valid_accuracy", "best_valid_accuracy"
 """By what the best rule is chosen: the mean over validation sources, labels and probes; and the highest so far."""
 
@@ -28,7 +31,7 @@ class AccuracyName(NamedTuple):
 
 def accuracy_name(key: str) -> AccuracyName | None:
     """The parts of ``key``, or None where it names no accuracy."""
-    found = re.fullmatch(rf"({'|'.join(KINDS)})/(.+)/accuracy@(\d+)", key)
+    found = re.fullmatch(rf"{PLACE}/accuracy@(\d+)", key)
     return AccuracyName(found[1], found[2], int(found[3])) if found else None
 
 
@@ -46,7 +49,7 @@ class ReadName(NamedTuple):
 
 def read_name(key: str) -> ReadName | None:
     """The parts of ``key``, or None where it names no such accuracy."""
-    found = re.fullmatch(rf"({'|'.join(KINDS)})/(.+)/(\d+) labels?/({'|'.join(get_args(Probe))})", key)
+    found = re.fullmatch(rf"{PLACE}/(\d+) labels?/({'|'.join(get_args(Probe))})", key)
     return ReadName(found[1], found[2], int(found[3]), found[4]) if found else None
 
 
