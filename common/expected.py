@@ -24,12 +24,12 @@ class Taken(NamedTuple):
     bytes: float
 
 
-def take(run: Callable[[], object], device: torch.device) -> Taken:
-    """What ``run`` takes: the median of some runs. The first, which is slower, is the one that is watched."""
+def take(run: Callable[[], object], device: torch.device, repeats: int = 3) -> Taken:
+    """What ``run`` takes: the median of 1 to ``repeats`` runs. One before them, which is slower, is watched."""
     with PeakMemory() as memory:
         run()
     seconds: list[float] = []
-    while not seconds or (sum(seconds) < ENOUGH_S and len(seconds) < 3):
+    while not seconds or (sum(seconds) < ENOUGH_S and len(seconds) < repeats):
         started = time.perf_counter()
         run()
         if device.type == "cuda":

@@ -35,7 +35,7 @@ TRIED = 3
 """At most so many shapes are tried; what the others take is interpolated by the examples times units they hold."""
 
 SHORT = 25
-"""In runs of fewer outer steps only the largest shape is tried: trials of all would take as long as the run."""
+"""In runs of fewer outer steps only the largest shape is tried, and once: more would take as long as the run."""
 
 TOGETHER = 4
 """Tasks in the larger trials."""
@@ -96,7 +96,7 @@ class Trials:
 
     def __init__(self, config: Config, rule: Rule, trajectories: Trajectories) -> None:
         self.config, self.rule, self.trajectories = config, rule, trajectories
-        self.device = trajectories.device
+        self.device, self.repeats = trajectories.device, 3 if config.outer_steps >= SHORT else 1
 
     def outer_step(self, estimator: Estimator, shape: Shape, tasks: int) -> Cost:
         """An estimate from ``tasks`` tasks of one shape."""
@@ -128,12 +128,12 @@ class Trials:
         return self._cost(run)
 
     def _cost(self, run: Callable[[range], None]) -> Cost:
-        return trial_cost(run, self.device)
+        return trial_cost(run, self.device, self.repeats)
 
 
-def trial_cost(run: Callable[[range], None], device: torch.device) -> Cost:
+def trial_cost(run: Callable[[range], None], device: torch.device, repeats: int = 3) -> Cost:
     """What ``run`` of read points takes on ``device``, from TRIALS of it."""
-    first, longer, read = (np.array(take(partial(run, points), device)) for points in TRIALS)
+    first, longer, read = (np.array(take(partial(run, points), device, repeats)) for points in TRIALS)
     return Cost(first, (longer - first) / (TRIALS[1][-1] - TRIALS[0][-1]), read - longer)
 
 

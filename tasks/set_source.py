@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
 
 from common.draws import uniform_int
 from tasks.dataset import NOISE, Dataset, clusters_of, fitting
+from tasks.labellers.contract import Sizes
 from tasks.source import TaskSource
 from tasks.task import Task, TaskShape
 
@@ -37,6 +39,11 @@ class SetSource(TaskSource):
             )
         if len(clusters_of(dataset)) < 2:
             raise ValueError(f"{dataset.name}: one class, expected two or more to be told apart")
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """The same, but that a set may have as few as two classes, whatever ``ways`` say."""
+        return super().sizes._replace(ways=(2, self.ways))
 
     @property
     def fingerprint(self) -> str:

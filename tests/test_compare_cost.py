@@ -14,6 +14,7 @@ def run_of(name: str, arguments: list[str], *more: str) -> list[str]:
     return ["--run", name, path, *overrides, *more]
 
 
+@pytest.mark.thorough
 def test_runs_are_timed_in_turns(
     tiny_config: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,7 +50,12 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
+LONGER = ("semi_supervised_maml", "protonet by running averages")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.thorough] if name in LONGER else []) for name in RUNS]
+)
 def test_a_run_learns_is_judged_and_resumes_to_the_bit(name: str, tiny_config: Arguments, tmp_path: Path) -> None:
     assert meta_train.main(tiny_config("whole", *RUNS[name], REPORT)) == 0
     whole, half = tmp_path / "whole", tmp_path / "half"

@@ -79,6 +79,7 @@ def test_quality_takes_noise_off_lengths_and_leaves_out_tasks_that_are_not_finit
     assert pure.norm == pure.signal_to_noise == 0
 
 
+@pytest.mark.thorough
 def test_the_report_end_to_end(
     tiny_config: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

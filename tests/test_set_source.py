@@ -25,7 +25,7 @@ NOISY = Dataset(
 
 
 def source(*datasets: Dataset, ways: int = 9, points: tuple[int, int] = (8, 20), untold: float = 0.0) -> SetSource:
-    return SetSource(datasets or (NOISY,), ways, 0, 0, False, fewest_ways=2, points=points, untold=untold)
+    return SetSource(datasets or (NOISY,), ways, 0, 0, False, points=points, untold=untold)
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -161,6 +161,27 @@ def test_tables_that_all_state_a_split_keep_to_it(tmp_path):
         load_source(f"{source}@valid")
 
 
+def test_halves_of_the_test_part_share_no_group(tmp_path):
+    n = 60
+    arrays = {"x": np.arange(n)[:, None] / n, "y": np.arange(n) % 2, "group": np.arange(n) % 7}
+    source = save(tmp_path / "many.npz", **arrays, split=np.where(np.arange(n) < 30, 0, 1))
+    (whole,), *halves = (
+        load_source(f"{source}@{part}", seed=seed)
+        for part, seed in (("test", 0), ("test_a", 0), ("test_b", 0), ("test_a", 5))
+    )
+    first, second, again = (one[0] for one in halves)
+    groups = [set(part.group.tolist()) for part in (first, second)]
+    assert sorted(map(len, groups)) == [3, 4]
+    assert not set.intersection(*groups)
+    assert sorted(torch.cat([first.x, second.x]).flatten().tolist()) == whole.x.flatten().tolist()
+    assert first.name == "npz:many.npz@test_a"
+    assert again.fingerprint == first.fingerprint, "whatever the seed of the run"
+    del arrays["group"]
+    other = save(tmp_path / "none.npz", **arrays, split=np.where(np.arange(n) < 30, 0, 1))
+    with pytest.raises(ValueError, match=r"none\.npz@test: no groups to make halves of"):
+        load_source(f"{other}@test_b")
+
+
 # -- splits -----------------------------------------------------------------------------------------------------------
 
 

@@ -253,6 +253,7 @@ def chart_keys(found: list[Record]) -> set[str]:
 @pytest.mark.usefixtures("lone_wandb")
 def test_the_quickstart_has_few_charts_its_final_table_and_its_report(tmp_path, monkeypatch):
     short = ["outer_steps=2", "evaluation.every=1", "evaluation.tasks=2", "report.tasks=2", "tracking=offline"]
+    short += ["evaluation.steps=4", "evaluation.read_every=2", "report.steps=4"]
     config = [
         "--config",
         str(Path(__file__).parent.parent / "configs" / "quickstart.yaml"),

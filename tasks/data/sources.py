@@ -28,7 +28,7 @@ from tasks.data.raw import Array, RawData, to_dataset, to_inputs
 from tasks.data.recipes.registry import RECIPES
 from tasks.data.reference_sets import SUITE
 from tasks.data.sklearn_source import read_sklearn
-from tasks.data.splits import SPLITS, pick_split
+from tasks.data.splits import HALVES, SPLITS, pick_split
 from tasks.data.standardised import standardised
 from tasks.data.toys import toys
 from tasks.dataset import Dataset
@@ -209,7 +209,7 @@ def _parse_split(source: str) -> tuple[str, str | None]:
     location, at, split = source.rpartition("@")
     if not at:
         return source, None
-    if split in SPLITS or (split in OFFICIAL_PARTS and ":" not in location):
+    if split in (*SPLITS, *HALVES) or (split in OFFICIAL_PARTS and ":" not in location):
         return location, split
     path = Path(source.partition(":")[2])
     if not re.fullmatch(r"\w*", split) or (path.name and path.exists()):

@@ -13,6 +13,9 @@ SPLITS = ("train", "valid", "test")
 PART_NAMES = {"train": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test"}
 """What folders and arrays call the parts."""
 
+HALVES = ("test_a", "test_b")
+"""Two halves of the groups of the part "test": one to choose by, where no part is for that, and one to report on."""
+
 STATED = {2: ("train", "test"), 3: SPLITS}
 """What the values 0, 1 (, 2) of a stated split mean, by how many there are."""
 
@@ -21,8 +24,11 @@ def pick_split(tables: Sequence[RawData], split: str, seed: int) -> list[RawData
     """The part ``split`` of a table as its data state, else 60/20/20 % of its classes by ``seed``.
 
     Of several tables it is 60/20/20 % of the families, a table without one being its own, unless all of them state a
-    split. Raises ValueError if there is no such part or too few classes or families.
+    split. One of HALVES is that of each table's "test", by its groups, always the same. Raises ValueError if there is
+    no such part or too few classes, families or groups.
     """
+    if split in HALVES:
+        return [_half(part, split) for part in pick_split(tables, "test", seed)]
     if len(tables) > 1 and all(table.split is not None for table in tables):
         parts = [_stated(table, split) for table in tables if split in _stated_parts(table)]
         if not parts:
@@ -43,6 +49,17 @@ def pick_split(tables: Sequence[RawData], split: str, seed: int) -> list[RawData
     else:
         raise ValueError(f"{table.name}: no labels and no split array, so there is no part {split!r} to take")
     return [replace(part, name=f"{part.name}@{split}") for part in parts]
+
+
+def _half(table: RawData, half: str) -> RawData:
+    """The rows of every second of the groups of ``table``, shuffled: "test_a" begins with the first."""
+    of_rows = np.zeros(0) if table.group is None else table.group
+    groups = np.unique(of_rows)
+    if len(groups) < 2:
+        raise ValueError(f"{table.name}: no groups to make halves of, expected an array 'group' of two or more values")
+    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(0)).numpy()
+    rows = table.rows(np.flatnonzero(np.isin(of_rows, groups[order[HALVES.index(half) :: 2]])))
+    return replace(rows, name=f"{table.name.rpartition('@')[0]}@{half}")
 
 
 def _stated(table: RawData, split: str) -> RawData:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from common.checked import Count
 from update_rules.clustering.clusterer import TOLD, Clusterer, points_of, told
 from update_rules.clustering.points import Points, scaled
-from update_rules.clustering.relations import POINTS, point_relations
+from update_rules.clustering.relations import LEAST, POINTS, point_relations
 from update_rules.contract import Problem, State, StepViews
 
 NOT = -1e4
@@ -23,28 +23,28 @@ SURE = 1e-4
 class RecurrentClusterer(Clusterer):
     """Meta-learning to cluster as Jiang and Verma (2019) do: a recurrent network, whose last answer is fed back.
 
-    An inner step is a pass over the points in a random order, drawn once for a set. The network sees a point by its
-    place on the set's principal axes and by how far its neighbours are, beside what it said of the point before and of
-    this one in the last pass, and gives it a share in each of ``places`` clusters. Two points are together with the
-    chance that their shares agree. The order of points counts, unlike in ``attention_clusterer``.
+    An inner step is a pass over the points. In the paper their order is random, and counts. Here each point is followed
+    by the unread one that is nearest to any that was read: a dense cluster is read as a whole, in whatever order points
+    came. The network sees a point by its place on the set's principal axes, how far its neighbours are and how far
+    it was from those read, beside what it said of the point before and of this one in the last pass. It gives the point
+    a share in each of ``places`` clusters. Two points are together with the chance that their shares agree.
     """
 
     name = "recurrent_clusterer"
+    equivariant = frozenset({"examples"})
 
     def __init__(self, units: Count = 96, axes: Count = 6, places: Count = 20, seed: int = 0) -> None:
         super().__init__()
         self.units, self.axes, self.places = units, axes, places
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.cell = nn.LSTMCell(axes + POINTS + TOLD + 2 * places, units)
+            self.cell = nn.LSTMCell(axes + POINTS + 1 + TOLD + 2 * places, units)
             self.says = nn.Linear(units, places)
 
     def init_state(self, problem: Problem, generator: Generator) -> State:
-        """Nothing said yet, and the order of points."""
-        points = points_of(problem)
+        """Nothing said yet."""
         return {
-            "order": torch.randperm(points, generator=generator).float(),
-            "shares": torch.zeros(points, self.places),
+            "shares": torch.zeros(points_of(problem), self.places),
             "hidden": torch.zeros(1, self.units),
             "cell": torch.zeros(1, self.units),
         }
@@ -54,12 +54,13 @@ class RecurrentClusterer(Clusterer):
         x = views["query_x"]
         plain = x.detach().double().cpu().numpy()
         of_points = torch.from_numpy(point_relations(plain)).to(x)
-        seen = torch.cat([torch.from_numpy(principal(plain, self.axes)).to(x), of_points], 1)
+        on_axes = principal(plain, self.axes)
+        order, away = reading(plain, first=int(on_axes[:, 0].argmax()))
+        seen = torch.cat([torch.from_numpy(np.column_stack([on_axes, away])).to(x), of_points], 1)
         clusters = told(problem, x)
         beyond = x.new_zeros(self.places)
         if problem.ways:
             beyond[problem.ways :] = NOT
-        order = state["order"].long().tolist()
         hidden, cell, before = state["hidden"], state["cell"], x.new_zeros(self.places)
         shares = list(state["shares"].unbind(0))
         for place in order:
@@ -67,12 +68,27 @@ class RecurrentClusterer(Clusterer):
             hidden, cell = self.cell(given[None], (hidden, cell))
             before = torch.softmax(self.says(hidden)[0] + beyond, 0)
             shares[place] = before
-        return {"order": state["order"], "shares": torch.stack(shares), "hidden": hidden, "cell": cell}
+        return {"shares": torch.stack(shares), "hidden": hidden, "cell": cell}
 
     def outputs(self, problem: Problem, state: State) -> Tensor:
         """The logits [Q, Q] that two points are in one cluster."""
         chances = (state["shares"] @ state["shares"].T).clamp(SURE, 1 - SURE)
         return torch.logit(chances)
+
+
+def reading(x: Points, first: int) -> tuple[list[int], Points]:
+    """The order in which the points ``x`` [N, D] are read from ``first`` on, and [N] how far each was from those read.
+
+    Each is the nearest to any point read, as Prim's algorithm grows a tree. Distances are logarithms over their median.
+    """
+    nearest, unread, order = np.full(len(x), np.inf), np.ones(len(x), bool), [first]
+    while len(order) < len(x):
+        unread[order[-1]] = False
+        nearest = np.where(unread, np.minimum(nearest, np.linalg.norm(x - x[order[-1]], axis=1)), nearest)
+        order.append(int(np.where(unread, nearest, np.inf).argmin()))
+    nearest[first] = np.median(nearest[order[1:]]) if len(x) > 1 else 1.0
+    usual = max(float(np.median(nearest)), LEAST)
+    return order, np.log((nearest + LEAST) / usual).clip(-4, 4)
 
 
 def principal(x: Points, axes: int) -> Points:
