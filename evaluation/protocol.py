@@ -45,8 +45,8 @@ class Use(InnerSettings):
 
     @property
     def own(self) -> bool:
-        """Whether the readout can tell the classes of queries."""
-        return type(self.readout).scores is not Readout.scores
+        """Whether the readout tells the classes of queries, and not the usual probes."""
+        return self.readout.judges and type(self.readout).scores is not Readout.scores
 
     def classify(self, support: Tensor, classes: Tensor, query: Tensor) -> Tensor:
         """The classes [Q] that the readout gives queries, from features [S, N] of a support set and its ``classes``."""

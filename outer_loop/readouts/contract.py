@@ -32,6 +32,8 @@ class Readout:
     """Whether a gradient goes through its loss."""
     needs_support: ClassVar[bool] = True
     """Whether it looks at the features of the support set."""
+    judges: ClassVar[bool] = True
+    """Whether rules trained with it are judged by its ``scores``, if it has any, and not by the usual probes."""
 
     def read(self, support: Tensor | None, y_support: Tensor, query: Tensor, y_query: Tensor, ways: int) -> Reading:
         """Loss and accuracy of one task, from features [S, N] (None where not needed) and [Q, N] and classes.

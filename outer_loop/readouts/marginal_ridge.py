@@ -23,6 +23,8 @@ class MarginalRidge(Readout):
     examples but one are in closed form. A class with one example cannot be told without it: settings count alike then.
     """
 
+    judges = False
+
     def __init__(
         self, penalties: Rates = (0.1, 1.0, 10.0, 100.0, 1000.0), temperatures: Rates = (0.03, 0.1, 0.3)
     ) -> None:
