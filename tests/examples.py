@@ -119,6 +119,7 @@ class EstimatorExample(NamedTuple):
 ESTIMATORS = (
     EstimatorExample("truncated_backprop", {}),
     EstimatorExample("full_backprop", {}),
+    EstimatorExample("truncated_backprop", {"task_clip": 1e6}),
     EstimatorExample("forward_mode", {"chunk": 2}, few_numbers=True),
     EstimatorExample("persistent_es", {"deviation": 0.3, "pairs": 2}, deviation=0.3),
     EstimatorExample("noise_reuse_es", {"deviation": 0.3, "pairs": 2, "reuse": 3}, deviation=0.3),

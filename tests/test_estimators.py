@@ -122,6 +122,19 @@ def test_it_is_pure_and_draws_from_the_generators_of_its_unrolls_alone(
         assert value.grad is None
 
 
+def test_each_task_has_a_gradient_of_its_own_that_is_shortened() -> None:
+    rule = Oja()
+    unrolls = [unroll_of(rule, seed) for seed in range(3)]
+    alone = [estimate(ESTIMATORS.make("truncated_backprop", {}), rule, [one], {}).direction for one in unrolls]
+    lengths = [torch.cat([part.flatten() for part in one.values()]).norm() for one in alone]
+    bound = float(sorted(lengths)[1])
+    found = estimate(ESTIMATORS.make("truncated_backprop", {"task_clip": bound}), rule, unrolls, {})
+    for name, value in found.direction.items():
+        shares = [min(1.0, bound / float(length)) for length in lengths]
+        expected = sum(share * one[name] for share, one in zip(shares, alone, strict=True)) / 3
+        torch.testing.assert_close(value, expected)
+
+
 @every
 def test_what_is_kept_is_the_plain_unroll_under_theta(example: EstimatorExample) -> None:
     """States that are carried on and the reported loss are those of θ itself, for tasks of several shapes."""
