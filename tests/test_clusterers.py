@@ -20,6 +20,7 @@ from inner_loop.unroll import theta_of, unroll
 from outer_loop.readouts.pairwise import Pairwise, expected_rand
 from update_rules.clustering.partition import expected_index, moved_on, partition
 from update_rules.clustering.points import scaled
+from update_rules.clustering.recurrent_clusterer import reading
 from update_rules.clustering.relations import k_means, pairs_of, place_of, relations
 from update_rules.contract import Problem, Rule, State
 from update_rules.registry import make_rule
@@ -125,6 +126,20 @@ def test_the_order_of_points_does_not_matter_to_a_rule_that_says_so(paired: Rule
     plain = paired.outputs(problem, after(paired, problem, x))[order][:, order]
     moved = paired.outputs(problem, after(paired, problem, x[order]))
     assert torch.allclose(plain, moved, rtol=0, atol=1e-9) == ("examples" in paired.equivariant)
+
+
+def test_points_are_read_by_their_places_also_where_distances_are_equal() -> None:
+    """A grid, whose neighbours are all as far; and a cluster is read as a whole before the next one."""
+    grid = np.stack(np.meshgrid(np.arange(4.0), np.arange(3.0)), -1).reshape(-1, 2)
+    order, away = reading(grid, grid[:, 0])
+    moved = np.random.default_rng(0).permutation(len(grid))
+    other, again = reading(grid[moved], grid[moved][:, 0])
+    np.testing.assert_array_equal(grid[moved][other], grid[order])
+    np.testing.assert_array_equal(again, away[moved])
+    two = np.concatenate([grid, grid + 50])[np.random.default_rng(1).permutation(24)]
+    order, away = reading(two, two[:, 0])
+    assert (two[order[:12]] >= 50).all()
+    assert int(away.argmax()) == order[12]
 
 
 def test_gradients_reach_every_parameter_and_are_those_of_finite_differences(paired: Rule) -> None:

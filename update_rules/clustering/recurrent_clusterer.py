@@ -55,7 +55,7 @@ class RecurrentClusterer(Clusterer):
         plain = x.detach().double().cpu().numpy()
         of_points = torch.from_numpy(point_relations(plain)).to(x)
         on_axes = principal(plain, self.axes)
-        order, away = reading(plain, first=int(on_axes[:, 0].argmax()))
+        order, away = reading(plain, on_axes[:, 0])
         seen = torch.cat([torch.from_numpy(np.column_stack([on_axes, away])).to(x), of_points], 1)
         clusters = told(problem, x)
         beyond = x.new_zeros(self.places)
@@ -76,19 +76,23 @@ class RecurrentClusterer(Clusterer):
         return torch.logit(chances)
 
 
-def reading(x: Points, first: int) -> tuple[list[int], Points]:
-    """The order in which the points ``x`` [N, D] are read from ``first`` on, and [N] how far each was from those read.
+def reading(x: Points, along: Points) -> tuple[list[int], Points]:
+    """The order in which the points ``x`` [N, D] are read, and [N] how far each was from those read before.
 
-    Each is the nearest to any point read, as Prim's algorithm grows a tree. Distances are logarithms over their median.
+    The first is that of the largest ``along`` [N], each further one the nearest to any point read, as Prim's algorithm
+    grows a tree. Equals come in the order of their inputs. Distances are logarithms over their median.
     """
+    own = np.lexsort(x.T[::-1])  # and not the order that the points came in
+    x, first = x[own], int(along[own].round(6).argmax())
     nearest, unread, order = np.full(len(x), np.inf), np.ones(len(x), bool), [first]
     while len(order) < len(x):
         unread[order[-1]] = False
         nearest = np.where(unread, np.minimum(nearest, np.linalg.norm(x - x[order[-1]], axis=1)), nearest)
         order.append(int(np.where(unread, nearest, np.inf).argmin()))
-    nearest[first] = np.median(nearest[order[1:]]) if len(x) > 1 else 1.0
+    nearest[first] = np.median(nearest[order[1:]])
     usual = max(float(np.median(nearest)), LEAST)
-    return order, np.log((nearest + LEAST) / usual).clip(-4, 4)
+    away = np.log((nearest + LEAST) / usual).clip(-4, 4)
+    return own[order].tolist(), away[np.argsort(own)]
 
 
 def principal(x: Points, axes: int) -> Points:
