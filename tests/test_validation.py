@@ -49,6 +49,14 @@ def test_a_run_is_judged_at_its_start_its_end_and_at_most_four_times_between(
     assert len(when) <= 6
 
 
+@pytest.mark.parametrize(("steps", "times"), [(99, 2), (480, 3), (959, 5), (960, 6), (9000, 6)])
+def test_evaluations_between_take_at_most_a_fifth_of_the_work(steps: int, times: int, tiny_config: Arguments) -> None:
+    """Of 4 tasks over 300 inner steps, beside 4 over 2.5 with gradients: one evaluation weighs as 40 outer steps."""
+    _, path, *overrides = tiny_config("run", f"outer_steps={steps}", "evaluation.every=null", "evaluation.steps=300")
+    config = load_config(path, overrides)
+    assert sum(map(config.evaluated_after, range(steps + 1))) == times
+
+
 def test_what_is_usual_of_evaluation(tiny_config: Arguments) -> None:
     usual = ["evaluation.tasks=null", "evaluation.shots=null", "evaluation.probes=[ridge,logistic,prototype]"]
     _, path, *overrides = tiny_config("run", *usual, "tasks.shots=[1,12]")

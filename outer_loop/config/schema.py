@@ -31,8 +31,12 @@ from outer_loop.readouts.normalisation import NORMALISATIONS
 from outer_loop.readouts.registry import READOUTS
 from update_rules.registry import RULES
 
-VALIDATION_TASKS, LABELS, EVALUATIONS = 60, 10, 5
-"""What is usual of evaluation on the way: tasks in all, the most labels of a class, and parts of a run between two."""
+VALIDATION_TASKS, LABELS, BETWEEN, SHARE = 60, 10, 4, 0.2
+"""What is usual of evaluation: tasks in all, the most labels of a class, the most times between start and end, and the
+most of a run's work where there are so many times."""
+
+BACKWARD = 3
+"""An inner step with its part of a gradient is as much work as so many without."""
 
 
 class RuleConfig(Component):
@@ -157,7 +161,8 @@ class EvaluationConfig(Section):
     """How the rule is watched on held-out sources: at the start, at the end and between."""
 
     every: Count | None = Field(
-        default=None, description="outer steps between two evaluations; null is a fifth of the run"
+        default=None,
+        description="outer steps between two evaluations; null is a fifth of the run, or more for a short run",
     )
     sources: Sources = Field(default=("glyphs@valid",), description="data SOURCEs that the rule must not train on")
     training: Texts | None = Field(
@@ -259,8 +264,18 @@ class Config(Section):
 
     def evaluated_after(self, outer_step: int) -> bool:
         """Whether the rule is evaluated after ``outer_step``, 0 being the start."""
-        every = self.evaluation.every or -(-self.outer_steps // EVALUATIONS)
+        every = self.evaluation.every or -(-self.outer_steps // (self._evaluations_between + 1))
         return outer_step % every == 0 or outer_step == self.outer_steps
+
+    @property
+    def _evaluations_between(self) -> int:
+        """How many times between start and end are at most BETWEEN, and SHARE of the run, by inner steps of tasks."""
+        settings = self.evaluation
+        training = self.tasks.sources if settings.training is None else settings.training
+        kinds = [len(set(names)) for names in (settings.sources, training, settings.far) if names]
+        once = settings.steps * sum(count * settings.tasks_of(count) for count in kinds)
+        learned = self.outer_steps * self.outer.tasks_per_step * sum(self.inner.unroll) / 2 * BACKWARD
+        return min(BETWEEN, max(0, int(SHARE / (1 - SHARE) * learned / once) - 2))
 
     def _misfits(self) -> Iterable[tuple[str, str]]:
         return misfits(self)
