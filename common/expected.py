@@ -14,6 +14,9 @@ from common.peak_memory import PeakMemory
 ENOUGH_S = 0.1
 """A trial shorter than this is repeated."""
 
+REPEATS = 3
+"""But not more often."""
+
 MB = 2**20
 
 
@@ -24,7 +27,7 @@ class Taken(NamedTuple):
     bytes: float
 
 
-def take(run: Callable[[], object], device: torch.device, repeats: int = 3) -> Taken:
+def take(run: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> Taken:
     """What ``run`` takes: the median of 1 to ``repeats`` runs. One before them, which is slower, is watched."""
     with PeakMemory() as memory:
         run()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.expected import MB, duration, memory_of, take
+from common.expected import MB, REPEATS, duration, memory_of, take
 from evaluation.protocol import TASKS_AT_ONCE, Use, read_points
 from experiment.run_report import READS
 from experiment.validation import SourceValidator, judged
@@ -96,7 +96,7 @@ class Trials:
 
     def __init__(self, config: Config, rule: Rule, trajectories: Trajectories) -> None:
         self.config, self.rule, self.trajectories = config, rule, trajectories
-        self.device, self.repeats = trajectories.device, 3 if config.outer_steps >= SHORT else 1
+        self.device, self.repeats = trajectories.device, REPEATS if config.outer_steps >= SHORT else 1
 
     def outer_step(self, estimator: Estimator, shape: Shape, tasks: int) -> Cost:
         """An estimate from ``tasks`` tasks of one shape."""
@@ -131,7 +131,7 @@ class Trials:
         return trial_cost(run, self.device, self.repeats)
 
 
-def trial_cost(run: Callable[[range], None], device: torch.device, repeats: int = 3) -> Cost:
+def trial_cost(run: Callable[[range], None], device: torch.device, repeats: int = REPEATS) -> Cost:
     """What ``run`` of read points takes on ``device``, from TRIALS of it."""
     first, longer, read = (np.array(take(partial(run, points), device, repeats)) for points in TRIALS)
     return Cost(first, (longer - first) / (TRIALS[1][-1] - TRIALS[0][-1]), read - longer)

@@ -6,6 +6,7 @@ in θ.
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -44,9 +45,9 @@ def whole_unrolls(
 
 def whole_gradients(estimator: Estimator, rule: Rule, theta: Theta, one: TruncatedUnroll, piece: int) -> Tensor:
     """The gradients [P, M] of what is read in each piece of ``one``, back to the trajectory's start."""
-    kept, estimator.recompute = estimator.recompute, True  # a graph that is kept serves one backward pass
-    losses = losses_of(estimator, rule, theta, [one], [one.carried]).loss[:, 0]
-    estimator.recompute = kept
+    again = copy(estimator)
+    again.recompute = True  # a graph that is kept serves one backward pass
+    losses = losses_of(again, rule, theta, [one], [one.carried]).loss[:, 0]
     learned = [value for value in theta.values() if value.requires_grad]
     rows = []
     for last in range(piece, one.read_points[-1] + 1, piece):

@@ -14,7 +14,7 @@ from evaluation.rules import RuleMethod, pictures_of
 from experiment.report.montage import montage
 from experiment.task_sources import evaluation_tasks
 from outer_loop.config.schema import Config
-from outer_loop.run.metric_names import FAR, TRAINING, VALIDATION, AccuracyName, ReadName
+from outer_loop.run.metric_names import KINDS, VALIDATION, AccuracyName, ReadName
 from outer_loop.trainer import Validation
 from tasks.dataset import Dataset
 from tasks.source import TaskSource
@@ -84,11 +84,9 @@ class SourceValidator:
 
     def __init__(self, config: Config, loaded: Mapping[str, Sequence[Dataset]], use: Use) -> None:
         settings = config.evaluation
-        training = config.tasks.sources if settings.training is None else settings.training
         self.settings, self.use = settings, use
         self.shots, self.probes = config.evaluation_shots, settings.probes
-        named = {TRAINING: training, VALIDATION: settings.sources, FAR: settings.far}
-        kinds = {kind: list(dict.fromkeys(names)) for kind, names in named.items()}
+        kinds = dict(zip(KINDS, config.evaluated_sources, strict=True))
         self.sources = {
             (kind, name): evaluation_tasks(config, loaded[name]) for kind, names in kinds.items() for name in names
         }

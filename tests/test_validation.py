@@ -70,11 +70,8 @@ def test_what_is_usual_of_evaluation(tiny_config: Arguments) -> None:
 def test_the_mean_over_labels_and_probes_chooses_and_far_data_have_no_say(
     tiny_config: Arguments, tmp_path: Path
 ) -> None:
-    settings = (
-        *BY_TWO,
-        "evaluation.training=[]",
-        "outer.readout=marginal_ridge",
-    )  # which judges by no scores of its own
+    # A readout that scores queries, but does not judge.
+    settings = (*BY_TWO, "evaluation.training=[]", "outer.readout=marginal_ridge")
     assert meta_train.main(tiny_config("near", *settings)) == 0
     assert meta_train.main(tiny_config("far", *settings, "evaluation.far=[mnist5k]")) == 0
     near, far = (every_line(tmp_path / run) for run in ("near", "far"))

@@ -262,6 +262,14 @@ class Config(Section):
         """Labelled examples of each class by which features are judged."""
         return self.evaluation.shots or tuple(sorted({1, min(LABELS, self.tasks.shots[1])}))
 
+    @property
+    def evaluated_sources(self) -> tuple[Texts, Texts, Texts]:
+        """Those of the training that are evaluated, those that judge and far ones, each once."""
+        settings = self.evaluation
+        training = self.tasks.sources if settings.training is None else settings.training
+        train, valid, far = (tuple(dict.fromkeys(names)) for names in (training, settings.sources, settings.far))
+        return train, valid, far
+
     def evaluated_after(self, outer_step: int) -> bool:
         """Whether the rule is evaluated after ``outer_step``, 0 being the start."""
         every = self.evaluation.every or -(-self.outer_steps // (self._evaluations_between + 1))
@@ -270,9 +278,7 @@ class Config(Section):
     @property
     def _evaluations_between(self) -> int:
         """How many times between start and end are at most BETWEEN, and SHARE of the run, by inner steps of tasks."""
-        settings = self.evaluation
-        training = self.tasks.sources if settings.training is None else settings.training
-        kinds = [len(set(names)) for names in (settings.sources, training, settings.far) if names]
+        settings, kinds = self.evaluation, [len(sources) for sources in self.evaluated_sources if sources]
         once = settings.steps * sum(count * settings.tasks_of(count) for count in kinds)
         learned = self.outer_steps * self.outer.tasks_per_step * sum(self.inner.unroll) / 2 * BACKWARD
         return min(BETWEEN, max(0, int(SHARE / (1 - SHARE) * learned / once) - 2))

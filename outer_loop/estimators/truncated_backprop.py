@@ -58,11 +58,10 @@ class TruncatedBackprop(Estimator):
 
 
 def _copies(theta: Theta, tasks: int) -> Theta:
-    """A θ of its own for each of ``tasks``, [T, ...], so that each has a gradient of its own."""
-    return {
-        name: value.detach().expand(tasks, *value.shape).clone().requires_grad_(value.requires_grad)
-        for name, value in theta.items()
-    }
+    """θ with what is learned anew for each of ``tasks``, [T, ...], so that each has a gradient of its own."""
+    learned = {name: value.detach() for name, value in theta.items() if value.requires_grad}
+    copies = {name: value.expand(tasks, *value.shape).clone().requires_grad_() for name, value in learned.items()}
+    return dict(theta) | copies
 
 
 def _clipped_sum(gradients: dict[str, Tensor], longest: float) -> dict[str, Tensor]:

@@ -24,6 +24,11 @@ def scaled(x: Points) -> Points:
     return x / spread if spread > 0 else x
 
 
+def own_order(x: Points) -> Labels:
+    """An order [N] of the points ``x`` [N, D] that is theirs, not the one they came in, so that ties fall out alike."""
+    return np.lexsort(x.T[::-1])
+
+
 def few_different(x: Points, clusters: int) -> Labels | None:
     """The clusters [N] of ``x`` [N, D] where all points are equal, or no more than ``clusters`` differ; else None."""
     different, labels = np.unique(x, axis=0, return_inverse=True)

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from common.checked import Count
 from update_rules.clustering.clusterer import TOLD, Clusterer, points_of, told
-from update_rules.clustering.points import Points, scaled
+from update_rules.clustering.points import Points, own_order, scaled
 from update_rules.clustering.relations import LEAST, POINTS, point_relations
 from update_rules.contract import Problem, State, StepViews
 
@@ -82,7 +82,7 @@ def reading(x: Points, along: Points) -> tuple[list[int], Points]:
     The first is that of the largest ``along`` [N], each further one the nearest to any point read, as Prim's algorithm
     grows a tree. Equals come in the order of their inputs. Distances are logarithms over their median.
     """
-    own = np.lexsort(x.T[::-1])  # and not the order that the points came in
+    own = own_order(x)
     x, first = x[own], int(along[own].round(6).argmax())
     nearest, unread, order = np.full(len(x), np.inf), np.ones(len(x), bool), [first]
     while len(order) < len(x):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import cophenet, fcluster, linkage
 from scipy.spatial.distance import pdist, squareform
 
-from update_rules.clustering.points import Labels, Points, scaled
+from update_rules.clustering.points import Labels, Points, own_order, scaled
 
 NEIGHBOURS = (1, 3, 7, 15, 31)
 """Which neighbours' distances tell how dense a set is around a point."""
@@ -74,7 +74,7 @@ class _Near(NamedTuple):
 
 
 def _near(x: Points) -> _Near:
-    order = np.lexsort(x.T[::-1])
+    order = own_order(x)
     x = scaled(x[order])
     near = pdist(x) + LEAST
     distance = squareform(near)
