@@ -179,6 +179,6 @@ def pictures_of(rule: Rule, use: Use, task: PairedTask) -> tuple[Tensor, Tensor]
             seen = learned.pictures()
         if seen is None:
             return None
-        images = seen.cpu()[:, place].reshape(-1, *shape)
+        images = seen.detach().cpu()[:, place].reshape(-1, *shape)
         found.append(images if len(shape) == 2 else images.mean(-1))
     return found[0], found[1]

@@ -268,6 +268,7 @@ def test_there_are_pictures_of_images_and_of_what_rules_show_alone() -> None:
     assert found is not None
     assert torch.equal(found[0], rule.start["w1"].detach().T.reshape(12, 4, 5))  # θ, which no inner step changes
     assert torch.equal(*found)
+    assert not any(images.requires_grad for images in found)  # what is drawn is numpy's
 
 
 def test_paired_tasks_draw_the_stream_and_the_episode_apart() -> None:
