@@ -24,6 +24,15 @@ def mean_over_tasks(values: Sequence[float]) -> Mean:
     return Mean(float(numbers.mean()), float(student_t.ppf(0.975, len(numbers) - 1) * standard_error))
 
 
+def over_trainings(means: Sequence[Mean]) -> Mean:
+    """The mean of ``means``, one a training, on the same tasks; its interval is that over tasks and over trainings.
+
+    Both half-widths are added in squares. That over tasks is the mean of the single ones.
+    """
+    over_seeds = mean_over_tasks([mean.value for mean in means])
+    return Mean(over_seeds.value, math.hypot(over_seeds.ci95, sum(mean.ci95 for mean in means) / len(means)))
+
+
 def paired_difference(first: Sequence[float], second: Sequence[float], readout: str = "") -> Mean:
     """The mean of ``first`` minus ``second``, task by task, as of ``readout``.
 

@@ -65,6 +65,26 @@ def test_a_rule_is_paired_with_what_was_evaluated_elsewhere(results: Path) -> No
     assert store.made["rule.json"][0].startswith("python scripts/evaluate.py --data digits")
 
 
+def test_several_trainings_of_a_method_are_told_over_tasks_and_trainings(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text((results / "rule.json").read_text())
+    other = json.loads((results / "rule.json").read_text())
+    for entry in other["per_task"]:
+        if entry["method"] == "rule":
+            entry["accuracies"] = [value + 0.1 for value in entry["accuracies"]]
+    (tmp_path / "b.json").write_text(json.dumps(other))
+    store = read(tmp_path, ["a=a.json", "b=b.json"])
+    one, two, both = (store.ask({"method": method, "minus": "a, untrained", **AT}) for method in ("a", "b", ["a", "b"]))
+    assert one
+    assert two
+    assert both
+    assert both.mean.value == pytest.approx((one.mean.value + two.mean.value) / 2)
+    over_trainings = mean_over_tasks([one.mean.value, two.mean.value]).ci95
+    assert over_trainings == pytest.approx(12.706 * 0.05, rel=1e-3)  # t of one degree of freedom, a gap of 0.1
+    assert both.mean.ci95 == pytest.approx(math.hypot(over_trainings, (one.mean.ci95 + two.mean.ci95) / 2))
+    assert (both.tasks, both.files) == (3, ["a.json", "b.json"])
+    assert store.ask({"method": ["a", "nothing"], **AT}) is None
+
+
 def test_a_sweep_is_a_place_of_its_own_and_pairs_with_what_it_leaves_alone(results: Path) -> None:
     store = read(results, ["*.json"])
     swept = {**AT, "setting": {"steps": 4}}

@@ -13,7 +13,15 @@ from typing import Any, NamedTuple, cast
 from evaluation.lineup import rule_label
 from evaluation.probes import READOUT
 from evaluation.results_table import short_source
-from evaluation.statistics import OF_SETS, Mean, joined_seeds, mean_for, paired_difference, share_of_lead
+from evaluation.statistics import (
+    OF_SETS,
+    Mean,
+    joined_seeds,
+    mean_for,
+    over_trainings,
+    paired_difference,
+    share_of_lead,
+)
 from experiment.report.method_names import method_name, settings_of_method
 
 ROUNDING = 0.005
@@ -76,12 +84,19 @@ class Store:
     def ask(self, of: Mapping[str, Any]) -> Answer | None:
         """What is stored of a question, over all its seeds; None where nothing is.
 
-        ``of`` says ``method``, maybe ``minus`` (its lead over that one, task by task), maybe ``share_of`` as well (how
-        much of the lead of that one over ``minus`` it keeps), and where: ``source``, in short, one or a list,
-        ``setting`` of a sweep, ``seed`` and fields of a Place. Raises ValueError where several places are meant.
+        ``of`` says ``method``, or a list of trainings of one, maybe ``minus`` (its lead over that one, task by task),
+        maybe ``share_of`` as well (how much of the lead of that one over ``minus`` it keeps), and where: ``source``,
+        in short, one or a list, ``setting`` of a sweep, ``seed`` and fields of a Place. Raises ValueError where
+        several places are meant.
         """
         if "method" not in of:
             raise ValueError(f"got {dict(of)}, expected a method")
+        if isinstance(of["method"], list):
+            answers = [answer for one in of["method"] if (answer := self.ask({**of, "method": one}))]
+            if len(answers) < len(of["method"]) or len({answer.tasks for answer in answers}) > 1:
+                return None
+            files = list(dict.fromkeys(file for answer in answers for file in answer.files))
+            return Answer(over_trainings([answer.mean for answer in answers]), answers[0].tasks, files)
         about = ("method", "minus", "share_of") if "minus" in of else ("method",)
         names = [of[key] for key in about if key in of]
         where = {key: value for key, value in of.items() if key not in about}
