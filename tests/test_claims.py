@@ -97,6 +97,12 @@ sections:
   claims: [lead]
 - heading: Drawn
   figure: {name: drawn.png, along: shots, values: [1, 5], panels: {digits: {}}, rows: {mine: mine, raw: raw}}
+- heading: Mapped
+  figure:
+    name: mapped.png
+    axis: points
+    points: {labels: {one: {shots: 1}, five: {shots: 5}}}
+    rows: {raw: {method: raw}}
 - heading: Elsewhere
   table: [[system, accuracy], [theirs, "50.0"]]
 - heading: Learned
@@ -151,7 +157,8 @@ def test_the_command_fills_in_claims_and_writes_pages(root: Path, capsys: pytest
     assert "| theirs | 50.0 |" in text
     assert "decorrelate" in text
     assert "| results/mine.json | `python x.py` | cccccccccc |" in text
-    assert (root / "docs" / "results" / "drawn.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("drawn.png", "mapped.png"):
+        assert (root / "docs" / "results" / name).read_bytes().startswith(b"\x89PNG")
     assert pages.main(["--root", str(root), "--check"]) == 0
     capsys.readouterr()
     (root / "results" / "claims.yaml").write_text(
@@ -159,6 +166,13 @@ def test_the_command_fills_in_claims_and_writes_pages(root: Path, capsys: pytest
     )
     assert pages.main(["--root", str(root), "--check"]) == 1
     assert "differs: results/claims.yaml" in capsys.readouterr().out
+
+
+def test_a_figure_of_what_is_not_stored_is_refused(root: Path) -> None:
+    study = root / "results" / "studies" / "which.yaml"
+    study.write_text(STUDY.replace("rows: {raw: {method: raw}}", "rows: {mine: {method: mine}}"))
+    with pytest.raises(ValueError, match=r"figure mapped.png: nothing is stored for mine, five"):
+        pages.main(["--root", str(root)])
 
 
 @pytest.mark.parametrize(

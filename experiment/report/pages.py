@@ -13,6 +13,7 @@ from evaluation.results import short_commit
 from evaluation.statistics import Mean
 from experiment.report.claims import Claim, command_form, in_percent, number, told
 from experiment.report.effect import effect_figure
+from experiment.report.plots import ACCURACY
 from experiment.report.store import Answer, is_lead, read
 from experiment.report.sweep_plot import Lines, line_figure
 from update_rules.rule_file import load_rule
@@ -81,7 +82,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _draw(figure: Mapping[str, Any], lines: Lines) -> Figure:
     """``lines``, and beside the only panel the receptive fields of a rule where the ``figure`` asks for them."""
     if "fields" not in figure:
-        return line_figure(figure["along"], lines)
+        return line_figure(figure.get("along", ""), lines, figure.get("axis", ACCURACY))
     ((panel, methods),) = lines.items()
     return effect_figure(figure["along"], panel, methods, **figure["fields"])
 
@@ -111,9 +112,17 @@ def _cell(answer: Answer, sign: str) -> str:
 
 
 def _lines(figure: Mapping[str, Any], ask: Ask) -> Lines:
-    """By panel and row the answers ``along`` the ``values`` of a number of shots or of a sweep."""
-    along: str = figure["along"]
+    """By panel and row the answers ``along`` the ``values`` of a number of shots or of a sweep, or at ``points``."""
     lines: dict[str, dict[str, dict[Any, Mean]]] = {}
+    if "points" in figure:
+        for panel, points in figure["points"].items():
+            for label, row in figure["rows"].items():
+                for name, of in points.items():
+                    if (answer := ask({**row, **of})) is None:
+                        raise ValueError(f"figure {figure['name']}: nothing is stored for {label}, {name}")
+                    lines.setdefault(panel, {}).setdefault(label, {})[name] = answer.mean
+        return lines
+    along: str = figure["along"]
     for panel, at in figure["panels"].items():
         for label, method in figure["rows"].items():
             for value in figure["values"]:

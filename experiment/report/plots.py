@@ -51,6 +51,9 @@ LABEL_LENGTH = 22
 LETTER, HANDLE = 0.063, 0.5
 """Inches that a letter of a legend takes, and what stands beside a name in it."""
 
+ACCURACY = "accuracy, %"
+"""What an axis of accuracies is called."""
+
 LEAST_POINTS = 10.0
 """Percent that an axis of accuracies spans at the least, so that noise does not look like a difference."""
 
@@ -177,7 +180,7 @@ def save_png(figure: Figure, path: str | Path) -> None:
 
 
 def figure_in_style(
-    panels: int, width: float, height: float, x: str = "", y: str = "accuracy, %", sharey: bool = False
+    panels: int, width: float, height: float, x: str = "", y: str = ACCURACY, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure in inches with a row of panels in our style, ``x`` below each and ``y`` beside the first."""
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from evaluation.results import Results
 from evaluation.results_table import pooled, views_of
 from evaluation.statistics import Mean, mean_over_tasks
-from experiment.report.plots import COLOURS, INK, OTHER_COLOURS, figure_in_style, legend, short_label
+from experiment.report.plots import ACCURACY, COLOURS, INK, OTHER_COLOURS, figure_in_style, legend, short_label
 
 AXES = {"steps": "inner steps", "shots": "labels a class"}
 """What an axis is called where not by the name of the setting."""
@@ -37,9 +37,9 @@ def sweep_lines(results: Results) -> tuple[str, Lines]:
     return names[0], lines
 
 
-def line_figure(name: str, lines: Lines) -> Figure:
-    """Accuracy against ``name``: a panel a source, a line with 95 % intervals a method, dashed where it is constant."""
-    figure, axes = figure_in_style(len(lines), 3.6 * len(lines) + 1.0, 3.2, sharey=True)
+def line_figure(name: str, lines: Lines, y: str = ACCURACY) -> Figure:
+    """``y`` against ``name``: a panel a source, a line with 95 % intervals a method, dashed where it is constant."""
+    figure, axes = figure_in_style(len(lines), 3.6 * len(lines) + 1.0, 3.2, y=y, sharey=True)
     for axis, (source, methods) in zip(axes, lines.items(), strict=True):
         draw_lines(axis, name, methods)
         axis.set_title(short_label(source), fontsize=10, color=INK)
