@@ -1,15 +1,28 @@
-"""``sklearn:NAME``: the small tables that come inside scikit-learn, which no rule of ours is trained on."""
+"""``sklearn:NAME``: small tables that come inside scikit-learn, and its two moons. No rule of ours is trained on them."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_moons
+from sklearn.utils import Bunch
 
 from tasks.data.raw import RawData, class_codes
 
-TABLES: dict[str, Callable[[], Any]] = {"breast_cancer": load_breast_cancer, "iris": load_iris, "wine": load_wine}
+
+def two_moons() -> Any:
+    """Two half circles of 1,000 points each, in two inputs, with noise of a tenth of their radius."""
+    x, labels = make_moons(2000, noise=0.1, random_state=0)
+    return Bunch(data=x, target=labels, target_names=["upper", "lower"])
+
+
+TABLES: dict[str, Callable[[], Any]] = {
+    "breast_cancer": load_breast_cancer,
+    "iris": load_iris,
+    "moons": two_moons,
+    "wine": load_wine,
+}
 """Their names, and what loads them."""
 
 LARGEST = 20.0
