@@ -59,7 +59,7 @@ def test_tables_of_scikit_learn():
     assert load_source("sklearn:iris")[0].class_names == ("setosa", "versicolor", "virginica")
     (moons,) = load_source("sklearn:moons")
     assert (len(moons), moons.inputs, moons.class_names) == (2000, 2, ("upper", "lower"))
-    assert moons.x[moons.labels == 0, 1].mean() > moons.x[moons.labels == 1, 1].mean()
+    assert moons.x[moons.y == 0, 1].mean() > moons.x[moons.y == 1, 1].mean()
     with pytest.raises(ValueError, match=r"unknown table sklearn:wines, expected .*; did you mean sklearn:wine"):
         load_source("sklearn:wines")
 

@@ -1,4 +1,4 @@
-"""``sklearn:NAME``: small tables that come inside scikit-learn, and its two moons. No rule of ours is trained on them."""
+"""``sklearn:NAME``: small tables inside scikit-learn, and its two moons. No rule of ours is trained on them."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
