@@ -1,8 +1,9 @@
 """The pages of results: one Markdown page a study, whose YAML file says what is asked of the store."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
     A study has ``title``, ``lead``, ``files``, ``of`` (what all its questions have in common) and ``sections``, each
     with ``heading``, ``text`` and what it shows: ``rows`` and ``columns`` of questions, a ``figure``, ``claims`` by
     id, a ``table`` as it is, the ``equation`` of a rule. What answers are over is ``counted``, tasks if nobody says. In
-    texts {id} is the value of a claim. Raises ValueError for a row or a column without any answer, and as ``read`` and
-    ``Store.ask`` do.
+    texts {id} is the value of a claim. Raises ValueError for a row, column or named point without any answer, and as ``read``
+    and ``Store.ask`` do.
     """
     study = parse_yaml(file.read_text(encoding="utf-8"), str(file))
     values = {name: claim["value"] + math.copysign(1e-9, claim["value"]) for name, claim in claims.items()}
@@ -112,24 +113,27 @@ def _cell(answer: Answer, sign: str) -> str:
 
 
 def _lines(figure: Mapping[str, Any], ask: Ask) -> Lines:
-    """By panel and row the answers ``along`` the ``values`` of a number of shots or of a sweep, or at ``points``."""
+    """By panel and row what is answered; an answer along an axis may be missing, none at named points."""
     lines: dict[str, dict[str, dict[Any, Mean]]] = {}
-    if "points" in figure:
-        for panel, points in figure["points"].items():
-            for label, row in figure["rows"].items():
-                for name, of in points.items():
-                    if (answer := ask({**row, **of})) is None:
-                        raise ValueError(f"figure {figure['name']}: nothing is stored for {label}, {name}")
-                    lines.setdefault(panel, {}).setdefault(label, {})[name] = answer.mean
-        return lines
-    along: str = figure["along"]
-    for panel, at in figure["panels"].items():
-        for label, method in figure["rows"].items():
-            for value in figure["values"]:
-                where = {"shots": value} if along == "shots" else {"setting": {along: value}}
-                if answer := ask({**at, "method": method, **where}):
-                    lines.setdefault(panel, {}).setdefault(label, {})[value] = answer.mean
+    for panel, label, value, of in _asked(figure):
+        if answer := ask(of):
+            lines.setdefault(panel, {}).setdefault(label, {})[value] = answer.mean
+        elif "points" in figure:
+            raise ValueError(f"figure {figure['name']}: nothing is stored for {label}, {value}")
     return lines
+
+
+def _asked(figure: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Mapping[str, Any]]]:
+    """Panel, row, place on the axis and question, ``along`` the ``values`` of shots or of a sweep, or at ``points``."""
+    if "points" in figure:
+        for (panel, points), (label, row) in product(figure["points"].items(), figure["rows"].items()):
+            yield from ((panel, label, name, {**row, **of}) for name, of in points.items())
+        return
+    along: str = figure["along"]
+    for (panel, at), (label, method) in product(figure["panels"].items(), figure["rows"].items()):
+        for value in figure["values"]:
+            where = {"shots": value} if along == "shots" else {"setting": {along: value}}
+            yield panel, label, value, {**at, "method": method, **where}
 
 
 def _made(made: Mapping[str, tuple[str, str]]) -> str:
