@@ -37,8 +37,8 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
     A study has ``title``, ``lead``, ``files``, ``of`` (what all its questions have in common) and ``sections``, each
     with ``heading``, ``text`` and what it shows: ``rows`` and ``columns`` of questions, a ``figure``, ``claims`` by
     id, a ``table`` as it is, the ``equation`` of a rule. What answers are over is ``counted``, tasks if nobody says. In
-    texts {id} is the value of a claim. Raises ValueError for a row, column or named point without any answer, and as ``read``
-    and ``Store.ask`` do.
+    texts {id} is the value of a claim. Raises ValueError for a row, column or named point without any answer, and as
+    ``read`` and ``Store.ask`` do.
     """
     study = parse_yaml(file.read_text(encoding="utf-8"), str(file))
     values = {name: claim["value"] + math.copysign(1e-9, claim["value"]) for name, claim in claims.items()}
