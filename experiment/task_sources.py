@@ -98,7 +98,7 @@ def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[
 
 
 def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
-    """Few-shot tasks that judge a rule: true labels, all inputs, the most ways and shots. Raises as ``TaskSource``.
+    """Few-shot tasks that judge a rule: true labels, all inputs, the most shots. Raises as ``TaskSource``.
 
     Where all tasks of the training have the same classes, these have them too. For rules that cluster they are whole
     sets, the number of whose clusters is told.
@@ -107,11 +107,11 @@ def evaluation_tasks(config: Config, datasets: Iterable[Dataset]) -> TaskSource:
     if tasks.points is not None:
         sets = tuple(large_enough(list(datasets), tasks.points[0]))
         return SetSource(sets, tasks.ways[1], 0, 0, False, fewest_ways=2, points=tasks.points)
-    labeller = tasks.labeller.make()
-    enough = with_enough(list(datasets), tasks.ways[1], tasks.shots[1] + tasks.queries + tasks.unlabelled_shots)
+    labeller, ways = tasks.labeller.make(), config.evaluation.ways or tasks.ways[1]
+    enough = with_enough(list(datasets), ways, tasks.shots[1] + tasks.queries + tasks.unlabelled_shots)
     return TaskSource(
         tuple(enough),
-        tasks.ways[1],
+        ways,
         tasks.shots[1],
         tasks.queries,
         tasks.permute,

@@ -19,6 +19,7 @@ LABELLERS = (
     LabellerExample("true", {}),
     LabellerExample("shuffled", {}),
     LabellerExample("instances", {"augmentation": "shift=0.3,warp=0.05"}),
+    LabellerExample("fixed_instances", {"augmentation": "shift=0.3,warp=0.05"}),
     LabellerExample("clusters", {"partitions": 2, "groups": 5}),
     LabellerExample("hyperplanes", {"partitions": 2, "groups": 4}),
     LabellerExample("fixed", {}),

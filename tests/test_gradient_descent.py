@@ -150,6 +150,22 @@ def test_a_batch_of_tasks_is_the_mean_of_tasks_alone() -> None:
     assert all(torch.equal(kept.direction[name], value) for name, value in together.direction.items())
 
 
+def test_outer_steps_of_pretraining_take_no_inner_steps() -> None:
+    rule, estimator = maml(pretraining=1), estimator_of(Head())
+    given = [one_task(rule, STRIDE)]
+    before, after = (estimator.estimate(rule, rule.theta_at(outer_step), given, {}) for outer_step in (0, 1))
+    unmoved, moved = (
+        {name: float(value.abs().sum()) for name, value in (one.carried[0] or {}).items()} for one in (before, after)
+    )
+    assert unmoved["t"] == moved["t"] > 0
+    assert not any(value for name, value in unmoved.items() if name != "t")
+    assert all(value for name, value in moved.items() if name != "t")
+    # What moves the start is the loss of the queries there.
+    there = estimator.estimate(rule, theta(rule), [replace(given[0], read_points=(0,))], {})
+    for name, value in there.direction.items():
+        torch.testing.assert_close(before.direction[name], value)
+
+
 def test_outer_steps_of_first_order_leave_states_as_they_are_and_second_derivatives_out() -> None:
     rule, estimator = maml(learned_rates=True, first_order=2), estimator_of(Head())
     given = [one_task(rule, STRIDE)]

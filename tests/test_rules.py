@@ -605,7 +605,7 @@ def test_a_rule_in_a_loop_gives_what_vmap_gives(per_task: bool) -> None:
 
 def test_a_rule_knows_what_it_was_built_with_however_that_was_said() -> None:
     expected = {"weights": "w1=9x5 b1=5", "rate": 0.25, "learned_rates": False, "steps": 5, "first_order": 0, "seed": 3}
-    expected |= {"adapt_normalisation": False, "per_step_normalisation": False}
+    expected |= {"adapt_normalisation": False, "per_step_normalisation": False, "pretraining": 0}
     rule = make_rule("maml", weights="w1=9x5 b1=5", rate=0.25, seed=3)
     again = type(rule)("w1=9x5 b1=5", 0.25, seed=3)
     assert rule.config == again.config == deepcopy(rule).config == expected

@@ -8,6 +8,7 @@ import torch
 
 from tasks.dataset import Dataset
 from tasks.labellers.contract import labelled
+from tasks.labellers.fixed_instances import FixedInstances
 from tasks.labellers.instances import Instances
 from tasks.source import TaskSource
 from tasks.task import Episode
@@ -71,6 +72,21 @@ def test_what_is_redrawn_is_redrawn_in_queries_as_well() -> None:
     episode = task.episode(seeded(2))
     for drawn in (*episode.support_x, *episode.query_x):
         assert not (task.dataset.x == drawn).all(1).any()
+
+
+def test_fixed_instances_keep_their_labels_from_task_to_task() -> None:
+    dataset = data()
+    found = []
+    for seed in (3, 3, 4):
+        labeller = FixedInstances("identity")
+        made = TaskSource(labelled(dataset, labeller, 0, seeded(seed)), 5, 1, 2, False, labeller=labeller)
+        for place in range(3):
+            episode = made.draw(seeded(place)).episode(seeded(place))
+            label_of = dict(zip(rows_of(dataset, episode.support_x), episode.support_y.tolist(), strict=True))
+            assert [label_of[row] for row in rows_of(dataset, episode.query_x)] == episode.query_y.tolist()
+            found.append(label_of)
+    assert found[0] == found[1] == found[2] == found[3]
+    assert found[0].keys() != found[6].keys()
 
 
 def test_the_true_labels_change_nothing() -> None:

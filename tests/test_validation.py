@@ -8,6 +8,7 @@ import torch
 from runs import Arguments, theta, trainer_of
 
 from evaluation.probes import PROBES
+from experiment.task_sources import evaluation_tasks, load_datasets
 from outer_loop.config.file import load_config
 from outer_loop.config.probes import Probe
 from outer_loop.run.checkpoint import load_checkpoint, save_checkpoint
@@ -65,6 +66,9 @@ def test_what_is_usual_of_evaluation(tiny_config: Arguments) -> None:
     assert [config.evaluation.tasks_of(sources) for sources in (1, 3, 7)] == [60, 20, 9]
     few = load_config(path, [*overrides, "tasks.shots=3"])
     assert few.evaluation_shots == (1, 3)
+    loaded = load_datasets(config, ["digits"])["digits"]
+    assert evaluation_tasks(config, loaded).ways == config.tasks.ways[1]
+    assert evaluation_tasks(load_config(path, [*overrides, "evaluation.ways=4"]), loaded).ways == 4
 
 
 def test_the_mean_over_labels_and_probes_chooses_and_far_data_have_no_say(

@@ -104,19 +104,23 @@ class Conv4:
         layers = [(x, x, none, none)]
         image = x.reshape(len(x), self.side, self.side, self.channels).permute(0, 3, 1, 2)
         for block in range(1, BLOCKS + 1):
-            kernel = state[f"w{block}"].reshape(3, 3, image.shape[1], self.filters).permute(3, 2, 0, 1)
+            g, b = state[f"g{block}"], state[f"b{block}"]
+            sign = torch.where(g < 0, -1.0, 1.0)  # kernels of it let the largest of a place be taken before g and b
+            kernel = (state[f"w{block}"] * sign).reshape(3, 3, image.shape[1], self.filters).permute(3, 2, 0, 1)
             linear = F.conv2d(image, kernel, padding=1, stride=2 if self.pooling == "stride" else 1)
-            mean = linear.mean((0, 2, 3)) if statistics is None else statistics[f"mean{block}"]
-            centred = linear - mean[:, None, None]
-            var = (centred * centred).mean((0, 2, 3)) if statistics is None else statistics[f"var{block}"]
-            scale = state[f"g{block}"] * torch.rsqrt(var + VARIANCE_EPS)
-            z = centred * scale[:, None, None] + state[f"b{block}"][:, None, None]
+            if statistics is None:  # in few passes over the largest tensors there are
+                signed = linear.mean((0, 2, 3))
+                var = ((linear * linear).mean((0, 2, 3)) - signed * signed).clamp_min(0)
+            else:
+                signed, var = sign * statistics[f"mean{block}"], statistics[f"var{block}"]
             if self.pooling == "max":
-                z = F.max_pool2d(z, 2)  # before the ReLU, which does not change what is largest
+                linear = F.max_pool2d(linear, 2)
+            scale = sign * g * torch.rsqrt(var + VARIANCE_EPS)
+            z = linear * scale[:, None, None] + (b - signed * scale)[:, None, None]
             image = torch.relu(z)
             last = block == BLOCKS and self.pooling == "stride"
             found = (image.mean((2, 3)), z.mean((2, 3))) if last else (image.flatten(1), z.flatten(1))
-            layers.append((*found, mean, var))
+            layers.append((*found, sign * signed, var))
         if self.outputs:
             logits = layers[-1][0] @ state[f"w{BLOCKS + 1}"] + state[f"b{BLOCKS + 1}"]
             layers.append((logits, logits, none, none))

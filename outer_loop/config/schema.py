@@ -174,6 +174,7 @@ class EvaluationConfig(Section):
     tasks: Count | None = Field(
         default=None, description="tasks drawn from each source; null is 60, shared out among sources of one kind"
     )
+    ways: Count | None = Field(default=None, description="classes in a task; null is the most of the training")
     shots: Counts | None = Field(
         default=None, description="labelled examples of each class; null is 1, and those of the training up to 10"
     )
@@ -188,6 +189,8 @@ class EvaluationConfig(Section):
     def _misfits(self) -> Iterable[tuple[str, str]]:
         if self.read_every > self.steps:
             yield "read_every", f"at most evaluation.steps, {self.steps}"
+        if self.ways == 1:
+            yield "ways", "2 or more"
 
     def tasks_of(self, sources: int) -> int:
         """Tasks drawn from each of so many sources of one kind."""

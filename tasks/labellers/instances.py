@@ -59,8 +59,12 @@ class Instances(Labeller):
         """All rows, in one group."""
         return (torch.arange(len(dataset)),)
 
+    def drawn(self, task: Task, examples: int, generator: Generator) -> Tensor:
+        """The rows of so many different ``examples``, those of the first class first: here at random."""
+        return task.pool[torch.randperm(len(task.pool), generator=generator)[:examples]]
+
     def pick(self, task: Task, generator: Generator, shots: int, queries: int) -> Picked:
-        """``shots`` different random examples a class, and ``queries`` a class of the same, each about equally often.
+        """``shots`` different examples a class, and ``queries`` a class of the same, each about equally often.
 
         Raises ValueError if the data set has fewer examples than the support takes.
         """
@@ -69,8 +73,7 @@ class Instances(Labeller):
                 f"{task.dataset.name}: got {shots} shots and {queries} queries, expected 1 or more of each and at most "
                 f"{len(task.pool) // task.ways} shots of {task.ways} classes of {len(task.pool)} examples"
             )
-        rows = task.pool[torch.randperm(len(task.pool), generator=generator)[: task.ways * shots]]
-        rows = rows.view(task.ways, shots)
+        rows = self.drawn(task, task.ways * shots, generator).view(task.ways, shots)
         order = torch.stack([torch.randperm(shots, generator=generator) for _ in range(task.ways)])
         asked = rows.gather(1, order[:, torch.arange(queries) % shots])
         return Picked(*in_random_order(rows, generator), *in_random_order(asked, generator))

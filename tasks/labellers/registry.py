@@ -10,6 +10,7 @@ LABELLERS = Registry(
         "true": "tasks.labellers.true:TrueLabels",
         "shuffled": "tasks.labellers.shuffled:ShuffledLabels",
         "instances": "tasks.labellers.instances:Instances",
+        "fixed_instances": "tasks.labellers.fixed_instances:FixedInstances",
         "clusters": "tasks.labellers.clusters:Clusters",
         "hyperplanes": "tasks.labellers.hyperplanes:Hyperplanes",
         "fixed": "tasks.labellers.fixed:FixedLabels",

@@ -27,10 +27,13 @@ class Maml(LearnedStart):
     there is one for each layer and each of ``steps`` inner steps, which start there; further steps use the last ones.
     What scales and shifts a normalised layer stays as it starts unless inner steps ``adapt_normalisation``; with
     ``per_step_normalisation`` it has values of its own before the first and after each of ``steps`` inner steps.
-    Normalisation in inner steps is by the support examples. The buffer ``second_order``, not written to files, says by
-    its length, 1 or 0, whether the meta-gradient goes through the gradients of inner steps (reading a value would wait
-    for the device). It does not in the ``first_order`` outer steps at the start of meta-training. Raises ValueError for
-    shapes that cannot be read, a rate that is not positive, fewer steps than one, or a negative ``first_order``.
+    Normalisation in inner steps is by the support examples. In the ``pretraining`` outer steps at the start of
+    meta-training nothing is adapted: with labels that stay (``fixed_instances``), and no outer steps beyond, that is a
+    classifier which is fine-tuned in use, a control. The buffers ``adapting`` and ``second_order``, not written to
+    files, say by their length, 1 or 0, whether inner steps are taken, and whether the meta-gradient goes through their
+    gradients (reading a value would wait for the device). It does not in the ``first_order`` outer steps at the start
+    of meta-training. Raises ValueError for shapes that cannot be read, a rate that is not positive, fewer steps than
+    one, or a negative ``first_order`` or ``pretraining``.
     """
 
     name = "maml"
@@ -38,6 +41,7 @@ class Maml(LearnedStart):
     gives = "logits"
     earlier: ClassVar[Mapping[str, Any]] = {"adapt_normalisation": True}
     rates: nn.Parameter | None
+    adapting: Tensor
     second_order: Tensor
 
     def __init__(
@@ -50,13 +54,15 @@ class Maml(LearnedStart):
         seed: int = 0,
         adapt_normalisation: bool = False,
         per_step_normalisation: bool = False,
+        pretraining: int = 0,
     ) -> None:
         super().__init__(weights, seed)
         for option, value in (("rate", rate), ("steps", steps)):
             self.check_positive(option, value)
-        if first_order < 0:
-            raise ValueError(f"got first_order {first_order} for the {self.name} rule, expected 0 or more outer steps")
-        self.first_order, self.learned_rates = first_order, learned_rates
+        for option, value in (("first_order", first_order), ("pretraining", pretraining)):
+            if value < 0:
+                raise ValueError(f"got {option} {value} for the {self.name} rule, expected 0 or more outer steps")
+        self.first_order, self.pretraining, self.learned_rates = first_order, pretraining, learned_rates
         self.last_layer = last_layer(self.shapes)
         self.fixed: Collection[str] = () if adapt_normalisation else tuple(normalising(self.shapes))
         self.by_step = tuple(normalising(self.shapes)) if per_step_normalisation else ()
@@ -64,7 +70,8 @@ class Maml(LearnedStart):
             self.start[name] = nn.Parameter(self.start[name].detach().repeat(self.moments(), 1))
         self.support_loss = CrossEntropy()
         self.rate, self.rates = rate, self.initial_rates(rate, steps)
-        self.register_buffer("second_order", torch.zeros(1), persistent=False)
+        for name in ("adapting", "second_order"):
+            self.register_buffer(name, torch.zeros(1), persistent=False)
 
     @property
     def features_below_head(self) -> int:
@@ -92,10 +99,11 @@ class Maml(LearnedStart):
         return nn.Parameter(torch.full((steps, self.last_layer), float(rate)))
 
     def theta_at(self, outer_step: int) -> dict[str, Tensor]:
-        """θ, without second derivatives in the first ``first_order`` outer steps."""
+        """θ, without inner steps in the ``pretraining`` outer steps, without second derivatives in ``first_order``."""
         theta = super().theta_at(outer_step)
-        if outer_step < self.first_order:
-            theta["second_order"] = theta["second_order"][:0]
+        for name, until in (("adapting", self.pretraining), ("second_order", self.first_order)):
+            if outer_step < until:
+                theta[name] = theta[name][:0]
         return theta
 
     def started(self, network: Network, state: State) -> State:
@@ -110,6 +118,8 @@ class Maml(LearnedStart):
 
     def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
         """One inner step on ``support_x`` [S, D] and ``support_y`` [S] in 0..ways-1."""
+        if not len(self.adapting):
+            return state | {"t": state["t"] + 1}
         change = self.descend(problem, state, views, self.terms(), second_order=len(self.second_order) > 0)
         rates = self.rates_at(self.rates, self.rate, state["t"])
         return state | moved(state, change, rates) | {"t": state["t"] + 1}
