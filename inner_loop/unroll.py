@@ -39,8 +39,10 @@ def theta_axes(rule: Rule, theta: Theta) -> dict[str, int | None]:
 
 def batched_step(rule: Rule, theta: Theta, problem: Problem, *, per_task: bool = False, compiled: bool = False) -> Step:
     """One inner step of T tasks; ``compiled`` takes it through ``torch.compile``, once for each rule, problem and T."""
+    axes = theta_axes(rule, theta) if per_task else {}
+    several = tuple(name for name, axis in axes.items() if axis == 0)
     if compiled:
-        return partial(_compiled(rule, problem), dict(theta))
+        return partial(_compiled(rule, problem, several), dict(theta))
 
     def shared(state: State, views: StepViews, phase: str) -> State:
         return cast(State, functional_call(rule, dict(theta), ("batched_step", problem, state, views, phase)))
@@ -49,24 +51,30 @@ def batched_step(rule: Rule, theta: Theta, problem: Problem, *, per_task: bool =
         def step(state: State, views: StepViews, own: Theta) -> State:
             return cast(State, functional_call(rule, {**theta, **own}, ("step", problem, state, views, phase)))
 
-        return over_tasks(rule.batching, step, state, views, several)
+        return over_tasks(rule.batching, step, state, views, {name: theta[name] for name in several})
 
-    if not per_task:
-        return shared
-    several = {name: theta[name] for name, axis in theta_axes(rule, theta).items() if axis == 0}
     # Of a θ that is shared all the same, the plain step is wanted: one by hand may have no derivative in forward mode.
-    return shared if rule.theta_per_task and several else own
+    return shared if not per_task or (rule.theta_per_task and several) else own
 
 
 @lru_cache(maxsize=COMPILED)
-def _compiled(rule: Rule, problem: Problem) -> Callable[[dict[str, Tensor], State, StepViews, str], State]:
-    """The vmapped step as a compiled function of θ, a State and views. Kept, since compiling takes minutes."""
+def _compiled(
+    rule: Rule, problem: Problem, several: tuple[str, ...]
+) -> Callable[[dict[str, Tensor], State, StepViews, str], State]:
+    """A step as a compiled function of θ, ``several`` of it by task, State and views. Kept: compiling takes minutes."""
     # All of these share one code object, for which torch allows few versions unless told otherwise.
     torch._dynamo.config.recompile_limit = COMPILED
 
-    def step(theta: dict[str, Tensor], state: State, views: StepViews, phase: str) -> State:
-        return cast(State, functional_call(rule, theta, ("vmapped_step", problem, state, views, phase)))
+    def batched(theta: dict[str, Tensor], state: State, views: StepViews, phase: str) -> State:
+        return cast(State, functional_call(rule, theta, ("batched_step", problem, state, views, phase)))
 
+    def vmapped(theta: dict[str, Tensor], state: State, views: StepViews, phase: str) -> State:
+        def one(state: State, views: StepViews, own: Theta) -> State:
+            return cast(State, functional_call(rule, {**theta, **own}, ("step", problem, state, views, phase)))
+
+        return over_tasks("vmap", one, state, views, {name: theta[name] for name in several})
+
+    step = batched if rule.compiled_batch else vmapped
     return torch.compile(step, dynamic=False, fullgraph=True)
 
 

@@ -239,8 +239,8 @@ def test_what_moved_is_no_key_any_more():
         (["outer.estimator=full_backprop"], "as inner.length, since estimator full_backprop learns from whole traject"),
         ([*MAML, "inner.compile=true"], "inner.compile: got True, expected false for rule maml"),
         (
-            ["inner.compile=true", "outer.estimator=evolution_strategies"],
-            "inner.compile: got True, expected false for estimator evolution_strategies",
+            ["inner.compile=true", "outer.estimator=forward_mode"],
+            "inner.compile: got True, expected false for estimator forward_mode",
         ),
         (
             ["network.options.activations=[relu, step]"],

@@ -10,7 +10,6 @@ from inner_loop.networks.mlp import MLP
 from inner_loop.state import detach_state, finite_tasks, stack_states, unstack_state
 from inner_loop.unroll import theta_of, unroll
 from update_rules.contract import SUPPORT, UNLABELLED, Phase, Problem, Rule, State, StepViews
-from update_rules.local.hebbian import Hebbian
 from update_rules.local.neuron_local import NeuronLocal
 from update_rules.registry import RULES, make_rule
 
@@ -52,21 +51,27 @@ def test_recomputation_gives_the_same_gradient_to_the_bit(rule: NeuronLocal, lon
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # in torch itself
-def test_a_compiled_step_gives_the_same_gradient() -> None:
-    rule = Hebbian()
-    for problem in (PROBLEM, Problem.of(MLP((6, 4)))):
-        state = start(rule, problem)
-        draw = torch.Generator().manual_seed(2)
-        along = {name: torch.randn(value.shape, generator=draw) for name, value in state.items()}
+@pytest.mark.parametrize(
+    ("name", "per_task", "network"),  # compiled as a batch, and by vmap of a step
+    [("hebbian", False, PROBLEM.network), ("hebbian", True, MLP((6, 4))), ("oja", True, MLP((6, 4)))],
+)
+def test_a_compiled_step_gives_the_same_gradient(name: str, per_task: bool, network: MLP) -> None:
+    rule, problem = make_rule(name), Problem.of(network)
+    state = start(rule, problem)
+    draw = torch.Generator().manual_seed(2)
+    along = {name: torch.randn(value.shape, generator=draw) for name, value in state.items()}
 
-        def found(compiled: bool, problem: Problem = problem, state: State = state, along: State = along) -> State:
-            theta, views = dict(rule.named_parameters()), {"unlabelled": stream()}
-            (last,) = unroll(rule, theta, problem, state, views, read_points=[STEPS], compiled=compiled)
-            loss = sum((value * along[name]).sum() for name, value in last.items())
-            gradients = torch.autograd.grad(loss, list(theta.values()), materialize_grads=True)
-            return dict(zip(theta, gradients, strict=True))
+    def found(compiled: bool) -> State:
+        theta, views = dict(rule.named_parameters()), {"unlabelled": stream()}
+        if per_task:
+            theta = {name: value.expand(TASKS, *value.shape).clone() for name, value in theta.items()}
+        how = {"read_points": [STEPS], "compiled": compiled, "per_task": per_task}
+        (last,) = unroll(rule, theta, problem, state, views, **how)
+        loss = sum((value * along[name]).sum() for name, value in last.items())
+        gradients = torch.autograd.grad(loss, list(theta.values()), materialize_grads=True)
+        return dict(zip(theta, gradients, strict=True))
 
-        torch.testing.assert_close(found(True), found(False), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found(True), found(False), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)

@@ -151,6 +151,8 @@ class Rule(nn.Module):
     """Whether a trajectory may not be cut into truncated unrolls."""
     compiles: ClassVar[bool] = True
     """Whether the inner step can go through ``torch.compile``."""
+    compiled_batch: ClassVar[bool] = False
+    """Whether that takes ``batched_step``, of operations of torch alone, and not ``step`` under vmap."""
     earlier: ClassVar[Mapping[str, Any]] = {}
     """Options that are newer than files which do not name them, as rules were before there was a choice."""
     theta_per_task: ClassVar[bool] = False
@@ -178,7 +180,7 @@ class Rule(nn.Module):
             cls.name = cls.__name__.lower()
         if "step" in vars(cls) and "batched_step" not in vars(cls):
             cls.batched_step = Rule.batched_step  # type: ignore[method-assign]
-            cls.theta_per_task = False
+            cls.theta_per_task = cls.compiled_batch = False
 
     @classmethod
     def options_for(cls, problem: Problem, seed: int) -> dict[str, Any]:
@@ -204,10 +206,6 @@ class Rule(nn.Module):
         """
         with without_noise(self.name):
             return over_tasks(self.batching, lambda state, views: self.step(problem, state, views, phase), state, views)
-
-    def vmapped_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
-        """What ``batched_step`` computes, by vmap of ``step``: slower, but ``torch.compile`` can take it."""
-        return over_tasks("vmap", lambda state, views: self.step(problem, state, views, phase), state, views)
 
     def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:
         """What ``x`` [B, D] gives to normalise other examples by."""

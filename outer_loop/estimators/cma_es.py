@@ -33,7 +33,6 @@ class CmaEs(Estimator):
 
     needs_gradient = False
     whole_trajectories = True
-    compiles = False
 
     def __init__(self, deviation: Deviation = 0.1, population: Whole = 0, seed: Seed = 0) -> None:
         if population in (1, 2):

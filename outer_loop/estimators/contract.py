@@ -88,8 +88,8 @@ class Estimator:
     """What rules and readouts it is for, by what a rule ``gives``; None for all."""
     whole_trajectories: ClassVar[bool] = False
     """Whether a trajectory may not be cut into truncated unrolls."""
-    compiles: bool = True
-    """Whether its unrolls can go through a compiled step, whose θ tasks share."""
+    compiles: ClassVar[bool] = True
+    """Whether its unrolls can go through a compiled step."""
 
     objective: Objective = Objective()
     recompute: bool = True

@@ -21,7 +21,6 @@ class EvolutionStrategies(Estimator):
     """
 
     needs_gradient = False
-    compiles = False
 
     def __init__(self, deviation: Rate = 0.01, pairs: Count = 1) -> None:
         self.deviation, self.pairs = deviation, pairs

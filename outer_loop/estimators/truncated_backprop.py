@@ -21,7 +21,7 @@ class TruncatedBackprop(Estimator):
     """
 
     def __init__(self, task_clip: NotNegative = 0.0) -> None:
-        self.task_clip, self.compiles = task_clip, not task_clip
+        self.task_clip = task_clip
 
     def estimate(self, rule: Rule, theta: Theta, unrolls: Sequence[TruncatedUnroll], memory: Memory) -> Estimate:
         """Mean gradient over the tasks with finite numbers, each task weighted the same."""

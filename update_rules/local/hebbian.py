@@ -91,6 +91,7 @@ class Hebbian(LocalRule):
 
     name = "hebbian"
     theta_per_task = True
+    compiled_batch = True
 
     def __init__(self, rate: float = 0.1, straighten: float = START["straighten"], elementwise: bool = False) -> None:
         super().__init__()
