@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import pairwise
 from math import isqrt
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from update_rules.contract import Phase, Problem, Rule, State, StepViews, Theta,
 
 Step = Callable[[State, StepViews, str], State]
 """One inner step of T tasks: a State [T, ...], views [T, ...] and the phase give a State [T, ...]."""
+
+StepOfTheta = Callable[[Theta, State, StepViews, str], State]
+"""The same, given θ."""
 
 LONG = 25
 """Inner steps from which on States between steps take more memory than they are worth."""
@@ -43,39 +46,40 @@ def batched_step(rule: Rule, theta: Theta, problem: Problem, *, per_task: bool =
     several = tuple(name for name, axis in axes.items() if axis == 0)
     if compiled:
         return partial(_compiled(rule, problem, several), dict(theta))
+    # Of a θ that is shared all the same, the plain step is wanted: one by hand may have no derivative in forward mode.
+    by_hand = not per_task or (rule.theta_per_task and several)
+    step = _whole(rule, problem) if by_hand else _each(rule, problem, several, rule.batching)
+    return partial(step, dict(theta))
 
-    def shared(state: State, views: StepViews, phase: str) -> State:
+
+def _whole(rule: Rule, problem: Problem) -> StepOfTheta:
+    """The rule's own step of all tasks."""
+
+    def step(theta: Theta, state: State, views: StepViews, phase: str) -> State:
         return cast(State, functional_call(rule, dict(theta), ("batched_step", problem, state, views, phase)))
 
-    def own(state: State, views: StepViews, phase: str) -> State:
-        def step(state: State, views: StepViews, own: Theta) -> State:
-            return cast(State, functional_call(rule, {**theta, **own}, ("step", problem, state, views, phase)))
-
-        return over_tasks(rule.batching, step, state, views, {name: theta[name] for name in several})
-
-    # Of a θ that is shared all the same, the plain step is wanted: one by hand may have no derivative in forward mode.
-    return shared if not per_task or (rule.theta_per_task and several) else own
+    return step
 
 
-@lru_cache(maxsize=COMPILED)
-def _compiled(
-    rule: Rule, problem: Problem, several: tuple[str, ...]
-) -> Callable[[dict[str, Tensor], State, StepViews, str], State]:
-    """A step as a compiled function of θ, ``several`` of it by task, State and views. Kept: compiling takes minutes."""
-    # All of these share one code object, for which torch allows few versions unless told otherwise.
-    torch._dynamo.config.recompile_limit = COMPILED
+def _each(rule: Rule, problem: Problem, several: tuple[str, ...], batching: Literal["vmap", "loop"]) -> StepOfTheta:
+    """The step of each task, which has ``several`` of θ for itself."""
 
-    def batched(theta: dict[str, Tensor], state: State, views: StepViews, phase: str) -> State:
-        return cast(State, functional_call(rule, theta, ("batched_step", problem, state, views, phase)))
-
-    def vmapped(theta: dict[str, Tensor], state: State, views: StepViews, phase: str) -> State:
+    def step(theta: Theta, state: State, views: StepViews, phase: str) -> State:
         def one(state: State, views: StepViews, own: Theta) -> State:
             return cast(State, functional_call(rule, {**theta, **own}, ("step", problem, state, views, phase)))
 
-        return over_tasks("vmap", one, state, views, {name: theta[name] for name in several})
+        return over_tasks(batching, one, state, views, {name: theta[name] for name in several})
 
-    step = batched if rule.compiled_batch else vmapped
-    return torch.compile(step, dynamic=False, fullgraph=True)
+    return step
+
+
+@lru_cache(maxsize=COMPILED)
+def _compiled(rule: Rule, problem: Problem, several: tuple[str, ...]) -> StepOfTheta:
+    """A compiled step, with ``several`` of θ by task. Kept, since compiling takes minutes."""
+    # All of these share one code object, for which torch allows few versions unless told otherwise.
+    torch._dynamo.config.recompile_limit = COMPILED
+    step = _whole(rule, problem) if rule.compiled_batch else _each(rule, problem, several, "vmap")
+    return cast(StepOfTheta, torch.compile(step, dynamic=False, fullgraph=True))
 
 
 class _Node(torch.autograd.Function):

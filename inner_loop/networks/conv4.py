@@ -105,7 +105,7 @@ class Conv4:
         image = x.reshape(len(x), self.side, self.side, self.channels).permute(0, 3, 1, 2)
         for block in range(1, BLOCKS + 1):
             g, b = state[f"g{block}"], state[f"b{block}"]
-            sign = torch.where(g < 0, -1.0, 1.0)  # kernels of it let the largest of a place be taken before g and b
+            sign = torch.where(g < 0, -1.0, 1.0)  # in the kernel, so that what is largest stays so under g
             kernel = (state[f"w{block}"] * sign).reshape(3, 3, image.shape[1], self.filters).permute(3, 2, 0, 1)
             linear = F.conv2d(image, kernel, padding=1, stride=2 if self.pooling == "stride" else 1)
             if statistics is None:  # in few passes over the largest tensors there are
