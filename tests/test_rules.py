@@ -626,6 +626,7 @@ def test_a_rule_knows_what_it_was_built_with_however_that_was_said() -> None:
         ("sca", "critic_rate", 0.0),
         ("sca", "critic_steps", -1),
         ("maml", "first_order", -1),
+        ("maml", "pretraining", -1),
         ("maml", "weights", "w1=9x"),
         ("protonet", "weights", "q1=9"),
     ],
