@@ -178,5 +178,7 @@ def test_what_clusters_needs_sets_and_others_have_none(tiny_config: Arguments) -
         trainer_of(tiny_config("run", *CLUSTERS, "tasks.points=null"))
     with pytest.raises(ValueError, match=r"config key tasks.points: got .*, expected null for rule"):
         trainer_of(tiny_config("run", "tasks.points=30"))
+    with pytest.raises(ValueError, match=r"config key evaluation.ways: got 4, expected null for rule"):
+        trainer_of(tiny_config("run", *CLUSTERS, "evaluation.ways=4"))
     with pytest.raises(ValueError, match=r"report.sources: got .*, expected \[\] for rule attention_clusterer"):
         trainer_of(tiny_config("run", *CLUSTERS, "report.sources=[digits]"))

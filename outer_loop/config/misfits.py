@@ -28,6 +28,8 @@ def misfits(config: "Config") -> Iterator[tuple[str, str]]:
         yield "tasks.points", f"null for rule {name}, which does not cluster whole sets"
     if not clusters and config.tasks.untold:
         yield "tasks.untold", f"0 for rule {name}, which does not cluster whole sets"
+    if clusters and config.evaluation.ways is not None:
+        yield "evaluation.ways", f"null for rule {name}, which clusters whole sets, with all of their classes"
     if clusters and config.report.sources:
         yield "report.sources", f"[] for rule {name}, which clusters: judge it by scripts/evaluate.py"
     if readout.reads != rule.gives:
