@@ -65,9 +65,7 @@ def test_a_claim_says_no_more_than_its_interval() -> None:
             ahead, behind = claim["low"] > 0, claim["high"] < 0
             assert [bool(re.search(word, says)) for word in words] == [ahead, behind, not ahead and not behind], says
         else:
-            assert re.match(
-                r"(Accuracy|Adjusted Rand index|Agreement|Error|Share|Time|Memory) o[fn] ", says
-            ), says
+            assert re.match(r"(Accuracy|Adjusted Rand index|Agreement|Error|Share|Time|Memory) o[fn] ", says), says
 
 
 def test_claims_and_pages_on_disk_are_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:

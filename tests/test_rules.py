@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vmap
 
 from examples import CLUSTERERS, RuleExample
@@ -25,7 +24,7 @@ from tasks.dataset import Dataset
 from tasks.source import TaskSource
 from tasks.task import TaskShape
 from tasks.views import VIEWS
-from update_rules.contract import SUPPORT, UNLABELLED, Phase, Problem, Rule, State, StepViews
+from update_rules.contract import SUPPORT, UNLABELLED, Phase, Problem, Rule, State
 from update_rules.registry import RULES, make_rule
 from update_rules.rule_file import load_rule, read_header, save_rule
 
@@ -546,93 +545,3 @@ def test_pictures_have_one_weight_for_each_input(rule: Rule, problem: Problem) -
     assert pictures.shape == (7, 9)
     x = batch(problem)
     torch.testing.assert_close(rule.statistics(problem, state, x)["mean1"], x.mean(0) @ pictures.T)
-
-
-class Mean(Rule):
-    """A toy: the State goes a learned part of the way to the mean of a batch."""
-
-    name = "mean"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.config = {}
-        self.rate = nn.Parameter(torch.tensor(0.25))
-
-    def init_state(self, problem: Problem, generator: torch.Generator) -> State:
-        return {"mean": torch.rand(problem.inputs, generator=generator), "t": torch.zeros(())}
-
-    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
-        goal = views[UNLABELLED].mean(0)
-        return {"mean": torch.lerp(state["mean"], goal, self.rate), "t": state["t"] + 1}
-
-
-class LoopedMean(Mean):
-    """The same, one task after the other."""
-
-    batching = "loop"
-
-
-class MeanOutsideTorch(LoopedMean):
-    """The same by numpy, which vmap cannot take."""
-
-    def step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
-        mean, goal, rate = (value.detach().numpy() for value in (state["mean"], views[UNLABELLED].mean(0), self.rate))
-        return {"mean": torch.from_numpy(mean + rate * (goal - mean)), "t": state["t"] + 1}
-
-
-@pytest.mark.parametrize("per_task", [False, True])
-def test_a_rule_in_a_loop_gives_what_vmap_gives(per_task: bool) -> None:
-    problem, tasks = Problem(4), 3
-    state, x = several(Mean(), problem, tasks)
-    theta = {"rate": torch.tensor([0.25, 0.5, 0.75]) if per_task else torch.tensor(0.25)}
-    theta = {name: value.double().requires_grad_() for name, value in theta.items()}
-
-    def found(rule: Rule) -> list[State]:
-        seen = {UNLABELLED: torch.stack([x, -x])}
-        return unroll(rule, theta, problem, state, seen, read_points=[1, 2], per_task=per_task)
-
-    expected = found(Mean())
-    looped = found(LoopedMean())
-    for one, other in zip(looped, expected, strict=True):
-        torch.testing.assert_close(one, other)
-    inputs = [*theta.values(), state["mean"]]
-    slopes = [torch.autograd.grad(reads[-1]["mean"].square().sum(), inputs) for reads in (looped, expected)]
-    torch.testing.assert_close(*slopes)
-    with torch.no_grad():
-        for one, other in zip(found(MeanOutsideTorch()), expected, strict=True):
-            torch.testing.assert_close(one, other)
-
-
-def test_a_rule_knows_what_it_was_built_with_however_that_was_said() -> None:
-    expected = {"weights": "w1=9x5 b1=5", "rate": 0.25, "learned_rates": False, "steps": 5, "first_order": 0, "seed": 3}
-    expected |= {"adapt_normalisation": False, "per_step_normalisation": False, "pretraining": 0}
-    rule = make_rule("maml", weights="w1=9x5 b1=5", rate=0.25, seed=3)
-    again = type(rule)("w1=9x5 b1=5", 0.25, seed=3)
-    assert rule.config == again.config == deepcopy(rule).config == expected
-    assert_same(again.state_dict(), rule.state_dict())
-
-
-@pytest.mark.parametrize(
-    ("name", "option", "value"),
-    [
-        ("metz", "hidden", 0),
-        ("metz", "h_layers", -1),
-        ("neuron_local", "error_channels", 0),
-        ("neuron_local", "rate", 1.5),
-        ("hebbian", "rate", 0.0),
-        ("maml", "rate", 0.0),
-        ("maml", "steps", 0),
-        ("sca", "critic", "none"),
-        ("sca", "critic_rate", 0.0),
-        ("sca", "critic_steps", -1),
-        ("maml", "first_order", -1),
-        ("maml", "pretraining", -1),
-        ("maml", "weights", "w1=9x"),
-        ("protonet", "weights", "q1=9"),
-    ],
-)
-def test_impossible_options_are_named(name: str, option: str, value: float | str) -> None:
-    given = repr(value) if isinstance(value, str) else value
-    (one,) = (one for one in EXAMPLES if one.name == name)
-    with pytest.raises(ValueError, match=f"got {option} {given} for the {name} rule"):
-        made(one, **{option: value})
