@@ -16,7 +16,7 @@ from evaluation.rules import RuleMethod, untrained_method
 from evaluation.sweeps import Variation
 from outer_loop.config.file import changed_settings
 from update_rules.contract import Rule
-from update_rules.rule_file import RuleHeader, find_rule_file, read_rule
+from update_rules.rule_file import BEST_FILE, LAST_FILE, RuleHeader, find_rule_file, read_rule
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def _training(use: Use) -> dict[str, Any]:
 
 
 def rule_label(path: str | Path) -> str:
-    """A short name of a rule: its file's, or its folder's where that is plain ``rule``."""
+    """A short name of a rule: its file's, or its folder's where a run called it as all runs do."""
     path = Path(path)
-    return path.parent.name if path.stem == "rule" and path.parent.name else path.stem
+    return path.parent.name if path.name in (BEST_FILE, LAST_FILE) and path.parent.name else path.stem
 
 
 def read_rules(

@@ -24,7 +24,7 @@ from outer_loop.config.file import made_by
 from outer_loop.config.schema import Config
 from tasks.source import TaskSource
 from tasks.views import views_of
-from update_rules.rule_file import read_rule
+from update_rules.rule_file import BEST_FILE, read_rule
 
 READS = 5
 """Points at which the accuracy against inner steps is measured, besides the start."""
@@ -61,7 +61,7 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
     where the run's files cannot be read.
     """
     run_dir, settings = Path(config.run_dir), config.report
-    path, use = run_dir / "rule.safetensors", use_of_config(config, config.report_steps)
+    path, use = run_dir / BEST_FILE, use_of_config(config, config.report_steps)
     rule, header = read_rule(path, trusted(config))
     rule = rule.to(config.device)
     points = tuple(read_points(config.report_steps, max(1, config.report_steps // READS)))

@@ -28,7 +28,7 @@ from outer_loop.schedules import outer_learning_rate, read_weights
 from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import Trajectories
 from update_rules.contract import Rule
-from update_rules.rule_file import save_rule
+from update_rules.rule_file import BEST_FILE, LAST_FILE, save_rule
 
 
 class DivergedError(ValueError):
@@ -270,22 +270,23 @@ class Trainer:
         return metrics
 
     def _follow(self, found: Validation, tracker: Tracker, checkpoints: Checkpoints | None) -> dict[str, float]:
-        """What validation ``found``, for ``metrics.jsonl``; the best rule so far is saved."""
+        """What validation ``found``, for ``metrics.jsonl``; the rule is saved, and as the best if it is."""
         state = self.state
         if rows := read_rows(found.metrics):
             columns = ("kind", "source", "labels", "probe", "accuracy")
             tracker.log_table(state.outer_step, "meta_validation/table", columns, rows)
         if found.pictures:
             tracker.log_images(state.outer_step, "meta_validation/receptive_fields", found.pictures)
-        if found.mean > state.best_accuracy:
-            state.best_accuracy = found.mean
-            payload = self._payload()
-            if checkpoints is not None:
-                path = self.run_dir / "rule.safetensors"
-                added = {"outer_steps": state.outer_step, "valid_accuracy": state.best_accuracy}
-                save_rule(path, state.judged, {**self.parts.header, **added}, self.parts.use)
+        better = found.mean > state.best_accuracy
+        state.best_accuracy = max(found.mean, state.best_accuracy)
+        payload = self._payload() if better else {}
+        if checkpoints is not None:
+            header = {**self.parts.header, "outer_steps": state.outer_step, "valid_accuracy": found.mean}
+            for name in (LAST_FILE, BEST_FILE)[: 1 + better]:
+                save_rule(self.run_dir / name, state.judged, header, self.parts.use)
+            if better:
                 checkpoints.save_best(payload)
-                tracker.log_artifact(path, "rule")
+                tracker.log_artifact(self.run_dir / BEST_FILE, "rule")
         return found.metrics | {CHOSEN_BY: found.mean, BEST: state.best_accuracy}
 
     def _payload(self) -> dict[str, Any]:

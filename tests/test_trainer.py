@@ -79,6 +79,10 @@ def test_a_run_leaves_its_files_and_a_theta_that_moved(tiny_config: Arguments, t
     assert header.provenance["sources"] == '["digits"]'
     start_of_it = NeuronLocal(**load_rule(run / "rule.safetensors").config).state_dict()
     assert any(not torch.equal(value, start_of_it[name]) for name, value in theta(run).items())
+    last = read_header(run / "rule_last.safetensors").provenance
+    assert (last["outer_steps"], float(last["valid_accuracy"])) == ("6", judged[-1])
+    for name, value in load_rule(run / "rule_last.safetensors").state_dict().items():
+        assert torch.equal(value, theta(run)[name]), name  # whichever was best
     for name in ("config.yaml", "timing.jsonl", "checkpoints/last.pt", "checkpoints/best.pt"):
         assert (run / name).stat().st_size > 0
 

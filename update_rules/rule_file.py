@@ -20,6 +20,9 @@ VERSION = "2"
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 """Where rule files that can be named without a path are."""
 
+BEST_FILE, LAST_FILE = "rule.safetensors", "rule_last.safetensors"
+"""What a run calls its rules: the best by validation, and that of the last one. Their folder says which rule it is."""
+
 HEADER_KEYS = ("format", "version", "rule", "config", "use")
 
 

@@ -27,6 +27,7 @@ from tasks.source import TaskSource
 from unsupervised_update_rules.commands.arguments import Parser, command
 from unsupervised_update_rules.commands.entry import USAGE_ERROR
 from unsupervised_update_rules.commands.terminal import progress as script_progress
+from update_rules.rule_file import BEST_FILE
 
 
 def make_parser() -> Parser:
@@ -111,7 +112,7 @@ def train(config: Config, how: Start, ranks: Ranks) -> int:
             with suppress(StoppedError), interruption.at_once(alone=True):
                 report(config, judged_on, tracker, state.outer_step)
     if interruption.signal is None and not judged_on:
-        print(f"rule: {run_dir / 'rule.safetensors'}")
+        print(f"rule: {run_dir / BEST_FILE}")
     if interruption.signal is not None:
         print(f"stopped by {interruption.signal.name} after outer step {state.outer_step}; --resume continues")
     return interruption.exit_code
