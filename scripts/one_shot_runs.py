@@ -1,4 +1,4 @@
-# python scripts/one_shot_runs.py --rule runs/cactus_protonet/rule.safetensors
+# python scripts/one_shot_runs.py --rule runs/cactus_protonet/rule_last.safetensors
 # python scripts/one_shot_runs.py --runs FILE --rule FILE FILE --encoder encoder.safetensors --json results.json
 """The error on Omniglot's official one-shot runs: 20 times 20 ways within an alphabet, one labelled example each."""
 
