@@ -129,13 +129,8 @@ def test_questions_that_mean_several_places_or_nothing_known_are_refused(results
 
 
 def test_a_rule_goes_by_its_file_or_by_the_name_that_it_is_given(results: Path, tmp_path: Path) -> None:
-    assert [
-        rule_label(path) for path in ("a/rule.safetensors", "runs/b/rule_last.safetensors", "c/mine.safetensors")
-    ] == [
-        "a",
-        "b",
-        "mine",
-    ]
+    paths = ("runs/a/rule.safetensors", "runs/b/rule_last.safetensors", "b/mine.safetensors")
+    assert [rule_label(path) for path in paths] == ["a", "b", "mine"]
     start = tmp_path / "start.safetensors"
     save_rule(start, Hebbian(rate=0.2), {})
     (tmp_path / "rule.json").write_bytes((results / "rule.json").read_bytes())
