@@ -4,10 +4,10 @@ from copy import deepcopy
 
 import pytest
 import torch
+from rule_states import made
 
 from examples import RULES as EXAMPLES
-from update_rules.contract import Problem
-from update_rules.registry import RULES, make_rule
+from update_rules.registry import make_rule
 
 
 def test_a_rule_knows_what_it_was_built_with_however_that_was_said() -> None:
@@ -42,6 +42,5 @@ def test_a_rule_knows_what_it_was_built_with_however_that_was_said() -> None:
 def test_impossible_options_are_named(name: str, option: str, value: float | str) -> None:
     given = repr(value) if isinstance(value, str) else value
     (one,) = (one for one in EXAMPLES if one.name == name)
-    suited = RULES.find(name).options_for(Problem.of(one.network), seed=0)
     with pytest.raises(ValueError, match=f"got {option} {given} for the {name} rule"):
-        make_rule(name, **{**suited, **one.options, option: value})
+        made(one, **{option: value})

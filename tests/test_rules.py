@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from rule_states import made, several
 from torch import Tensor
 from torch.func import functional_call, vmap
 
@@ -30,13 +31,6 @@ from update_rules.rule_file import load_rule, read_header, save_rule
 
 PERMUTATIONS = ("units", "inputs", "examples")
 LABELS = torch.arange(100) % 5
-
-
-def made(example: RuleExample, problem: Problem | None = None, seed: int = 0, **options: Any) -> Rule:
-    """The rule of ``example`` for ``problem``, its own if None."""
-    problem = Problem.of(example.network) if problem is None else problem
-    suited = RULES.find(example.name).options_for(problem, seed)
-    return make_rule(example.name, **(suited | example.options | options))
 
 
 @pytest.fixture(params=EXAMPLES, ids=lambda one: one.name)
@@ -377,14 +371,6 @@ def test_gradient_equals_finite_differences(rule: Rule, problem: Problem) -> Non
     h = 1e-7
     measured = (loss(torch.tensor(h)) - loss(torch.tensor(-h))) / (2 * h)
     assert math.isclose(float(slope), float(measured), rel_tol=2e-4, abs_tol=1e-5)
-
-
-def several(rule: Rule, problem: Problem, tasks: int) -> tuple[State, Tensor]:
-    """A float64 State [T, ...] and batches [T, B, D]."""
-    generator = torch.Generator().manual_seed(3)
-    states = stack_states([rule.init_state(problem, generator) for _ in range(tasks)])
-    state = {name: value.double().requires_grad_() for name, value in states.items()}
-    return state, torch.rand(tasks, 11, problem.inputs, generator=generator, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from rule_states import several
 from torch import nn
 
-from inner_loop.state import stack_states
 from inner_loop.unroll import unroll
 from update_rules.contract import UNLABELLED, Problem, Rule, State, StepViews
 
@@ -44,10 +44,7 @@ class MeanOutsideTorch(LoopedMean):
 @pytest.mark.parametrize("per_task", [False, True])
 def test_a_rule_in_a_loop_gives_what_vmap_gives(per_task: bool) -> None:
     problem, tasks = Problem(4), 3
-    generator = torch.Generator().manual_seed(3)
-    states = stack_states([Mean().init_state(problem, generator) for _ in range(tasks)])
-    state = {name: value.double().requires_grad_() for name, value in states.items()}
-    x = torch.rand(tasks, 11, problem.inputs, generator=generator, dtype=torch.float64)
+    state, x = several(Mean(), problem, tasks)
     theta = {"rate": torch.tensor([0.25, 0.5, 0.75]) if per_task else torch.tensor(0.25)}
     theta = {name: value.double().requires_grad_() for name, value in theta.items()}
 
