@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rule_states import made
+
+from examples import RULES as EXAMPLES
+from examples import RuleExample
+from update_rules.contract import Problem, Rule
 
 TINY = """
 seed: 3
@@ -20,6 +25,22 @@ outer: {tasks_per_step: 4, warmup: 2}
 evaluation: {every: 3, sources: [digits], tasks: 2, shots: 3, probes: ridge, steps: 4, read_every: 2}
 report: {sources: [], tasks: 2, steps: 4}
 """
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda one: one.name)
+def example(request: pytest.FixtureRequest) -> RuleExample:
+    found: RuleExample = request.param
+    return found
+
+
+@pytest.fixture
+def rule(example: RuleExample) -> Rule:
+    return made(example)
+
+
+@pytest.fixture
+def problem(example: RuleExample) -> Problem:
+    return Problem.of(example.network)
 
 
 @pytest.fixture

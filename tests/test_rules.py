@@ -1,79 +1,32 @@
 """The contract that every rule keeps, one test per promise: all lines of ``examples.RULES`` pass all of them."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from rule_states import made, several
+from rule_states import LABELS, assert_same, every_step, made, shaken, step, views
 from torch import Tensor
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 
 from examples import CLUSTERERS, RuleExample
 from examples import RULES as EXAMPLES
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
 from inner_loop.networks.mlp import MLP
 from inner_loop.networks.registry import NETWORKS
-from inner_loop.state import stack_states
-from inner_loop.unroll import theta_of, unroll
+from inner_loop.unroll import theta_of
 from outer_loop.readouts.normalisation import NORMALISATIONS
 from outer_loop.trajectories import Shape, Trajectory
 from tasks.dataset import Dataset
 from tasks.source import TaskSource
 from tasks.task import TaskShape
 from tasks.views import VIEWS
-from update_rules.contract import SUPPORT, UNLABELLED, Phase, Problem, Rule, State
+from update_rules.contract import SUPPORT, Problem, Rule, State
 from update_rules.registry import RULES, make_rule
 from update_rules.rule_file import load_rule, read_header, save_rule
 
 PERMUTATIONS = ("units", "inputs", "examples")
-LABELS = torch.arange(100) % 5
-
-
-@pytest.fixture(params=EXAMPLES, ids=lambda one: one.name)
-def example(request: pytest.FixtureRequest) -> RuleExample:
-    found: RuleExample = request.param
-    return found
-
-
-@pytest.fixture
-def rule(example: RuleExample) -> Rule:
-    return made(example)
-
-
-@pytest.fixture
-def problem(example: RuleExample) -> Problem:
-    return Problem.of(example.network)
-
-
-def every_step(rule: Rule, steps: int) -> Iterator[Phase]:
-    """The phase of each of ``steps`` inner steps."""
-    return (phase for phase in rule.phases(steps) for _ in range(phase.steps))
-
-
-def views(names: tuple[str, ...], x: Tensor) -> dict[str, Tensor]:
-    """The views called ``names``, of the examples ``x`` [..., B, D]."""
-    labels = LABELS[: x.shape[-2]].expand(x.shape[:-1])
-    every = {UNLABELLED: x, "support_x": x, "support_y": labels, "query_x": x, "unlabelled_set": x}
-    return {name: every[name] for name in names}
-
-
-def step(rule: Rule, problem: Problem, state: State, x: Tensor, y: Tensor | None = None) -> State:
-    """The State after a first inner step on ``x`` [B, D], with other labels if ``y`` [B] is given."""
-    phase = next(every_step(rule, 1))
-    seen = views(phase.views, x)
-    if y is not None and "support_y" in seen:
-        seen["support_y"] = y
-    return rule.step(problem, state, seen, phase.name)
-
-
-def batched_step(rule: Rule, problem: Problem, state: State, x: Tensor) -> State:
-    """The same for T tasks by ``batched_step``."""
-    phase = next(every_step(rule, 1))
-    return rule.batched_step(problem, state, views(phase.views, x), phase.name)
 
 
 def start(rule: Rule, problem: Problem, seed: int = 0) -> State:
@@ -95,22 +48,6 @@ def trained(rule: Rule, problem: Problem, steps: int = 3) -> State:
 
 def double(state: State) -> State:
     return {name: value.double() for name, value in state.items()}
-
-
-def shaken(rule: Rule, seed: int = 4) -> Rule:
-    """``rule`` with every parameter moved, so that none is at a 0 where it may start."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in rule.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-            parameter.add_(noise, alpha=0.1)
-    return rule
-
-
-def assert_same(found: State, expected: State) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        assert torch.equal(found[name], value), name
 
 
 def test_every_registered_rule_has_a_line() -> None:
@@ -371,96 +308,6 @@ def test_gradient_equals_finite_differences(rule: Rule, problem: Problem) -> Non
     h = 1e-7
     measured = (loss(torch.tensor(h)) - loss(torch.tensor(-h))) / (2 * h)
     assert math.isclose(float(slope), float(measured), rel_tol=2e-4, abs_tol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("example", "options"),
-    [pytest.param(one, options, id=f"{one.name} {options}") for one in EXAMPLES for options in one.variants],
-)
-@pytest.mark.parametrize("sizes", [(9, 7, 6, 5), (9, 5), (60, 3, 5)])
-def test_a_batched_step_is_the_step_of_every_task(
-    example: RuleExample, options: dict[str, Any], sizes: tuple[int, ...]
-) -> None:
-    problem = Problem.of(MLP(sizes))
-    rule = shaken(made(example, problem, **options).double())
-    generator = torch.Generator().manual_seed(5)
-    state, x = several(rule, problem, 3)
-    batched = batched_step(rule, problem, state, x)
-    plain = stack_states(
-        [step(rule, problem, {n: v[task] for n, v in state.items()}, x[task]) for task in range(3)],
-    )
-    assert batched.keys() == plain.keys()
-    weights = {name: torch.randn(value.shape, generator=generator) for name, value in plain.items()}
-    inputs = [*rule.parameters(), *state.values()]
-    gradients = []
-    for result in (batched, plain):
-        loss = sum((result[name] * weight).sum() for name, weight in weights.items())
-        gradients.append(torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True))
-    for name in plain:
-        torch.testing.assert_close(batched[name], plain[name], rtol=1e-11, atol=1e-13)
-    largest = max(float(gradient.norm()) for gradient in gradients[1])
-    for fast, slow in zip(*gradients, strict=True):
-        assert float((fast - slow).norm()) <= 1e-10 * float(slow.norm()) + 1e-12 * largest
-
-
-def test_a_subclass_with_another_step_is_batched_by_it(rule: Rule, problem: Problem) -> None:
-    class Still(type(rule)):
-        def step(self, problem, state, views, phase):
-            return state
-
-    state, x = several(rule, problem, 2)
-    assert_same(batched_step(Still(**rule.config), problem, state, x), state)
-
-
-def test_tasks_in_a_batch_do_not_mix(example: RuleExample, rule: Rule, problem: Problem) -> None:
-    rule = rule.double()
-    state, x = several(rule, problem, 3)
-    together = batched_step(rule, problem, state, x)
-    phase = next(every_step(rule, 1))
-    vmapped = vmap(lambda s, v: rule.step(problem, s, v, phase.name))(state, views(phase.views, x))
-    x = x.clone()
-    x[1] = math.nan
-    broken = batched_step(rule, problem, state, x)
-    for name, value in together.items():
-        torch.testing.assert_close(vmapped[name], value, rtol=1e-11, atol=1e-13)
-        assert bool(broken[name][1].isnan().any()) == (name[0] not in example.unreached), name
-        for task in (0, 2):
-            torch.testing.assert_close(broken[name][task], value[task], rtol=1e-11, atol=1e-13)
-
-
-@pytest.mark.parametrize("shared", [0, 2], ids=["none shared", "every other name shared"])
-def test_tasks_with_a_theta_each_are_each_task_alone(rule: Rule, problem: Problem, shared: int) -> None:
-    rule = shaken(rule.double())
-    generator, points, tasks = torch.Generator().manual_seed(8), [1, 2], 3
-    own = {
-        name: value.detach() * (1 + 0.1 * torch.randn(tasks, *value.shape, generator=generator, dtype=value.dtype))
-        for place, (name, value) in enumerate(rule.named_parameters())
-        if not shared or place % shared
-    }
-    state, x = several(rule, problem, tasks)
-    several_steps = torch.stack([x, x.flip(-2, -1)])
-    with torch.no_grad():
-        together = unroll(
-            rule,
-            theta_of(rule) | own,
-            problem,
-            state,
-            views(rule.consumes, several_steps),
-            read_points=points,
-            per_task=True,
-        )
-        for task in range(tasks):
-            alone = unroll(
-                rule,
-                theta_of(rule) | {name: value[task] for name, value in own.items()},
-                problem,
-                {name: value[task : task + 1] for name, value in state.items()},
-                views(rule.consumes, several_steps[:, task : task + 1]),
-                read_points=points,
-            )
-            for found, expected in zip(together, alone, strict=True):
-                for name, value in expected.items():
-                    torch.testing.assert_close(found[name][task : task + 1], value, rtol=1e-9, atol=1e-11)
 
 
 def test_a_saved_rule_does_the_same_and_its_file_names_it(
