@@ -251,7 +251,7 @@ def test_seeds_of_other_settings_are_not_pooled(
 def test_other_files_and_none_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\*.json: no such file under .*, expected results"):
         read(tmp_path, ["*.json"])
-    for content in ("[1]", "{}", "{", '{"ablations": [{}]}', '{"training": {"name": "half"}}', '{"per_task": [{}]}'):
+    for content in ("[1]", "{}", "{", '{"meta": {}}', '{"per_task": [{}]}'):
         (tmp_path / "x.json").write_text(content)
         with pytest.raises(ValueError, match=r"x.json: no results of this project \((KeyError|.*Error): "):
             read(tmp_path, ["x.json"])
@@ -306,51 +306,23 @@ def test_learned_starts_that_cannot_be_paired_are_refused(tmp_path: Path) -> Non
         read(tmp_path, ["other.json", "umtra_0.json"])
 
 
-def test_ablations_curves_one_shot_runs_and_costs_are_read(tmp_path: Path) -> None:
-    made = {"commit": "c", "tasks": 9, "seed": 0}
-    whole = {
-        "name": "mine, whole",
-        "command": "x",
-        "made": made,
-        "accuracy": {"digits": 0.75},
-        "change": {"digits": [0, 0]},
-    }
-    part = whole | {"name": "mine, without hebb", "accuracy": {"digits": 0.5}, "change": {"digits": [-0.25, 0.125]}}
-    bare = {"name": "no errors", "command": "x", "accuracy": {"digits": 0.5}}
-    curve = {
-        "name": "run",
-        "command": "y",
-        "commit": "d",
-        "outer_steps": [3, 6],
-        "heldout": {"a": [0.1, 0.2], "b": [0.3, 0.6]},
-    }
+def test_one_shot_runs_and_costs_are_read(tmp_path: Path) -> None:
     errors = {"pixels, nearest": {"error": 79, "ci95": 6}, "runs/aal_1/rule.safetensors": {"error": 50, "ci95": 5}}
     costs = {
         "sca": {"seconds": [3.0, 9.0, 4.0], "peak_mib": 300.0},
         "maml": {"seconds": [2.0, 1.0, 2.5], "peak_mib": 200.0},
     }
     for name, content in {
-        "ablations": {"ablations": [whole, part]},
-        "bare": {"ablations": [bare]},
-        "curve": {"training": curve},
         "runs": {"meta": {"command": "z", "commit": "e"}, "errors": errors},
         "costs": {"meta": {"command": "w", "commit": "f"}, "costs": costs},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     store = read(tmp_path, ["*.json"])
-    change = store.ask({"method": "mine, without hebb", "minus": "mine, whole", "source": "digits"})
-    assert (change.mean, change.tasks) == ((-0.25, 0.125), 9)
-    assert store.ask({"method": "no errors", "source": "digits"}).mean.value == 0.5
-    assert store.ask({"method": "no errors", "minus": "mine, whole", "source": "digits"}) is None  # nothing is paired
-    mean = store.ask({"method": "run", "source": ["a", "b"], "setting": {"outer_step": 6}}).mean
-    assert mean.value == pytest.approx(0.4)
-    assert math.isnan(mean.ci95)
     assert store.ask({"method": "aal", "source": "one_shot_runs", "seed": 1}).mean == (0.5, 0.05)
     assert store.ask({"method": "raw_nearest", "source": "one_shot_runs"}).mean == (0.79, 0.06)
     assert store.ask({"method": "sca over maml", "source": "seconds"}).mean.value == pytest.approx(2 / 100)
     assert store.ask({"method": "maml over sca", "source": "memory"}).mean.value == pytest.approx(2 / 3 / 100)
-    assert store.made["bare.json"] == ("x", "")
-    assert [store.made[f"{name}.json"][1] for name in ("ablations", "curve", "runs")] == ["c", "d", "e"]
+    assert [store.made[f"{name}.json"] for name in ("runs", "costs")] == [("z", "e"), ("w", "f")]
 
 
 def test_each_whole_set_is_a_source_of_its_own_too(tmp_path: Path) -> None:

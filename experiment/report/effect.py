@@ -9,16 +9,13 @@ from evaluation.paired_tasks import PairedTask
 from evaluation.protocol import use_of
 from evaluation.rules import pictures_of
 from evaluation.statistics import Mean
-from experiment.report.plots import COLOURS, INK, draw_fields, figure_in_style, legend
+from experiment.report.plots import INK, UNLIKE_COLOURS, draw_fields, figure_in_style, legend
 from experiment.report.sweep_plot import draw_lines
 from tasks.data.sources import load_source
 from tasks.source import TaskSource
 from update_rules.rule_file import read_rule
 
 WAYS, QUERIES = 10, 10
-
-METHODS = ("rule", "untrained_rule", "landmarks", "raw", "supervised")
-"""Whose colours lines take in turn: a rule, its start, the best by hand, pixels, its network trained on labels."""
 
 
 def effect_figure(
@@ -34,7 +31,7 @@ def effect_figure(
     if fields is None:
         raise ValueError(f"rule {rule} has no pictures on {source}, expected one whose units look at images")
     figure, axes = figure_in_style(3, 11.6, 3.4)
-    draw_lines(axes[0], name, methods, [COLOURS[method] for method in METHODS])
+    draw_lines(axes[0], name, methods, UNLIKE_COLOURS)
     axes[0].set_title(title, fontsize=10, color=INK)
     legend(axes[0])
     for axis, when, images in zip(axes[1:], ("before", "after"), fields, strict=True):

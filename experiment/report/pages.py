@@ -14,7 +14,7 @@ from evaluation.results import short_commit
 from evaluation.statistics import Mean
 from experiment.report.claims import Claim, command_form, in_percent, number, told
 from experiment.report.effect import effect_figure
-from experiment.report.plots import ACCURACY
+from experiment.report.plots import ACCURACY, OTHER_COLOURS, UNLIKE_COLOURS
 from experiment.report.store import Answer, is_lead, read
 from experiment.report.sweep_plot import Lines, line_figure
 from update_rules.rule_file import load_rule
@@ -83,7 +83,8 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _draw(figure: Mapping[str, Any], lines: Lines) -> Figure:
     """``lines``, and beside the only panel the receptive fields of a rule where the ``figure`` asks for them."""
     if "fields" not in figure:
-        return line_figure(figure.get("along", ""), lines, figure.get("axis", ACCURACY))
+        palette = UNLIKE_COLOURS if "points" in figure else OTHER_COLOURS  # rows are then no methods
+        return line_figure(figure.get("along", ""), lines, figure.get("axis", ACCURACY), palette)
     ((panel, methods),) = lines.items()
     return effect_figure(figure["along"], panel, methods, **figure["fields"])
 

@@ -45,6 +45,9 @@ COLOURS = {
 OTHER_COLOURS = ("#2f86c8", "#56b4e9", "#004c99", "#7aa6c2")
 """For rules and embeddings under names of their own, in turn."""
 
+UNLIKE_COLOURS = tuple(COLOURS[method] for method in ("rule", "untrained_rule", "landmarks", "raw", "supervised"))
+"""For lines that go by other names, in turn, as unlike as colours here are."""
+
 LABEL_LENGTH = 22
 """Characters of a source's name that a figure has room for."""
 

@@ -30,10 +30,6 @@ ROUNDING = 0.005
 OVER = " over "
 """Between the names of two runs of which a file states how many times the cost of one that of the other is."""
 
-LESS = " less "
-"""Between the names of two methods of which a file states the difference alone."""
-
-
 COSTS = {"seconds": "seconds", "MiB": "peak_mib"}
 """What a file of ``cluster --json`` states, by the name of the place where it is kept."""
 
@@ -100,8 +96,7 @@ class Store:
         about = ("method", "minus", "share_of") if "minus" in of else ("method",)
         names = [of[key] for key in about if key in of]
         where = {key: value for key, value in of.items() if key not in about}
-        stated = self._find(LESS.join(names), where) if len(names) == 2 else {}
-        parts = [stated] if stated else [self._find(name, where) for name in names]
+        parts = [self._find(name, where) for name in names]
         keys = [
             key for key in parts[0] if all(key in part and part[key].tasks == parts[0][key].tasks for part in parts)
         ]
@@ -152,8 +147,7 @@ class Store:
 
         Raises ValueError where it contradicts another.
         """
-        first = {"commit": "", **(content.get("ablations") or [{}])[0]}
-        about = content.get("meta") or content.get("training") or first | first.get("made", {})
+        about = content["meta"]
         self.made[name] = (about["command"], about["commit"])
         for one in content.get("per_task", []):
             self._add_tasks(name, about, one, label)
@@ -240,18 +234,7 @@ def read(root: Path, files: Iterable[str]) -> Store:
 
 
 def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, Mean]]:
-    """Method, place, seed, tasks and mean where a file tells of no single tasks, such as an ablation or a cost."""
-    for one in content.get("ablations", []):
-        made, less = one.get("made", {}), f"{one['name']}{LESS}{content['ablations'][0]['name']}"
-        means = [(one["name"], source, Mean(share, math.nan)) for source, share in one["accuracy"].items()]
-        means += [(less, source, Mean(*change)) for source, change in one.get("change", {}).items()]
-        for method, source, mean in means:
-            yield method, Place(short_source(source)), made.get("seed", 0), made.get("tasks", 0), mean
-    curve = content.get("training", {"heldout": {}})
-    for source, shares in curve["heldout"].items():
-        for step, share in zip(curve["outer_steps"], shares, strict=True):
-            place = Place(short_source(source), sweep="outer_step", value=step)
-            yield curve["name"], place, 0, 0, Mean(share, math.nan)
+    """Method, place, seed, tasks and mean where a file tells of no single tasks, such as one-shot runs or a cost."""
     for path, error in content.get("errors", {}).items():
         label = rule_label(path.removesuffix(", nearest"))
         method, seed = re.sub(r"_\d+$", "", label), int((re.findall(r"_(\d+)$", label) or [0])[0])

@@ -1,6 +1,6 @@
 """Accuracy against what a sweep varies."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -37,11 +37,11 @@ def sweep_lines(results: Results) -> tuple[str, Lines]:
     return names[0], lines
 
 
-def line_figure(name: str, lines: Lines, y: str = ACCURACY) -> Figure:
+def line_figure(name: str, lines: Lines, y: str = ACCURACY, palette: Sequence[str] = OTHER_COLOURS) -> Figure:
     """``y`` against ``name``: a panel a source, a line with 95 % intervals a method, dashed where it is constant."""
     figure, axes = figure_in_style(len(lines), 3.6 * len(lines) + 1.0, 3.2, y=y, sharey=True)
     for axis, (source, methods) in zip(axes, lines.items(), strict=True):
-        draw_lines(axis, name, methods)
+        draw_lines(axis, name, methods, palette)
         axis.set_title(short_label(source), fontsize=10, color=INK)
     legend(axes[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
