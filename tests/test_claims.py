@@ -89,6 +89,7 @@ sections:
   each: minus
   rows: {pixels: raw}
   columns: {digits: {}}
+  beside: {published: {pixels: "9"}}
 - heading: Said
   claims: [lead]
 - heading: Drawn
@@ -148,7 +149,7 @@ def test_the_command_fills_in_claims_and_writes_pages(root: Path, capsys: pytest
     assert "It is 38 points." in text
     assert "| the \\| rule | 62.5 ± 158.8 |  |" in text
     assert "| pixels | 25.0 ± 0.0 | 75.0 ± 317.7 |\n\nOver 2 tasks." in text
-    assert "| pixels | +37.5 ± 158.8 |" in text
+    assert "| pixels | +37.5 ± 158.8 | 9 |" in text
     assert "- It is level: +37.5 points (-121.3 to +196.3); target 40 points." in text
     assert "| theirs | 50.0 |" in text
     assert "decorrelate" in text
@@ -208,6 +209,14 @@ def test_a_row_or_a_column_of_nothing_is_refused(root: Path) -> None:
         study.write_text(STUDY.replace(old, new))
         with pytest.raises(ValueError, match=f"section Accuracy: nothing is stored for {name}"):
             render(study, root, claims)
+
+
+def test_what_is_beside_no_row_is_refused(root: Path) -> None:
+    study = root / "results" / "studies" / "which.yaml"
+    claims = {claim["id"]: recompute(claim, root) for claim in read_claims(root / "results" / "claims.yaml")}
+    study.write_text(STUDY.replace('{pixels: "9"}', '{pixel: "9"}'))
+    with pytest.raises(ValueError, match="section Lead: published is told of pixel, expected rows"):
+        render(study, root, claims)
 
 
 def test_commands_of_one_kind_have_one_form() -> None:

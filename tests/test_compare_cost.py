@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from outer_loop.config.file import load_config
 from unsupervised_update_rules.commands import compare_cost as script
 
 
@@ -29,6 +30,7 @@ def test_runs_are_timed_in_turns(
     assert [len(costs[name]["seconds"]) for name in ("few", "many")] == [3, 3]
     assert all(one > other for one, other in zip(costs["many"]["seconds"], costs["few"]["seconds"], strict=True))
     assert all(0 < cost["loaded_mib"] <= cost["peak_mib"] for cost in costs.values())
+    assert costs["few"]["outer_steps"] == load_config(tiny[1], tiny[2:]).outer_steps
     assert "times the first" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 

@@ -309,7 +309,7 @@ def test_learned_starts_that_cannot_be_paired_are_refused(tmp_path: Path) -> Non
 def test_one_shot_runs_and_costs_are_read(tmp_path: Path) -> None:
     errors = {"pixels, nearest": {"error": 79, "ci95": 6}, "runs/aal_1/rule.safetensors": {"error": 50, "ci95": 5}}
     costs = {
-        "sca": {"seconds": [3.0, 9.0, 4.0], "peak_mib": 300.0},
+        "sca": {"seconds": [3.0, 9.0, 4.0], "peak_mib": 300.0, "outer_steps": 50},
         "maml": {"seconds": [2.0, 1.0, 2.5], "peak_mib": 200.0},
     }
     for name, content in {
@@ -321,6 +321,8 @@ def test_one_shot_runs_and_costs_are_read(tmp_path: Path) -> None:
     assert store.ask({"method": "aal", "source": "one_shot_runs", "seed": 1}).mean == (0.5, 0.05)
     assert store.ask({"method": "raw_nearest", "source": "one_shot_runs"}).mean == (0.79, 0.06)
     assert store.ask({"method": "sca over maml", "source": "seconds"}).mean.value == pytest.approx(2 / 100)
+    assert store.ask({"method": "sca", "source": "seconds"}).mean.value == pytest.approx(200 / 100)
+    assert store.ask({"method": "maml", "source": "seconds"}) is None
     assert store.ask({"method": "maml over sca", "source": "memory"}).mean.value == pytest.approx(2 / 3 / 100)
     assert [store.made[f"{name}.json"] for name in ("runs", "costs")] == [("z", "e"), ("w", "f")]
 

@@ -36,9 +36,9 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
 
     A study has ``title``, ``lead``, ``files``, ``of`` (what all its questions have in common) and ``sections``, each
     with ``heading``, ``text`` and what it shows: ``rows`` and ``columns`` of questions, a ``figure``, ``claims`` by
-    id, a ``table`` as it is, the ``equation`` of a rule. What answers are over is ``counted``, tasks if nobody says. In
-    texts {id} is the value of a claim. Raises ValueError for a row, column or named point without any answer, and as
-    ``read`` and ``Store.ask`` do.
+    id, a ``table`` as it is, the ``equation`` of a rule. Columns ``beside`` answers are as they are. What answers are
+    over is ``counted``, tasks if nobody says. In texts {id} is the value of a claim. Raises ValueError for a row,
+    column or named point without any answer, and as ``read`` and ``Store.ask`` do.
     """
     study = parse_yaml(file.read_text(encoding="utf-8"), str(file))
     values = {name: claim["value"] + math.copysign(1e-9, claim["value"]) for name, claim in claims.items()}
@@ -102,8 +102,14 @@ def _answers(section: Mapping[str, Any], common: Mapping[str, Any], ask: Ask) ->
     across = [[name, *cells] for name, *cells in zip(columns, *(row[1:] for row in rows), strict=True)]
     if blank := [line[0] for line in [*rows, *across] if not any(line[1:])]:
         raise ValueError(f"section {section['heading']}: nothing is stored for {', '.join(blank)}")
+    beside: Mapping[str, Mapping[str, str]] = section.get("beside", {})
+    for name, told_of in beside.items():
+        if unknown := told_of.keys() - section["rows"].keys():
+            raise ValueError(f"section {section['heading']}: {name} is told of {', '.join(unknown)}, expected rows")
+        for row in rows:
+            row.append(told_of.get(row[0], ""))
     count = " or ".join(str(number) for number in sorted(tasks))
-    return markdown_table([section.get("corner", ""), *columns], rows) + (
+    return markdown_table([section.get("corner", ""), *columns, *beside], rows) + (
         f"\n\nOver {count} {section.get('counted', 'tasks')}." if count else ""
     )
 

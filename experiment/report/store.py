@@ -31,7 +31,7 @@ OVER = " over "
 """Between the names of two runs of which a file states how many times the cost of one that of the other is."""
 
 COSTS = {"seconds": "seconds", "MiB": "peak_mib"}
-"""What a file of ``cluster --json`` states, by the name of the place where it is kept."""
+"""What a file of ``cluster --json`` states, by the name of the place where it is kept; seconds also of a training."""
 
 
 class Place(NamedTuple):
@@ -245,6 +245,10 @@ def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, 
     if one := content.get("clustered"):
         for what, key in COSTS.items():
             yield one["method"], Place(what), 0, 0, Mean(one[key] / 100, math.nan)
+    for name, cost in content.get("costs", {}).items():
+        if "outer_steps" in cost:
+            seconds = statistics.median(cost["seconds"]) * cost["outer_steps"]
+            yield name, Place("seconds"), 0, 0, Mean(seconds / 100, math.nan)
     for (name, cost), (other, less) in permutations(content.get("costs", {}).items(), 2):
         seconds = statistics.median(cost["seconds"]) / statistics.median(less["seconds"])
         for what, ratio in (("seconds", seconds), ("memory", cost["peak_mib"] / less["peak_mib"])):

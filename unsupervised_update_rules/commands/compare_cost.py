@@ -1,7 +1,8 @@
 """Time and memory of outer steps of several configs, each in a process of its own, in turns: a step of each, then the
 next of each, so that whatever else the machine does slows all of them.
 
-The first run is what the others are compared with. Memory is the most that a process has had, with PyTorch and data.
+The first run is what the others are compared with. All outer steps of a config take its median times their number.
+Memory is the most that a process has had, with PyTorch and data.
 """
 
 import argparse
@@ -64,13 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json is not None:
         found = {
             "meta": {"command": command("compare_cost", argv), **environment()},
-            "costs": {name: asdict(cost) for name, cost in costs.items()},
+            "costs": {n: {**asdict(cost), "outer_steps": configs[n].outer_steps} for n, cost in costs.items()},
         }
         write_json(arguments.json, found)
     first = next(iter(costs.values()))
-    table = Table("run", "seconds", "times the first", "MiB", "times the first")
+    table = Table("run", "seconds", "times the first", "all outer steps", "MiB", "times the first")
     for name, cost in costs.items():
         time, memory = cost.median / first.median, cost.peak_mib / first.peak_mib
-        table.add_row(name, f"{cost.median:.3f}", f"{time:.2f}", f"{cost.peak_mib:.0f}", f"{memory:.2f}")
+        whole = f"{cost.median * configs[name].outer_steps:.0f}"
+        table.add_row(name, f"{cost.median:.3f}", f"{time:.2f}", whole, f"{cost.peak_mib:.0f}", f"{memory:.2f}")
     print_table(table, 100)
     return 0
