@@ -115,6 +115,14 @@ def test_a_validation_is_a_line_with_the_best_so_far():
     ]
 
 
+def test_an_index_is_not_told_in_percent():
+    stream = io.StringIO()
+    with OuterProgress(6, 0, stream, index=True) as progress:
+        found = {"valid/rings/accuracy@10": -0.012, "valid_accuracy": -0.012, "best_valid_accuracy": 0.4567}
+        progress.validated(2, found)
+    assert stream.getvalue() == "validation after outer step 2: rings -0.012; best so far 0.457\n"
+
+
 def test_a_validation_by_labels_and_probes_is_a_table():
     found = {"valid/digits/accuracy@5": 0.5, "valid_accuracy": 0.55, "best_valid_accuracy": 0.55}
     reads = {"1 label/ridge": 0.4, "10 labels/ridge": 0.6, "1 label/prototype": 0.5, "10 labels/prototype": 0.7}

@@ -25,11 +25,14 @@ class OuterProgress:
     """Progress over outer steps ``initial``..``total``, on ``stream`` (stderr): a context manager.
 
     A live bar on a terminal, shorter where that is narrow, else plain lines: of the first and the last step, and
-    ``LINE_EVERY_S`` apart between them; and every validation. One that is not ``shown`` says nothing.
+    ``LINE_EVERY_S`` apart between them; and every validation. One that is not ``shown`` says nothing. Where validation
+    tells an ``index`` and no accuracies, it is shown as it is and not in percent.
     """
 
-    def __init__(self, total: int, initial: int = 0, stream: TextIO | None = None, *, shown: bool = True) -> None:
-        self.total, self.initial, self.shown = total, initial, shown
+    def __init__(
+        self, total: int, initial: int = 0, stream: TextIO | None = None, *, shown: bool = True, index: bool = False
+    ) -> None:
+        self.total, self.initial, self.shown, self.index = total, initial, shown, index
         self._stream = sys.stderr if stream is None else stream
         self._bar: Bar | None = None
         self._started = self._last_line = -math.inf
@@ -80,13 +83,16 @@ class OuterProgress:
         for name in sorted(judged_names(metrics, VALIDATION), key=lambda name: name.step):
             last[name.source] = metrics[str(name)]
         best, mean = metrics[BEST], metrics[CHOSEN_BY]
-        found = ", ".join(f"{source} {100 * value:.1f} %" for source, value in last.items())
-        so_far = "the best so far" if mean >= best else f"best so far {100 * best:.1f} %"
+        found = ", ".join(f"{source} {self._told(value)}" for source, value in last.items())
+        so_far = "the best so far" if mean >= best else f"best so far {self._told(best)}"
         table = list(_table(metrics))
         if table:
-            found = f"{100 * mean:.1f} %"
+            found = self._told(mean)
         when = f"after outer step {outer_step}" if outer_step else "before the first outer step"
         self.message("\n".join([f"validation {when}: {found}; {so_far}", *table]))
+
+    def _told(self, value: float) -> str:
+        return f"{value:.3f}" if self.index else f"{100 * value:.1f} %"
 
     def message(self, text: str) -> None:
         """A line of its own, above the bar where there is one."""

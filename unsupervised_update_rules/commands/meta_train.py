@@ -95,7 +95,8 @@ def train(config: Config, how: Start, ranks: Ranks) -> int:
         if ranks.first:
             set_aside(run_dir, begin)
         tracker = Tracker()
-        with OuterProgress(config.outer_steps, state.outer_step, shown=ranks.first) as progress:
+        index = config.tasks.points is not None  # whole sets are judged by the adjusted Rand index
+        with OuterProgress(config.outer_steps, state.outer_step, shown=ranks.first, index=index) as progress:
             for line in [*notes, *forecast.lines()]:
                 progress.message(line)
             if checkpoint is not None:
