@@ -84,6 +84,21 @@ def crop(images: Tensor, generator: Generator, most: float) -> Tensor:
     return _sampled(images, _affine_grid(images, [side, zero, place[:, 0], zero, side, place[:, 1]]))
 
 
+def stretch(images: Tensor, generator: Generator, most: float) -> Tensor:
+    """Width and height, each by itself, become 1 - ``most`` to 1 + ``most`` times what they were, about the centre."""
+    across, down = _uniform(2 * len(images), 1 - most, 1 + most, images, generator).view(2, -1)
+    zero = torch.zeros_like(across)
+    return _sampled(images, _affine_grid(images, [1 / across, zero, zero, zero, 1 / down, zero]))
+
+
+def shear(images: Tensor, generator: Generator, most: float) -> Tensor:
+    """Slanted about the centre: rows move sideways by up to ``most`` of their height above or below it, either way."""
+    slant = _uniform(len(images), -most, most, images, generator)
+    zero, one = torch.zeros_like(slant), torch.ones_like(slant)
+    across = slant * images.shape[1] / images.shape[2]
+    return _sampled(images, _affine_grid(images, [one, across, zero, zero, one, zero]))
+
+
 def warp(images: Tensor, generator: Generator, most: float) -> Tensor:
     """Bent smoothly: nodes on a grid move by up to ``most`` of a side along each axis."""
     moves = _uniform(len(images) * 2 * WARP_NODES**2, -2 * most, 2 * most, images, generator)
@@ -121,7 +136,8 @@ def brightness(images: Tensor, generator: Generator, most: float) -> Tensor:
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, Generator, float], Tensor]] = {
-    step.__name__: step for step in (zero_pixels, shift, rotate, crop, warp, cut_out, flip, grey, brightness)
+    step.__name__: step
+    for step in (zero_pixels, shift, rotate, crop, stretch, shear, warp, cut_out, flip, grey, brightness)
 }
 
 

@@ -14,7 +14,9 @@ from tasks.augmentations import (
     grey,
     parse_augmentation,
     rotate,
+    shear,
     shift,
+    stretch,
     warp,
     zero_pixels,
 )
@@ -111,6 +113,34 @@ def test_a_crop_enlarges_a_window_that_lies_anywhere_in_the_image() -> None:
     assert float(slopes.max()) == pytest.approx(1.0, abs=0.02)
     assert float(cropped[:, 20, 20].min()) < 0.3  # the window's centre is not always that of the image
     assert float(cropped[:, 20, 20].max()) > 0.7
+
+
+def test_a_stretch_is_of_each_axis_by_itself_about_the_centre() -> None:
+    across = torch.linspace(-1, 1, 41).expand(300, 41, 41) * 0.2 + 0.5
+    slopes = [
+        stretched[:, 20, 25] - stretched[:, 20, 15]
+        for stretched in (
+            stretch(across, seeded(), 0.4),
+            stretch(across.transpose(1, 2), seeded(), 0.4).transpose(1, 2),
+        )
+    ]
+    factors = torch.stack([0.1 / slope for slope in slopes])  # the ramp is so much flatter where it is wider
+    assert float(factors.min()) == pytest.approx(0.6, abs=0.02)
+    assert float(factors.max()) == pytest.approx(1.4, abs=0.02)
+    assert abs(float(torch.corrcoef(factors)[0, 1])) < 0.2
+    torch.testing.assert_close(stretch(across, seeded(), 0.4)[:, 20, 20], torch.full((300,), 0.5))
+
+
+@pytest.mark.parametrize("shape", [(41, 41), (21, 41)])
+def test_a_shear_moves_rows_sideways_in_proportion_to_their_height(shape: tuple[int, int]) -> None:
+    ramp = torch.arange(shape[1], dtype=torch.float32).expand(200, *shape) / shape[1]
+    moved = (shear(ramp, seeded(), 0.3) - ramp)[:, :, shape[1] // 2] * shape[1]  # in pixels
+    middle = shape[0] // 2
+    torch.testing.assert_close(moved[:, middle], torch.zeros(200), rtol=0, atol=1e-4)
+    slants = (moved[:, middle + 5] - moved[:, middle]) / 5
+    torch.testing.assert_close(moved[:, middle - 8], -8 * slants, rtol=0, atol=1e-3)
+    assert float(slants.min()) == pytest.approx(-0.3, abs=0.02)
+    assert float(slants.max()) == pytest.approx(0.3, abs=0.02)
 
 
 def test_a_warp_moves_each_place_a_little_and_neighbours_alike() -> None:
