@@ -37,8 +37,12 @@ class Moves:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of each outer step, and the most memory of its process in MiB, before the first step and in all."""
+    """Seconds of each outer step, and the most memory of its process in MiB, before the first step and in all.
 
+    A whole run would have ``outer_steps``.
+    """
+
+    outer_steps: int
     seconds: list[float]
     loaded_mib: float
     peak_mib: float
@@ -48,6 +52,11 @@ class Cost:
     def median(self) -> float:
         """Median seconds of an outer step."""
         return statistics.median(self.seconds)
+
+    @property
+    def whole(self) -> float:
+        """Seconds of a whole run, evaluations apart: its outer steps, each of median length."""
+        return self.median * self.outer_steps
 
 
 def cost_in_turns(
@@ -82,7 +91,9 @@ def cost_in_turns(
         for name, end in ends.items():
             end.send("rest")
             rest[name] = _answer(name, end)
-    return {name: Cost(seconds[name][1:], loaded[name], *rest[name]) for name in configs}
+    return {
+        name: Cost(config.outer_steps, seconds[name][1:], loaded[name], *rest[name]) for name, config in configs.items()
+    }
 
 
 def _answer(name: str, end: Connection) -> Any:

@@ -245,12 +245,13 @@ def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, 
     if one := content.get("clustered"):
         for what, key in COSTS.items():
             yield one["method"], Place(what), 0, 0, Mean(one[key] / 100, math.nan)
-    for name, cost in content.get("costs", {}).items():
+    costs = content.get("costs", {})
+    medians = {name: statistics.median(cost["seconds"]) for name, cost in costs.items()}
+    for name, cost in costs.items():
         if "outer_steps" in cost:
-            seconds = statistics.median(cost["seconds"]) * cost["outer_steps"]
-            yield name, Place("seconds"), 0, 0, Mean(seconds / 100, math.nan)
-    for (name, cost), (other, less) in permutations(content.get("costs", {}).items(), 2):
-        seconds = statistics.median(cost["seconds"]) / statistics.median(less["seconds"])
+            yield name, Place("seconds"), 0, 0, Mean(medians[name] * cost["outer_steps"] / 100, math.nan)
+    for (name, cost), (other, less) in permutations(costs.items(), 2):
+        seconds = medians[name] / medians[other]
         for what, ratio in (("seconds", seconds), ("memory", cost["peak_mib"] / less["peak_mib"])):
             yield f"{name}{OVER}{other}", Place(what), 0, 0, Mean(ratio / 100, math.nan)
 

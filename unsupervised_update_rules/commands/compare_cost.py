@@ -65,14 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json is not None:
         found = {
             "meta": {"command": command("compare_cost", argv), **environment()},
-            "costs": {n: {**asdict(cost), "outer_steps": configs[n].outer_steps} for n, cost in costs.items()},
+            "costs": {name: asdict(cost) for name, cost in costs.items()},
         }
         write_json(arguments.json, found)
     first = next(iter(costs.values()))
     table = Table("run", "seconds", "times the first", "all outer steps", "MiB", "times the first")
     for name, cost in costs.items():
         time, memory = cost.median / first.median, cost.peak_mib / first.peak_mib
-        whole = f"{cost.median * configs[name].outer_steps:.0f}"
-        table.add_row(name, f"{cost.median:.3f}", f"{time:.2f}", whole, f"{cost.peak_mib:.0f}", f"{memory:.2f}")
+        seconds = (f"{cost.median:.3f}", f"{time:.2f}", f"{cost.whole:.0f}")
+        table.add_row(name, *seconds, f"{cost.peak_mib:.0f}", f"{memory:.2f}")
     print_table(table, 100)
     return 0
