@@ -351,7 +351,7 @@ def test_the_random_network_of_a_learned_start_is_not_the_start(gives: str) -> N
     learned = RuleMethod(rule, use, (0,)).learn([task], [task.episode])[0][0]
     below = replace(learned, problem=rule.embedder(learned.problem)[0], state=rule.embedder(learned.problem)[1])
     with torch.no_grad():
-        started = below.features_by(support_x, query_x)
+        _, started = below.features_by(support_x, query_x)
     found = fitted(support_x, query_x)
     assert [part.shape for part in found] == [(6, 5), (12, 5)]
     assert not torch.allclose(found[1], started, atol=1e-3)

@@ -125,7 +125,8 @@ def test_features_by_a_batch_are_those_by_its_statistics(rule: Rule, problem: Pr
     state, x, on = double(trained(rule, problem)), batch(problem).double(), batch(problem, 20, seed=9).double()
     rule = rule.double()
     expected = rule.features(problem, state, x, rule.statistics(problem, state, on))
-    torch.testing.assert_close(rule.features_by(problem, state, on, x), expected, rtol=1e-11, atol=1e-13)
+    both = (rule.features(problem, state, on), expected)
+    torch.testing.assert_close(rule.features_by(problem, state, on, x), both, rtol=1e-11, atol=1e-13)
 
 
 def test_the_same_arguments_give_the_same_bits_and_leave_the_arguments_alone(rule: Rule, problem: Problem) -> None:

@@ -48,10 +48,10 @@ class Activations(NamedTuple):
     var: list[Tensor]
     """Biased batch variance of the linear part, [N_l] each."""
 
-    def statistics(self, layers: int) -> Statistics:
-        """``mean{l}`` and ``var{l}`` of the first ``layers`` layers above the input."""
+    def statistics(self) -> Statistics:
+        """``mean{l}`` and ``var{l}`` of the layers that have them, by which other examples can be normalised."""
         kinds = (("mean", self.mean), ("var", self.var))
-        return {f"{kind}{layer}": values[layer] for layer in range(1, layers + 1) for kind, values in kinds}
+        return {f"{kind}{i}": value for kind, values in kinds for i, value in enumerate(values) if value.numel()}
 
 
 class Network(Protocol):
@@ -215,9 +215,13 @@ class Rule(nn.Module):
         """The representation [B, N_L] of ``x`` [B, D], normalised by this batch, or by ``statistics`` if given."""
         return problem.network.forward(state, x, statistics).x[-1]
 
-    def features_by(self, problem: Problem, state: State, on: Tensor, x: Tensor) -> Tensor:
-        """The features of ``x`` [B, D] by the statistics of ``on`` [B', D], which a rule may compute faster at once."""
-        return self.features(problem, state, x, self.statistics(problem, state, on))
+    def features_by(self, problem: Problem, state: State, on: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of ``on`` [B', D] by this batch and of ``x`` [B, D] by its statistics.
+
+        A rule may compute the same faster, in one pass of each.
+        """
+        statistics = self.statistics(problem, state, on)
+        return self.features(problem, state, on), self.features(problem, state, x, statistics)
 
     def outputs(self, problem: Problem, state: State) -> Tensor:
         """What a State that is itself about the Q rows of ``query_x`` says of them, in their order.

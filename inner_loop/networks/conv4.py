@@ -128,7 +128,7 @@ class Conv4:
 
     def statistics(self, state: State, x: Tensor) -> Statistics:
         """Mean and variance [C_l] of every block's convolution on ``x`` [B, D]."""
-        return self.forward(state, x).statistics(BLOCKS)
+        return self.forward(state, x).statistics()
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class MLP:
 
     def statistics(self, state: State, x: Tensor) -> Statistics:
         """Mean and variance [N_l] of every layer's linear part on ``x`` [B, D], to embed later examples one by one."""
-        return self.forward(state, x).statistics(self.depth)
+        return self.forward(state, x).statistics()
 
 
 @dataclass(frozen=True)

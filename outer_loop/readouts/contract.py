@@ -77,9 +77,9 @@ class Learned:
         """What ``x`` [B, D] gives to normalise others by."""
         return cast(Statistics, self._call("statistics", self.problem, self.state, x))
 
-    def features_by(self, on: Tensor, x: Tensor) -> Tensor:
-        """The features [B, N] of ``x`` [B, D], normalised by the statistics of ``on`` [B', D]."""
-        return cast(Tensor, self._call("features_by", self.problem, self.state, on, x))
+    def features_by(self, on: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The features [B', N] of ``on`` [B', D] and [B, N] of ``x`` [B, D], all by the statistics of ``on``."""
+        return cast(tuple[Tensor, Tensor], self._call("features_by", self.problem, self.state, on, x))
 
     def running(self) -> Statistics:
         """The statistics of meta-training."""

@@ -30,8 +30,8 @@ class Normalisation:
         ``unlabelled`` [B, D] are examples of the task. Raises ValueError where a policy lacks what it freezes on.
         """
         if self.name == "support":  # the support set's own features are those of a batch
-            of_support = learned.features(support) if needs_support else None
-            return of_support, learned.features_by(support, query)
+            of_support, of_query = learned.features_by(support, query)
+            return of_support if needs_support else None, of_query
         statistics = None
         if self.name == "unlabelled":
             if unlabelled is None:

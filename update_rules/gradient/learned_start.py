@@ -127,10 +127,12 @@ class LearnedStart(Rule):
         """The network's output [B, N_L] for ``x`` [B, D], normalised as ``Rule.features`` says."""
         return self._read(state, problem.network.forward(self.weights(problem.network, state), x, statistics))
 
-    def features_by(self, problem: Problem, state: State, on: Tensor, x: Tensor) -> Tensor:
-        """The same with the weights made once."""
+    def features_by(self, problem: Problem, state: State, on: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with the weights made once, and ``on`` passed once."""
         weights = self.weights(problem.network, state)
-        return self._read(state, problem.network.forward(weights, x, problem.network.statistics(weights, on)))
+        batch = problem.network.forward(weights, on)
+        others = problem.network.forward(weights, x, batch.statistics())
+        return self._read(state, batch), self._read(state, others)
 
     def embedder(self, problem: Problem) -> tuple[Problem, State]:
         """The start of the network below its head, if it has one. Raises ValueError for a network of other shapes."""
