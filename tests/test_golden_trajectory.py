@@ -1,7 +1,7 @@
 """Every rule's trajectory and meta-gradient in float64, against what was stored when they were first right.
 
 On the kind of processor that stored them they are the same to the bit, elsewhere within rounding.
-`python tests/test_golden_trajectory.py` stores them anew: only where a change of the maths, or of the order of sums, is meant.
+`python tests/test_golden_trajectory.py` stores them anew: only where other maths, or another order of sums, is meant.
 """
 
 import platform
