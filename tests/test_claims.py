@@ -222,8 +222,12 @@ def test_what_is_beside_no_row_is_refused(root: Path) -> None:
 def test_commands_of_one_kind_have_one_form() -> None:
     forms = {
         command_form(
-            f"python e.py --rule runs/{run}/rule.safetensors --data {data} --seeds {seeds} --tasks 5 --json {run}.json"
+            f"python e.py --rule {rules} --data {data} --seeds {seeds} --encoder runs/e.safetensors --json a.json"
         )
-        for run, data, seeds in (("a", "x y", "0"), ("b_1", "npz:../z.npz@test", "1 2"))
+        for rules, data, seeds in (
+            ("runs/a/rule.safetensors", "x y", "0"),
+            ("results/rules/some/a_1.safetensors results/rules/some/a_2.safetensors", "npz:../z.npz@test", "1 2"),
+        )
     }
-    assert forms == {"python e.py --rule RUN --data DATA --seeds SEEDS --tasks 5"}
+    assert forms == {"python e.py --rule RUN --data DATA --seeds SEEDS --encoder runs/e.safetensors"}
+    assert command_form("python e.py --rule hebbian --data x") == "python e.py --rule hebbian --data DATA"

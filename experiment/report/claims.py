@@ -90,7 +90,7 @@ def number(value: float, sign: str = "") -> str:
 def command_form(command: str) -> str:
     """``command`` with names of runs, data, seeds and values left open, so that commands of one kind are alike."""
     command = re.sub(r" --json \S+", "", command)
-    command = re.sub(r"runs/[^/ ]+/rule\.safetensors(?: runs/[^/ ]+/rule\.safetensors)*", "RUN", command)
+    command = re.sub(r"--rule(?: (?:runs|results/rules)/\S+)+", "--rule RUN", command)
     return re.sub(
         r"--(data|seeds|values|sweep)(?: (?!--)\S+)+", lambda found: f"--{found[1]} {found[1].upper()}", command
     )
