@@ -84,6 +84,12 @@ def test_several_trainings_of_a_method_are_told_over_tasks_and_trainings(results
     assert (both.tasks, both.files) == (3, ["a.json", "b.json"])
     assert store.ask({"method": ["a", "nothing"], **AT}) is None
 
+    counterparts = store.ask({"method": ["b", "b"], "minus": ["a", "a, untrained"], **AT})
+    assert counterparts
+    assert counterparts.mean.value == pytest.approx((0.1 + two.mean.value) / 2)
+    with pytest.raises(ValueError, match="shorter than argument"):
+        store.ask({"method": ["a", "b"], "minus": ["a, untrained"], **AT})
+
 
 def test_a_sweep_is_a_place_of_its_own_and_pairs_with_what_it_leaves_alone(results: Path) -> None:
     store = read(results, ["*.json"])

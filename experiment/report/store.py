@@ -80,16 +80,17 @@ class Store:
     def ask(self, of: Mapping[str, Any]) -> Answer | None:
         """What is stored of a question, over all its seeds; None where nothing is.
 
-        ``of`` says ``method``, or a list of trainings of one, maybe ``minus`` (its lead over that one, task by task),
-        maybe ``share_of`` as well (how much of the lead of that one over ``minus`` it keeps), and where: ``source``,
-        in short, one or a list, ``setting`` of a sweep, ``seed`` and fields of a Place. Raises ValueError where
-        several places are meant.
+        ``of`` says ``method``, or a list of trainings of one, maybe ``minus`` (its lead over that one, task by task; of
+        lists the lead of each training over its counterpart), maybe ``share_of`` as well (how much of the lead of that
+        one over ``minus`` it keeps), and where: ``source``, in short, one or a list, ``setting`` of a sweep, ``seed``
+        and fields of a Place. Raises ValueError where several places are meant, and for lists of unlike lengths.
         """
         if "method" not in of:
             raise ValueError(f"got {dict(of)}, expected a method")
-        if isinstance(of["method"], list):
-            answers = [answer for one in of["method"] if (answer := self.ask({**of, "method": one}))]
-            if len(answers) < len(of["method"]) or len({answer.tasks for answer in answers}) > 1:
+        if several := {key: of[key] for key in ("method", "minus") if isinstance(of.get(key), list)}:
+            trainings = [dict(zip(several, names, strict=True)) for names in zip(*several.values(), strict=True)]
+            answers = [answer for one in trainings if (answer := self.ask({**of, **one}))]
+            if len(answers) < len(trainings) or len({answer.tasks for answer in answers}) > 1:
                 return None
             files = list(dict.fromkeys(file for answer in answers for file in answer.files))
             return Answer(over_trainings([answer.mean for answer in answers]), answers[0].tasks, files)
