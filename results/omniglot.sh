@@ -33,7 +33,7 @@ maml() { # maml SYSTEM, whose head is of five ways
 }
 
 all=(protoclr aal_protonet cactus_protonet oracle_protonet shuffled_protonet aal_protonet_running umtra umtra_paper aal_maml
-  cactus_maml oracle_maml augmentation_pretraining cactus_maml_2_step{250,500,1000})
+  cactus_maml oracle_maml augmentation_pretraining cactus_maml_2_step{1000,1500})
 for system in "${@:-${all[@]}}"; do
   case $system in
     aal_protonet) protonet $system "$start raw_logistic raw_nearest --encoder $rules/acai.safetensors" ;;
