@@ -157,11 +157,12 @@ class Maml(LearnedStart):
     def seen(self, problem: Problem, weights: State, views: StepViews, reads: Sequence[str]) -> dict[str, Seen]:
         """What the network makes of the views ``reads``: support examples by their own batch, others as read out."""
         x, network = SUPPORT[0], problem.network
+        by_support = problem.normalisation == "support" and x in views
+        passed = {x: network.forward(weights, views[x])} if by_support or x in reads else {}
+        statistics = passed[x].statistics() if by_support else None
         found = {}
         for view in reads:
-            by_support = problem.normalisation == "support" and view != x and x in views
-            statistics = network.statistics(weights, views[x]) if by_support else None
-            activations = network.forward(weights, views[view], statistics)
+            activations = passed[view] if view in passed else network.forward(weights, views[view], statistics)
             found[view] = Seen(self.output(activations), activations.x[-2])
         return found
 
