@@ -278,7 +278,7 @@ def test_a_learned_start_is_an_encoder_too(
     code = embedding(dataset(), str(tmp_path / "rule"), 0)
     assert code.shape == (30, 3)
     weights = rule.started(network, {})
-    frozen = below.statistics(weights, bars(30)[torch.randperm(30, generator=seeded())[:8]])
+    frozen = below.forward(weights, bars(30)[torch.randperm(30, generator=seeded())[:8]]).statistics()
     alone = [below.forward(weights, example[None], frozen).x[-1] for example in bars(30)]
     torch.testing.assert_close(code, torch.cat(alone).detach())
     for name, use in (("other", about | {"network": wider(said)}), ("bare", {})):

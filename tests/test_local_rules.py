@@ -95,9 +95,8 @@ def test_every_layer_equals_the_transcription_also_one_example_at_a_time(
     xs, zs = forward(base, x, activation)
     state = {name: torch.from_numpy(value) for name, value in base.items()}
     rows = torch.from_numpy(x)
-    statistics = network.statistics(state, rows)
     together = network.forward(state, rows)
-    alone = [network.forward(state, rows[b : b + 1], statistics) for b in range(EXAMPLES)]
+    alone = [network.forward(state, rows[b : b + 1], together.statistics()) for b in range(EXAMPLES)]
     for layer in range(len(sizes)):
         for found in (together.x[layer], torch.cat([one.x[layer] for one in alone])):
             np.testing.assert_allclose(found, xs[layer], rtol=0, atol=1e-10)

@@ -24,8 +24,8 @@ def test_a_layer_equals_the_formula_worked_out_in_numpy() -> None:
 def test_frozen_statistics_give_the_batch_result_one_example_at_a_time() -> None:
     x = torch.rand(8, 2, generator=torch.Generator().manual_seed(0))
     network = MLP((2, 2), "tanh")
-    together = network.forward(STATE, x).x[-1]
-    frozen = network.statistics(STATE, x)
+    batch = network.forward(STATE, x)
+    together, frozen = batch.x[-1], batch.statistics()
     for i in range(8):
         torch.testing.assert_close(network.forward(STATE, x[i : i + 1], frozen).x[-1][0], together[i])
 

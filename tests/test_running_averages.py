@@ -93,9 +93,8 @@ def test_training_goes_by_batch_and_the_averages_follow_it(tiny_config: Argument
     unrolls = drawn(run)
     network = unrolls[0].problem.network
     weights = {name: value.detach().clone() for name, value in run.state.rule.weights(network, {}).items()}
-    of_tasks = [
-        network.statistics(weights, torch.cat([one.episodes[0].support_x, one.episodes[0].query_x])) for one in unrolls
-    ]
+    together = [torch.cat([one.episodes[0].support_x, one.episodes[0].query_x]) for one in unrolls]
+    of_tasks = [network.forward(weights, x).statistics() for x in together]
     assert len(of_tasks) == 2
     run.step()
     plain.step()

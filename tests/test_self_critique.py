@@ -71,7 +71,7 @@ def test_a_critic_step_is_a_step_against_the_gradient_of_its_loss_at_the_weights
     def loss(moved: State) -> torch.Tensor:
         weights = {name: value + moved[name] if name in moved else value for name, value in fixed.items()}
         of_support = network.forward(weights, views["support_x"])
-        by = network.statistics(weights, views["support_x"]) if normalisation == "support" else None
+        by = of_support.statistics() if normalisation == "support" else None
         of_query = network.forward(weights, views[QUERIES], by)
         seen = {"support_x": Seen(of_support.z[-1], of_support.x[-2]), QUERIES: Seen(of_query.z[-1], of_query.x[-2])}
         return rule.critic(seen, views)

@@ -44,7 +44,7 @@ def test_a_step_is_against_the_gradient_of_both_losses(loss: str, normalisation:
     def total(moved: State) -> torch.Tensor:
         weights = {name: value + moved[name] if name in moved else value for name, value in fixed.items()}
         of_support = STRIDE.forward(weights, views["support_x"])
-        by = STRIDE.statistics(weights, views["support_x"]) if normalisation == "support" else None
+        by = of_support.statistics() if normalisation == "support" else None
         of_set = STRIDE.forward(weights, views[UNLABELLED_SET], by)
         seen = {"support_x": of_support, UNLABELLED_SET: of_set}
         seen = {name: Seen(one.z[-1], one.x[-2]) for name, one in seen.items()}

@@ -79,10 +79,6 @@ class Network(Protocol):
         """The forward pass of ``x`` [B, D], or with a leading T everywhere, normalised by this batch or as given."""
         ...
 
-    def statistics(self, state: State, x: Tensor) -> Statistics:
-        """The statistics of ``x`` [B, D], by which other examples can be normalised."""
-        ...
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -209,7 +205,7 @@ class Rule(nn.Module):
 
     def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:
         """What ``x`` [B, D] gives to normalise other examples by."""
-        return problem.network.statistics(state, x)
+        return problem.network.forward(state, x).statistics()
 
     def features(self, problem: Problem, state: State, x: Tensor, statistics: Statistics | None = None) -> Tensor:
         """The representation [B, N_L] of ``x`` [B, D], normalised by this batch, or by ``statistics`` if given."""

@@ -24,7 +24,7 @@ def dense_network(task: PairedTask, use: Use) -> MLP:
 def frozen_embedding(network: MLP, state: State, task: PairedTask, *, linear: bool = False) -> Embed:
     """The outputs, ``linear`` or activated, of a network with statistics frozen on the task's unlabelled examples."""
     with torch.no_grad():
-        statistics = network.statistics(state, task.unlabelled)
+        statistics = network.forward(state, task.unlabelled).statistics()
 
     def embed(x: Tensor) -> Tensor:
         with torch.no_grad():

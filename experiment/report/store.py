@@ -88,6 +88,8 @@ class Store:
         if "method" not in of:
             raise ValueError(f"got {dict(of)}, expected a method")
         if several := {key: of[key] for key in ("method", "minus") if isinstance(of.get(key), list)}:
+            if len({len(names) for names in several.values()}) > 1:
+                raise ValueError(f"got {several}, expected lists of one length, a training and its counterpart")
             trainings = [dict(zip(several, names, strict=True)) for names in zip(*several.values(), strict=True)]
             answers = [answer for one in trainings if (answer := self.ask({**of, **one}))]
             if len(answers) < len(trainings) or len({answer.tasks for answer in answers}) > 1:

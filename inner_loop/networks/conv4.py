@@ -126,10 +126,6 @@ class Conv4:
             layers.append((logits, logits, none, none))
         return Activations(*map(list, zip(*layers, strict=True)))
 
-    def statistics(self, state: State, x: Tensor) -> Statistics:
-        """Mean and variance [C_l] of every block's convolution on ``x`` [B, D]."""
-        return self.forward(state, x).statistics()
-
 
 @dataclass(frozen=True)
 class Conv4s(NetworkFamily):

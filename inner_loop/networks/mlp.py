@@ -83,10 +83,6 @@ class MLP:
             layers.append((z if layer == self.depth and self.activation in LINEAR_OUTPUTS else act(z), z, mean, var))
         return Activations(*map(list, zip(*layers, strict=True)))
 
-    def statistics(self, state: State, x: Tensor) -> Statistics:
-        """Mean and variance [N_l] of every layer's linear part on ``x`` [B, D], to embed later examples one by one."""
-        return self.forward(state, x).statistics()
-
 
 @dataclass(frozen=True)
 class MLPs(NetworkFamily):
