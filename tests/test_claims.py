@@ -148,8 +148,8 @@ def test_the_command_fills_in_claims_and_writes_pages(root: Path, capsys: pytest
     assert text.startswith("# Which is better?\n\nWritten by `make pages`")
     assert "It is 38 points." in text
     assert "| the \\| rule | 62.5 ± 158.8 |  |" in text
-    assert "| pixels | 25.0 ± 0.0 | 75.0 ± 317.7 |\n\nOver 2 tasks." in text
-    assert "| pixels | +37.5 ± 158.8 | 9 |" in text
+    assert "| pixels | 25.0 ± 0.0 | 75.0 ± 317.7 |\n\nOver 2 tasks, here and below." in text
+    assert "| pixels | +37.5 ± 158.8 | 9 |\n\n## Said" in text
     assert "- It is level: +37.5 points (-121.3 to +196.3); target 40 points." in text
     assert "| theirs | 50.0 |" in text
     assert "decorrelate" in text

@@ -1,6 +1,7 @@
 """The pages of results: one Markdown page a study, whose YAML file says what is asked of the store."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
@@ -37,12 +38,13 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
     A study has ``title``, ``lead``, ``files``, ``of`` (what all its questions have in common) and ``sections``, each
     with ``heading``, ``text`` and what it shows: ``rows`` and ``columns`` of questions, a ``figure``, ``claims`` by
     id, a ``table`` as it is, the ``equation`` of a rule. Columns ``beside`` answers are as they are. What answers are
-    over is ``counted``, tasks if nobody says. In texts {id} is the value of a claim. Raises ValueError for a row,
-    column or named point without any answer, and as ``read`` and ``Store.ask`` do.
+    over is ``counted``, tasks if nobody says, and told once where it is the same for all tables. In texts {id} is the
+    value of a claim. Raises ValueError for a row, column or named point without any answer, and as ``read`` and
+    ``Store.ask`` do.
     """
     study = parse_yaml(file.read_text(encoding="utf-8"), str(file))
     values = {name: claim["value"] + math.copysign(1e-9, claim["value"]) for name, claim in claims.items()}
-    parts = [f"# {study['title']}", NOTE, study["lead"].strip().format_map(values)]
+    parts, counts = [f"# {study['title']}", NOTE, study["lead"].strip().format_map(values)], dict[int, str]()
     figures: dict[str, Draw] = {}
     made: dict[str, tuple[str, str]] = {}
     for section in study["sections"]:
@@ -60,7 +62,9 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
             figures[figure["name"]] = partial(_draw, figure, _lines(figure, ask))
             parts.append(f"![{section['heading']}]({figure['name']})")
         if "columns" in section:
-            parts.append(_answers(section, common, ask))
+            table, count = _answers(section, common, ask)
+            counts |= {len(parts) + 1: count} if count else {}
+            parts += [table, f"{count}." if count else ""]
         if "table" in section:
             parts.append(markdown_table(section["table"][0], section["table"][1:]))
         for name in section.get("claims", []):
@@ -68,6 +72,10 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
         parts.append("\n".join(f"- {told(claims[name])}" for name in section.get("claims", [])))
         if "equation" in section:
             parts.append(f"```\n{load_rule(section['equation']).equation()}\n```")
+    if len(counts) > 1 and len(set(counts.values())) == 1:
+        first, *others = counts
+        parts[first] = f"{counts[first]}, here and below."
+        parts = [part for place, part in enumerate(parts) if place not in others]
     parts += ["## How it was made", _made(made)] if made else []
     return "\n\n".join(part for part in parts if part) + "\n", figures
 
@@ -75,7 +83,7 @@ def render(file: Path, root: Path, claims: Mapping[str, Claim]) -> tuple[str, di
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table: bars in cells are escaped, columns of numbers and blanks are aligned to the right."""
     columns = zip(*rows, strict=True)
-    rules = ["---:" if all(not cell or cell[0] in "+-0123456789" for cell in column) else "---" for column in columns]
+    rules = ["---" if any(re.search("^[^-+0-9]|[a-z]", cell) for cell in column) else "---:" for column in columns]
     lines = [head, rules, *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -89,8 +97,8 @@ def _draw(figure: Mapping[str, Any], lines: Lines) -> Figure:
     return effect_figure(figure["along"], panel, methods, **figure["fields"])
 
 
-def _answers(section: Mapping[str, Any], common: Mapping[str, Any], ask: Ask) -> str:
-    """A row of questions against each column of them, and of how many tasks the answers are."""
+def _answers(section: Mapping[str, Any], common: Mapping[str, Any], ask: Ask) -> tuple[str, str]:
+    """A row of questions against each column of them, and of how many tasks the answers are, if of any."""
     rows, columns, tasks = [], section["columns"], set()
     for label, row in section["rows"].items():
         of = {section.get("each", "method"): row} if isinstance(row, str) else row
@@ -109,9 +117,8 @@ def _answers(section: Mapping[str, Any], common: Mapping[str, Any], ask: Ask) ->
         for row in rows:
             row.append(told_of.get(row[0], ""))
     count = " or ".join(str(number) for number in sorted(tasks))
-    return markdown_table([section.get("corner", ""), *columns, *beside], rows) + (
-        f"\n\nOver {count} {section.get('counted', 'tasks')}." if count else ""
-    )
+    table = markdown_table([section.get("corner", ""), *columns, *beside], rows)
+    return table, f"Over {count} {section.get('counted', 'tasks')}" if count else ""
 
 
 def _cell(answer: Answer, sign: str) -> str:
