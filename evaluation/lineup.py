@@ -35,10 +35,6 @@ def about(rules: Sequence[Evaluated], use: Use) -> dict[str, Any]:
 
     Of a rule also what its training ``changed`` from that of the first, where the configs of both runs lie beside them.
     """
-    network = use.network.first_options()
-    if use.network.layers == "dense":
-        hidden, (activation,) = network["hidden"][0], network["activations"]
-        network = {"hidden": hidden, "outputs": network["outputs"], "activation": activation}
     of_rules = {}
     for one in rules:
         configs = [find_rule_file(path).parent / "config.yaml" for path in (one.path, rules[0].path)]
@@ -50,7 +46,8 @@ def about(rules: Sequence[Evaluated], use: Use) -> dict[str, Any]:
             "use": {"network": one.use.network.first_options(), **_training(one.use), "own": one.use.own},
             "changed": changed_settings(*configs) if all(config.exists() for config in configs) else [],
         }
-    return {"rules": of_rules, **network, **_training(use), "split_seed": split_seeds(one.header for one in rules)[0]}
+    splits = split_seeds(one.header for one in rules)
+    return {"rules": of_rules, **use.network.told(), **_training(use), "split_seed": splits[0]}
 
 
 def _training(use: Use) -> dict[str, Any]:

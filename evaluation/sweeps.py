@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from common.checked import Count, Rate, one_of
 from evaluation.protocol import Use
 from inner_loop.networks.activations import NETWORK_ACTIVATIONS
-from inner_loop.networks.mlp import MLPs
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def vary(name: str, values: Sequence[str], inner: Use, size: int, permute: bool)
 
 def _variation(name: str, value: Any, inner: Use, size: int, permute: bool) -> Variation:
     if name in ("width", "depth", "activation"):
-        inner = replace(inner, network=_other_network(name, value, inner))
+        inner = replace(inner, network=inner.network.varied(name, value))
     elif name == "batch":
         inner = replace(inner, batch=value)
     elif name == "size":
@@ -70,18 +69,3 @@ def _variation(name: str, value: Any, inner: Use, size: int, permute: bool) -> V
     else:
         permute = value == "on"
     return Variation({name: value}, inner, size, permute)
-
-
-def _other_network(name: str, value: Any, inner: Use) -> MLPs:
-    """The network of ``inner`` with another width, depth or activation. Raises ValueError where it has none."""
-    if inner.network.layers != "dense":
-        raise ValueError(f"got a network of {inner.network.layers} layers for a sweep of {name}, expected dense ones")
-    network = cast(MLPs, inner.network)
-    hidden = network.hidden[0]
-    if name == "activation":
-        return replace(network, activations=(value,))
-    if name == "width":
-        return replace(network, hidden=(tuple(max(1, round(value * units)) for units in hidden),))
-    if value > 1 and not hidden:
-        raise ValueError("got no hidden units for a sweep of depth, expected those of one hidden layer to repeat")
-    return replace(network, hidden=(hidden[:1] * (value - 1),))

@@ -216,6 +216,8 @@ def test_the_decoder_mirrors_the_encoder() -> None:
     linear = Decoder.mirror(dense_network(task, replace(USE, network=family)))
     assert linear.hidden is not None
     assert linear.hidden.activation == "winners"  # all of its layers are hidden ones
+    with pytest.raises(ValueError, match="got a network conv4, expected mlp, whose layers an autoencoder"):
+        Decoder.mirror(Conv4(16))
 
 
 def test_descent_finds_the_minimum_of_every_task() -> None:

@@ -40,7 +40,7 @@ COMMON = {
     *("processor", "diverged"),
 }
 """What the meta data of any results file tell, besides the network of the baselines and the seconds that it took."""
-NETWORK = {"hidden", "outputs", "activation", "filters", "channels", "pooling"}
+NETWORK = {"hidden", "outputs", "activation", "network"}
 
 
 def learned(rule: Rule) -> Rule:

@@ -487,3 +487,45 @@ def test_bad_splits(tmp_path):
 def test_sizes_below_one():
     with pytest.raises(ValueError, match="image size -1, expected 1 or more"):
         load_source("digits", size=-1)
+
+
+# -- of one's own -----------------------------------------------------------------------------------------------------
+
+OWN = """
+import numpy as np
+
+from tasks.data.contract import DataSource
+from tasks.data.raw import RawData
+
+
+class Mine(DataSource):
+    def read(self):
+        return [RawData("mine", np.eye(16, dtype=np.float32), np.arange(16) // 2, tuple("abcdefgh"))]
+
+
+class Broken(DataSource):
+    def read(self):
+        return 1 / 0
+
+
+class Empty(DataSource):
+    def read(self):
+        return []
+"""
+
+
+def test_a_source_of_ones_own_is_a_class_in_a_module(own_module):
+    module = own_module(OWN)
+    (whole,), (train,), (test,) = (load_source(f"{module}:Mine{part}") for part in ("", "@train", "@test"))
+    assert (whole.name, whole.class_names, len(whole)) == ("mine", tuple("abcdefgh"), 16)
+    assert {*train.class_names, *test.class_names} < set("abcdefgh")
+    assert not {*train.class_names} & {*test.class_names}
+    for name, said in {
+        "Broken": r"cannot be read: ZeroDivisionError",
+        "Empty": r"read\(\) gives \[\], expected a list of RawData",
+        "None": r"expected a class there that derives from DataSource",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            load_source(f"{module}:{name}")
+    with pytest.raises(ValueError, match=r"unknown source 'nowhere_at_all:Mine', expected .*or my_module:MyData"):
+        load_source("nowhere_at_all:Mine")

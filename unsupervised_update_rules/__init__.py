@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # as X: for others to import from here
     from inner_loop.clusterers import LearnedClusterer as LearnedClusterer
     from inner_loop.network_file import load_network as load_network
     from inner_loop.network_file import save_network as save_network
+    from inner_loop.networks.contract import NetworkFamily as NetworkFamily
     from inner_loop.networks.conv4 import Conv4 as Conv4
     from inner_loop.networks.mlp import MLP as MLP
     from inner_loop.transformer import RuleFeatures as RuleFeatures
@@ -37,11 +38,15 @@ if TYPE_CHECKING:  # as X: for others to import from here
     from outer_loop.readouts.metz_objective import metz_objective as metz_objective
     from outer_loop.readouts.normalisation import Normalisation as Normalisation
     from outer_loop.readouts.objective import Objective as Objective
+    from tasks.data.contract import DataSource as DataSource
+    from tasks.data.raw import RawData as RawData
     from tasks.data.sources import load_source as load_source
     from tasks.dataset import Dataset as Dataset
     from tasks.labellers.contract import Labeller as Labeller
     from tasks.source import TaskSource as TaskSource
     from tasks.task import Episode as Episode
+    from update_rules.contract import Activations as Activations
+    from update_rules.contract import Network as Network
     from update_rules.contract import Problem as Problem
     from update_rules.contract import Rule as Rule
     from update_rules.contract import State as State
@@ -60,6 +65,7 @@ _NAMES = {
     "experiment.build": ("build_trainer",),
     "inner_loop.clusterers": ("ChosenClusterer", "LearnedClusterer"),
     "inner_loop.network_file": ("load_network", "save_network"),
+    "inner_loop.networks.contract": ("NetworkFamily",),
     "inner_loop.networks.conv4": ("Conv4",),
     "inner_loop.networks.mlp": ("MLP",),
     "inner_loop.transformer": ("RuleFeatures",),
@@ -71,12 +77,14 @@ _NAMES = {
     "outer_loop.readouts.metz_objective": ("metz_objective",),
     "outer_loop.readouts.normalisation": ("Normalisation",),
     "outer_loop.readouts.objective": ("Objective",),
+    "tasks.data.contract": ("DataSource",),
+    "tasks.data.raw": ("RawData",),
     "tasks.data.sources": ("load_source",),
     "tasks.dataset": ("Dataset",),
     "tasks.labellers.contract": ("Labeller",),
     "tasks.source": ("TaskSource",),
     "tasks.task": ("Episode",),
-    "update_rules.contract": ("Problem", "Rule", "State", "StepViews"),
+    "update_rules.contract": ("Activations", "Network", "Problem", "Rule", "State", "StepViews"),
     "update_rules.registry": ("make_rule",),
     "update_rules.rule_file": ("load_rule", "save_rule"),
 }

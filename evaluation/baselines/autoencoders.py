@@ -64,7 +64,9 @@ class Decoder:
 
     @classmethod
     def mirror(cls, encoder: MLP) -> "Decoder":
-        """The decoder of ``encoder``; a single layer where that has no hidden ones."""
+        """The decoder of ``encoder``; a single layer where that has no hidden ones. Raises ValueError for no MLP."""
+        if not isinstance(encoder, MLP):
+            raise ValueError(f"got a network {encoder.kind}, expected mlp, whose layers an autoencoder has in reverse")
         sizes = encoder.sizes[::-1]
         hidden = MLP(sizes[:-1], encoder.hidden_activation) if len(sizes) > 2 else None
         return cls(hidden, (sizes[-2], sizes[-1]))

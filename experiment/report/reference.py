@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from common.components import Registry
 from common.yaml_dialect import yaml_value
 from experiment.report.pages import markdown_table
-from experiment.report.signatures import paragraph, plain, signature_text, text_below, value_text
+from experiment.report.signatures import members, paragraph, plain, signature_text, text_below, value_text
 from outer_loop.config.schema import Config
 from outer_loop.config.values import Component, Section
 
@@ -137,8 +137,11 @@ def _meaning(action: argparse.Action) -> str:
     return text.strip()
 
 
-def api_page(groups: Mapping[str, Sequence[str]], places: Mapping[str, str]) -> str:
-    """The public names under headings, each with its signature and what it says of itself; ``places`` are modules."""
+def api_page(groups: Mapping[str, Sequence[str]], places: Mapping[str, str], bases: Sequence[str]) -> str:
+    """The public names under headings, each with its signature and what it says of itself; ``places`` are modules.
+
+    Of ``bases``, which a reader derives classes from, there is what they may override.
+    """
     parts = [
         "# What can Python code import?",
         NOTE,
@@ -153,6 +156,8 @@ def api_page(groups: Mapping[str, Sequence[str]], places: Mapping[str, str]) -> 
             signed = f"{name} = {found}" if alias else signature_text(name, found)
             said = text_below(name, places[name]) if alias else paragraph(found)
             parts.append(f"### `{name}`\n\n```python\n{signed}\n```\n\n{said} From `{places[name]}`.")
+            if name in bases and (rows := members(found)):
+                parts.append(markdown_table(("member", "what it is"), rows))
     return _page(parts)
 
 

@@ -5,6 +5,7 @@ import inspect
 import textwrap
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from importlib import import_module
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
@@ -45,10 +46,13 @@ def signature_text(name: str, made: Callable[..., Any]) -> str:
     """How ``name`` is called, as its source says."""
     node = ast.parse(inspect.getsource(made)).body[0]
     if isinstance(node, ast.ClassDef):
-        starts = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
-        if not starts:
+        package = made.__module__.partition(".")[0]  # what torch's own classes take is not for readers
+        found = (vars(one).get("__init__") for one in inspect.getmro(cast(type, made)))
+        starts = [one for one in found if inspect.isfunction(one) and one.__module__.partition(".")[0] == package]
+        if is_dataclass(made) or not starts:
             return textwrap.fill(f"{name}({', '.join(_fields(made))})", **WRAPPED)
-        node = starts[0]
+        node = ast.parse(textwrap.dedent(inspect.getsource(starts[0]))).body[0]
+        assert isinstance(node, ast.FunctionDef)
         node.args.args.pop(0)  # self
     assert isinstance(node, ast.FunctionDef)
     returned = f" -> {ast.unparse(node.returns)}" if node.returns is not None and node.name != "__init__" else ""
@@ -61,6 +65,20 @@ def _fields(made: Callable[..., Any]) -> list[str]:
     nodes = [node for one in kinds for node in cast(ast.ClassDef, ast.parse(inspect.getsource(one)).body[0]).body]
     fields = [ast.unparse(node) for node in nodes if isinstance(node, ast.AnnAssign)]
     return [field for field in fields if ": ClassVar" not in field]
+
+
+def members(kind: type) -> list[tuple[str, str]]:
+    """The public methods and properties that ``kind`` itself defines, as they are called, each with what it is."""
+    rows = []
+    for name, member in vars(kind).items():
+        plain_function = getattr(member, "__func__", member)
+        if name.startswith("_") or not (inspect.isfunction(plain_function) or isinstance(member, property)):
+            continue
+        taken = [] if isinstance(member, property) else list(inspect.signature(plain_function).parameters)[1:]
+        rows.append(
+            (f"`{name}`" if isinstance(member, property) else f"`{name}({', '.join(taken)})`", paragraph(member))
+        )
+    return rows
 
 
 def paragraph(thing: Any) -> str:

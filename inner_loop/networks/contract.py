@@ -1,6 +1,6 @@
 """What base networks are drawn from in meta-training: a family that a config states."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -33,6 +33,19 @@ class NetworkFamily:
     def first_options(self) -> dict[str, Any]:
         """The options of the family that has the first choices alone, as a YAML file holds them."""
         raise NotImplementedError
+
+    def told(self) -> dict[str, Any]:
+        """What results say of the network of the first choices."""
+        return {"network": self.first_options()}
+
+    def varied(self, what: str, value: Any) -> Self:
+        """The family whose first network has another ``what``: width (a factor), depth or activation.
+
+        Raises ValueError where it has none to vary.
+        """
+        raise ValueError(
+            f"got a network of {self.layers} layers for a sweep of {what}, expected mlp or a family with varied"
+        )
 
     def draw(self, inputs: int, logits: int, generator: torch.Generator) -> Network:
         """A network for ``inputs`` inputs; with ``logits`` > 0 these are its outputs, else its features.

@@ -4,7 +4,7 @@ State keys for layer l = 1..L: forward weights ``w{l}`` and backward ``v{l}`` [N
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -113,6 +113,21 @@ class MLPs(NetworkFamily):
     def first_options(self) -> dict[str, Any]:
         """The first widths and activation, and ``outputs``."""
         return {"hidden": [list(self.hidden[0])], "outputs": self.outputs, "activations": [self.activations[0]]}
+
+    def told(self) -> dict[str, Any]:
+        """The first widths and activation, and ``outputs``."""
+        return {"hidden": list(self.hidden[0]), "outputs": self.outputs, "activation": self.activations[0]}
+
+    def varied(self, what: str, value: Any) -> Self:
+        """The first network with hidden layers ``value`` times as wide, ``value`` layers, or another activation."""
+        hidden = self.hidden[0]
+        if what == "activation":
+            return replace(self, activations=(value,))
+        if what == "width":
+            return replace(self, hidden=(tuple(max(1, round(value * units)) for units in hidden),))
+        if value > 1 and not hidden:
+            raise ValueError("got no hidden units for a sweep of depth, expected those of one hidden layer to repeat")
+        return replace(self, hidden=(hidden[:1] * (value - 1),))
 
     def draw(self, inputs: int, logits: int, generator: torch.Generator) -> MLP:
         """A network of widths and activation drawn uniformly."""

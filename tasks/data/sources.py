@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ from common.home_folder import expanded
 from common.scaling import Standardise
 from tasks.data.by_group import by_group
 from tasks.data.clusters.synthetic import clusters
+from tasks.data.contract import read_own
 from tasks.data.folder_source import read_folder
 from tasks.data.glyphs import glyphs
 from tasks.data.idx_source import read_idx
@@ -124,9 +126,10 @@ def load_source(
     ``omniglot_rotated:FOLDER`` or ``miniimagenet:FOLDER``, with ``@train``, ``@valid`` or ``@test`` behind it for one
     part: the last four have splits of their own, for the others see ``splits.pick_split``, which alone uses ``seed``.
     Any other name is that of a data set in the data folder (``named_source``), of which Omniglot has ``@background``
-    and ``@evaluation`` too; ``NAME#ARRAY`` and ``npz:FILE#ARRAY`` are several data sets (``by_group``). Images are
-    resized to ``size`` × ``size``; columns of tables are standardised as ``common.scaling.scaling`` says. ``label``
-    names the column of classes in ``csv:FILE``. Raises ValueError or OSError with one line that names what is wrong.
+    and ``@evaluation`` too; ``my_module:MyData`` is a ``DataSource`` of one's own; ``NAME#ARRAY`` and
+    ``npz:FILE#ARRAY`` are several data sets (``by_group``). Images are resized to ``size`` × ``size``; columns of
+    tables are standardised as ``common.scaling.scaling`` says. ``label`` names the column of classes in ``csv:FILE``.
+    Raises ValueError or OSError with one line that names what is wrong.
     """
     return [to_dataset(raw, size) for raw in _read(source, Reading(size, label=label), seed, standardise)]
 
@@ -190,6 +193,8 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
         tables = [standardised(table, standardise) for table in WITH_ARGUMENT[scheme][1](argument, how)]
     elif scheme in OWN_SPLIT and argument:
         return [OWN_SPLIT[scheme][1](argument, how.size, split)]
+    elif _is_a_class(scheme, argument):
+        tables = [standardised(table, standardise) for table in read_own(location)]
     elif scheme == SUITE:
         raise ValueError(f"{source}: reference partitions, which scripts/evaluate.py alone reads")
     else:
@@ -199,9 +204,18 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
             raise ValueError(f"unknown source {source!r}; did you mean {near[0]}:{source}?")
         hint = f"; did you mean {next(k for k in known if k.partition(':')[0] == near[0])}?" if near else ""
         raise ValueError(
-            f"unknown source {source!r}, expected {', '.join(known)}, if need be with @train, @valid or @test{hint}"
+            f"unknown source {source!r}, expected {', '.join(known)} or my_module:MyData, if need be with @train, "
+            f"@valid or @test{hint}"
         )
     return tables if split is None else pick_split(tables, split, seed)
+
+
+def _is_a_class(module: str, name: str) -> bool:
+    """Whether ``name`` may be a class of a ``module`` that Python finds."""
+    try:
+        return name.isidentifier() and find_spec(module) is not None
+    except (ImportError, ValueError):  # no package has it, or it is no name of a module
+        return False
 
 
 def _parse_split(source: str) -> tuple[str, str | None]:
