@@ -33,6 +33,14 @@ def over_trainings(means: Sequence[Mean]) -> Mean:
     return Mean(over_seeds.value, math.hypot(over_seeds.ci95, sum(mean.ci95 for mean in means) / len(means)))
 
 
+def wider(over_tasks: Mean, by_training: Mean) -> Mean:
+    """The mean over the tasks of several trainings, each on tasks of its own, with the wider of both intervals.
+
+    The means of trainings vary with their tasks too, but a few may happen to be alike.
+    """
+    return Mean(over_tasks.value, max(over_tasks.ci95, by_training.ci95))
+
+
 def paired_difference(first: Sequence[float], second: Sequence[float], readout: str = "") -> Mean:
     """The mean of ``first`` minus ``second``, task by task, as of ``readout``.
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from evaluation.lineup import rule_label
 from evaluation.statistics import mean_over_tasks, share_of_lead
-from experiment.report.store import Store, read, rule_label
+from experiment.report.store import Store, read
 from unsupervised_update_rules.commands import evaluate
 from update_rules.local.hebbian import Hebbian
 from update_rules.rule_file import save_rule
@@ -89,6 +90,49 @@ def test_several_trainings_of_a_method_are_told_over_tasks_and_trainings(results
     assert counterparts.mean.value == pytest.approx((0.1 + two.mean.value) / 2)
     with pytest.raises(ValueError, match="expected lists of one length"):
         store.ask({"method": ["a", "b"], "minus": ["a, untrained"], **AT})
+
+    for entry in other["per_task"]:
+        entry["seed"] = 1
+    (tmp_path / "b.json").write_text(json.dumps(other))
+    assert read(tmp_path, ["a=a.json", "b=b.json"]).ask({"method": ["a", "b"], **AT}) is None  # on other tasks
+
+
+def test_trainings_on_tasks_of_their_own_are_no_surer_than_they_differ(results: Path, tmp_path: Path) -> None:
+    content, means = json.loads((results / "rule.json").read_text()), []
+    for seed, gain in enumerate((0.0, 0.1, 0.3)):
+        content["meta"]["rules"]["rule"] |= {"file": f"runs/mine_{seed}/rule.safetensors"}
+        content["meta"]["rules"]["rule"]["use"]["own"] = True
+        for entry in content["per_task"]:
+            entry["seed"] = seed
+            if entry["method"] == "rule":
+                entry["accuracies"] = [value + gain - means[-1][1] if means else value for value in entry["accuracies"]]
+        means.append((accuracies_of(content), gain))
+        (tmp_path / f"mine_{seed}.json").write_text(json.dumps(content))
+    found = read(tmp_path, ["*.json"]).ask({"method": "mine", **AT})
+    assert found.tasks == 9
+    over_trainings = mean_over_tasks([one for one, _ in means])
+    assert found.mean.value == pytest.approx(over_trainings.value)
+    assert found.mean.ci95 == pytest.approx(over_trainings.ci95)  # wider than that over nine tasks
+
+
+def accuracies_of(content: dict[str, Any]) -> float:
+    (one,) = (entry for entry in content["per_task"] if entry["method"] == "rule" and entry["shots"] == 10)
+    return sum(one["accuracies"]) / len(one["accuracies"])
+
+
+def test_what_a_rule_was_shown_is_the_same_where_files_are_pooled(results: Path, tmp_path: Path) -> None:
+    content = json.loads((results / "rule.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    for entry in content["per_task"]:
+        entry["seed"] = 1
+    content["meta"]["swapped"] = ["query_x"]
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"b.json and .*a.json: mine on digits with swapped"):
+        read(tmp_path, ["mine=a.json", "mine=b.json"])
+    content["per_task"][0]["accuracies"][0] = math.nan
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"b.json: accuracies of .* are not all finite"):
+        read(tmp_path, ["mine=b.json"])
 
 
 def test_a_sweep_is_a_place_of_its_own_and_pairs_with_what_it_leaves_alone(results: Path) -> None:

@@ -13,6 +13,9 @@ ON_NETWORK = ("random_network", "autoencoder", "vae", "contrastive", "supervised
 OWN = ("scratch", "untrained_prototypes")
 """Learners that share a rule's network, and so are others for another rule."""
 
+SEEN = ("unlabelled_shots", "distractors", "swapped", "fixed_classes")
+"""What evaluation may have shown a rule beside the episode, or in its place."""
+
 PART = "without "
 """What the name of a rule without one of its parts begins with."""
 
@@ -71,6 +74,7 @@ def settings_of_method(method: str, meta: Mapping[str, Any], seed: int) -> Itera
         told = ("hidden", "activation", "outputs", "steps", "batch") if name == "rule" else ()
         yield from ((key, meta[key]) for key in told if key in meta)
         yield from about["use"].items()
+        yield from ((key, meta.get(key) or None) for key in SEEN)
         if "provenance" in about and not own:
             yield "provenance", about["provenance"]
         yield f"a rule of seed {seed} in" if own else "rule", about["file"] if own else about["rule"]

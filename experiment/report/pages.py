@@ -15,8 +15,9 @@ from evaluation.results import short_commit
 from evaluation.statistics import Mean
 from experiment.report.claims import Claim, command_form, in_percent, number, told
 from experiment.report.effect import effect_figure
+from experiment.report.places import Answer
 from experiment.report.plots import ACCURACY, OTHER_COLOURS, UNLIKE_COLOURS
-from experiment.report.store import Answer, is_lead, read
+from experiment.report.store import is_lead, read
 from experiment.report.sweep_plot import Lines, line_figure
 from update_rules.rule_file import load_rule
 

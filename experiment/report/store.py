@@ -2,15 +2,11 @@
 
 import json
 import math
-import re
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from evaluation.lineup import rule_label
 from evaluation.probes import READOUT
 from evaluation.results_table import short_source
 from evaluation.statistics import (
@@ -18,52 +14,18 @@ from evaluation.statistics import (
     Mean,
     joined_seeds,
     mean_for,
+    mean_over_tasks,
     over_trainings,
     paired_difference,
     share_of_lead,
+    wider,
 )
-from experiment.report.method_names import method_name, settings_of_method
+from experiment.report.method_names import method_name, rules_of, settings_of_method
+from experiment.report.places import Answer, Found, Place
+from experiment.report.stated import COSTS, OVER, stated
 
 ROUNDING = 0.005
 """Two files may hold means of one method on the same tasks that differ by so much, as other processors round."""
-
-OVER = " over "
-"""Between the names of two runs of which a file states how many times the cost of one that of the other is."""
-
-COSTS = {"seconds": "seconds", "MiB": "peak_mib"}
-"""What a file of ``cluster --json`` states, by the name of the place where it is kept; seconds also of a training."""
-
-
-class Place(NamedTuple):
-    """Where accuracies of several methods compare: all that is the same for them but the seeds; None: not told."""
-
-    source: str
-    ways: int | None = None
-    shots: int | None = None
-    queries: int | None = None
-    size: int | None = None
-    permute: bool | None = None
-    redraw: str | None = None
-    inductive: bool | None = None
-    readout: str | None = None
-    sweep: str = ""  # the name of what is varied, or an empty string
-    value: Any = None  # what it is here; None outside sweeps and for methods that a sweep leaves as they are
-
-
-class Found(NamedTuple):
-    """What ``file`` says of a method on the tasks of one seed: the accuracy of each, or their mean alone."""
-
-    file: str
-    tasks: int
-    values: list[float] | Mean
-
-
-class Answer(NamedTuple):
-    """A mean over so many tasks, as a share, with its 95 % interval (NaN: not stored), and the files it came from."""
-
-    mean: Mean
-    tasks: int
-    files: list[str]
 
 
 @dataclass
@@ -90,19 +52,15 @@ class Store:
         if several := {key: of[key] for key in ("method", "minus") if isinstance(of.get(key), list)}:
             if len({len(names) for names in several.values()}) > 1:
                 raise ValueError(f"got {several}, expected lists of one length, a training and its counterpart")
-            trainings = [dict(zip(several, names, strict=True)) for names in zip(*several.values(), strict=True)]
-            answers = [answer for one in trainings if (answer := self.ask({**of, **one}))]
-            if len(answers) < len(trainings) or len({answer.tasks for answer in answers}) > 1:
+            trainings = [
+                {**of, **dict(zip(several, names, strict=True))} for names in zip(*several.values(), strict=True)
+            ]
+            answers = [answer for one in trainings if (answer := self.ask(one))]
+            if len(answers) < len(trainings) or len({frozenset(self._shared(one)[1]) for one in trainings}) > 1:
                 return None
             files = list(dict.fromkeys(file for answer in answers for file in answer.files))
             return Answer(over_trainings([answer.mean for answer in answers]), answers[0].tasks, files)
-        about = ("method", "minus", "share_of") if "minus" in of else ("method",)
-        names = [of[key] for key in about if key in of]
-        where = {key: value for key, value in of.items() if key not in about}
-        parts = [self._find(name, where) for name in names]
-        keys = [
-            key for key in parts[0] if all(key in part and part[key].tasks == parts[0][key].tasks for part in parts)
-        ]
+        parts, keys = self._shared(of)
         means = [one for part in parts for key in keys if isinstance(one := part[key].values, Mean)]
         if not keys or (means and len(parts) > 1):  # the difference of two means is not that of their tasks
             return None
@@ -111,17 +69,35 @@ class Store:
         else:
             readouts = {place.readout for place, _ in keys}
             readout = readouts.pop() or "" if len(readouts) == 1 else ""
-            mean = _computed(readout, [_joined(part, keys, readout) for part in parts])
+            mean, *by_training = (
+                _computed(readout, [_joined(part, some, readout) for part in parts])
+                for some in (keys, *_by_training(parts, keys, readout))
+            )
+            if len(by_training) > 1:
+                mean = wider(mean, mean_over_tasks([one.value for one in by_training]))
         files = list(dict.fromkeys(part[key].file for part in parts for key in keys))
         counts = {place: [parts[0][key].tasks for key in keys if key[0] == place] for place, _ in keys}
         once = all(place.readout in OF_SETS for place in counts)  # seeds are of training: the sets are the same
         return Answer(mean, sum(max(found) if once else sum(found) for found in counts.values()), files)
 
+    def _shared(self, of: Mapping[str, Any]) -> tuple[list[dict[Any, Found]], list[Any]]:
+        """What is stored of each method that ``of`` names, by place and seed, and where all of them are.
+
+        These are none unless there is some of every source that ``of`` asks for.
+        """
+        about = ("method", "minus", "share_of") if "minus" in of else ("method",)
+        where = {key: value for key, value in of.items() if key not in about}
+        parts = [self._find(of[key], where) for key in about if key in of]
+        keys = [
+            key for key in parts[0] if all(key in part and part[key].tasks == parts[0][key].tasks for part in parts)
+        ]
+        wanted = where.get("source", [])
+        return parts, keys if {place.source for place, _ in keys}.issuperset(_listed(wanted)) else []
+
     def _find(self, method: str, where: Mapping[str, Any]) -> dict[Any, Found]:
         """By place and seed what is stored of ``method``; empty unless there is some of every source in ``where``."""
         sweep, value = next(iter(where.get("setting", {}).items()), ("", None))
-        wanted = where.get("source", [])
-        sources = [wanted] if isinstance(wanted, str) else wanted
+        sources = _listed(where.get("source", []))
         fields = {key: value for key, value in where.items() if key not in ("source", "setting", "seed")}
         if unknown := fields.keys() - set(Place._fields):
             raise ValueError(f"got {', '.join(sorted(unknown))} in {dict(where)}, expected fields of a place")
@@ -154,11 +130,13 @@ class Store:
         self.made[name] = (about["command"], about["commit"])
         for one in content.get("per_task", []):
             self._add_tasks(name, about, one, label)
-        for method, place, seed, tasks, mean in _stated(content):
+        for method, place, seed, tasks, mean in stated(content):
             self._keep(method, place, seed, Found(name, tasks, mean))
 
     def _add_tasks(self, name: str, meta: Mapping[str, Any], one: Mapping[str, Any], label: str) -> None:
         method, seed, count = method_name(one["method"], meta, label), one["seed"], len(one["accuracies"])
+        if not all(map(math.isfinite, one["accuracies"])):
+            raise ValueError(f"{name}: accuracies of {method} are not all finite; evaluate it anew")
         place = Place(
             short_source(one["source"]),
             **{key: one[key] for key in ("ways", "shots", "queries", "size", "permute", "readout")},
@@ -185,7 +163,8 @@ class Store:
                     f"{name} and {file}: {who} on {place.source} with {key} {str(value)[:60]} and "
                     f"{str(before)[:60]}, so their tasks are not of one method; keep the files that count"
                 )
-        self._keep(method, place, seed, Found(name, count, one["accuracies"]))
+        judged = rules_of(meta).get({"untrained_rule": "rule"}.get(one["method"], one["method"]), {})
+        self._keep(method, place, seed, Found(name, count, one["accuracies"], judged.get("file", "")))
         for part, value in zip(meta.get("sets", {}).get(one["source"], []), one["accuracies"], strict=False):
             alone = place._replace(source=f"{place.source}/{part}")
             self._keep(method, alone, seed, Found(name, 0, Mean(value, math.nan)))
@@ -200,6 +179,10 @@ class Store:
             )
 
 
+def _listed(wanted: str | Sequence[str]) -> Sequence[str]:
+    return [wanted] if isinstance(wanted, str) else wanted
+
+
 def _computed(readout: str, columns: Sequence[list[float]]) -> Mean:
     """The mean of one method's values, the lead of the first over the second, or what of a third's lead it keeps."""
     if len(columns) == 1:
@@ -207,6 +190,14 @@ def _computed(readout: str, columns: Sequence[list[float]]) -> Mean:
     if len(columns) == 2:
         return paired_difference(columns[0], columns[1], readout)
     return share_of_lead(*columns)
+
+
+def _by_training(parts: Sequence[Mapping[Any, Found]], keys: Sequence[Any], readout: str) -> list[list[Any]]:
+    """``keys`` by seed where each seed is of another training, as well as of other tasks; else nothing."""
+    rules = [{seed: part[place, seed].rule for place, seed in keys} for part in parts]
+    if readout in OF_SETS or all(len({*of_seeds.values()}) == 1 for of_seeds in rules):
+        return []
+    return [[key for key in keys if key[1] == seed] for seed in rules[0]]
 
 
 def _joined(part: Mapping[Any, Found], keys: Sequence[Any], readout: str) -> list[float]:
@@ -234,29 +225,6 @@ def read(root: Path, files: Iterable[str]) -> Store:
             except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
                 raise ValueError(f"{name}: no results of this project ({type(error).__name__}: {error})") from None
     return store
-
-
-def _stated(content: Mapping[str, Any]) -> Iterator[tuple[str, Place, int, int, Mean]]:
-    """Method, place, seed, tasks and mean where a file tells of no single tasks, such as one-shot runs or a cost."""
-    for path, error in content.get("errors", {}).items():
-        label = rule_label(path.removesuffix(", nearest"))
-        method, seed = re.sub(r"_\d+$", "", label), int((re.findall(r"_(\d+)$", label) or [0])[0])
-        if path.endswith(", nearest"):
-            method = f"{'raw' if label == 'pixels' else 'embedding'}_nearest"
-        mean = Mean(error["error"] / 100, error["ci95"] / 100)
-        yield method, Place("one_shot_runs", ways=20, shots=1), seed, 0, mean
-    if one := content.get("clustered"):
-        for what, key in COSTS.items():
-            yield one["method"], Place(what), 0, 0, Mean(one[key] / 100, math.nan)
-    costs = content.get("costs", {})
-    medians = {name: statistics.median(cost["seconds"]) for name, cost in costs.items()}
-    for name, cost in costs.items():
-        if "outer_steps" in cost:
-            yield name, Place("seconds"), 0, 0, Mean(medians[name] * cost["outer_steps"] / 100, math.nan)
-    for (name, cost), (other, less) in permutations(costs.items(), 2):
-        seconds = medians[name] / medians[other]
-        for what, ratio in (("seconds", seconds), ("memory", cost["peak_mib"] / less["peak_mib"])):
-            yield f"{name}{OVER}{other}", Place(what), 0, 0, Mean(ratio / 100, math.nan)
 
 
 def is_lead(of: Mapping[str, Any]) -> bool:
