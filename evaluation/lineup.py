@@ -91,6 +91,14 @@ def agreed(name: str, given: Any, rules: Sequence[Evaluated], usual: Any) -> Any
     return given if given is not None else next(iter(said), usual)
 
 
+def check_swapped(views: Sequence[str], rules: Sequence[Evaluated]) -> None:
+    """Raise ValueError for one of ``views`` of another task that none of ``rules`` would look at."""
+    seen = {view for one in rules for view in one.rule.consumes}
+    if unseen := [view for view in views if view not in seen]:
+        names = ", ".join(one.label for one in rules) or "without --rule"
+        raise ValueError(f"got --swapped {unseen[0]}, which nobody looks at ({names}): it would change nothing")
+
+
 def split_seeds(headers: Iterable[RuleHeader]) -> list[int]:
     """The different seeds that told training data from test data where rules were trained; 0 where nothing says."""
     said = [header.provenance.get("seed", "0") for header in headers] or ["0"]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.names import did_you_mean
 from experiment.encoders import embedding
 from outer_loop.config.schema import Config
 from tasks.data.sources import load_source
@@ -29,9 +30,9 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     """What a rule is meta-trained on: tasks of every shape that the config allows, each SOURCE equally often.
 
     ``loaded`` holds the training SOURCEs by name, as ``load_datasets`` reads them; images are read again for each
-    further size and each detail. Of a collection of tables, those in ``leave_out`` and those with too few examples are
-    not used. The labeller makes of each data set those that tasks are drawn from, the same for the same seed. Raises
-    ValueError or OSError as ``load_source``, ``TaskSource`` and ``Labeller.datasets`` do.
+    further size and each detail. Data in ``leave_out`` are not used, nor tables of a collection with too few examples.
+    The labeller makes of each data set those that tasks are drawn from, the same for the same seed. Raises ValueError
+    or OSError as ``load_source``, ``TaskSource`` and ``Labeller.datasets`` do, and for a name to leave out of no data.
     """
     tasks, labeller = config.tasks, config.tasks.labeller.make()
 
@@ -48,19 +49,24 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
     resized = [load_datasets(config, images, size) for size in tasks.size[1:]]
     coarse = [load_datasets(config, images, detail) for detail in tasks.detail]
     resized += [_enlarged(loaded_coarse, size) for size in tasks.size for loaded_coarse in coarse]
+    known = {one for name in tasks.sources for dataset in loaded[name] for one in _names_of(dataset)}
+    if unknown := [one for one in tasks.leave_out if one not in known]:
+        raise ValueError(
+            f"got tasks.leave_out {unknown[0]!r}, expected a data set of {', '.join(tasks.sources)}"
+            f"{did_you_mean(unknown[0], known)}"
+        )
     made: dict[str, list[Dataset]] = {}
     for name in dict.fromkeys(tasks.sources):
         found = loaded[name] + [dataset for again in resized for dataset in again.get(name, [])]
+        found = [dataset for dataset in found if not _names_of(dataset) & {*tasks.leave_out}]
+        if not found:
+            raise ValueError(f"{name}: every table is left out, expected at least one")
         if len(loaded[name]) > 1:
-            tables = [(dataset.name.rpartition("/")[2].partition("@")[0], dataset) for dataset in found]
-            found = [dataset for table, dataset in tables if table not in tasks.leave_out]
-            if not found:
-                raise ValueError(f"{name}: every table is left out, expected at least one")
             fewest = tasks.ways[1] if tasks.ways[0] == tasks.ways[1] else 2
-            if tasks.points is None:
-                found = with_enough(found, fewest, tasks.shots[0] + beside)
-            else:
+            if tasks.points is not None:
                 found = large_enough(found, tasks.points[0])
+            elif labeller.sees_labels:  # by another's labels no table is too small
+                found = with_enough(found, fewest, tasks.shots[0] + beside)
         made[name] = [part for dataset in found for part in made_of(dataset)]
     by_source = [made[name] for name in tasks.sources]
     make: Callable[..., TaskSource] = TaskSource
@@ -83,6 +89,12 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
         distractors=tasks.distractors,
         swapped=tasks.swapped,
     )
+
+
+def _names_of(dataset: Dataset) -> set[str]:
+    """What ``leave_out`` may call ``dataset``: its name without a folder and a split, or what stands behind a #."""
+    table = dataset.name.rpartition("/")[2].partition("@")[0]
+    return {table, table.rpartition("#")[2]}
 
 
 def _enlarged(loaded: Mapping[str, list[Dataset]], size: int) -> dict[str, list[Dataset]]:

@@ -237,6 +237,11 @@ def test_what_moved_is_no_key_any_more():
         ([*PROTONET, "network={name: mlp}"], "network.options: got {}, expected one choice of each"),
         ([*MAML, "inner.length=[2, 3]"], "inner.unroll: got (2, 2), expected [K, K] as inner.length"),
         (["outer.estimator=full_backprop"], "as inner.length, since estimator full_backprop learns from whole traject"),
+        (
+            [*MAML, "tasks.swapped=query_x"],
+            "tasks.swapped: got ('query_x',), expected views that rule maml sees, support",
+        ),
+        (["tasks.distractors=3"], "tasks.distractors: got 3, expected 0 without tasks.unlabelled_shots"),
         ([*MAML, "inner.compile=true"], "inner.compile: got True, expected false for rule maml"),
         (
             ["inner.compile=true", "outer.estimator=forward_mode"],
@@ -413,6 +418,16 @@ def test_a_section_given_on_the_command_line_leaves_its_other_keys(tmp_path):
     assert (other.rule.name, other.rule.options) == ("neuron_local", {})
     alone = load(tmp_path, "tracking: off", "tracking.group=seeds", "tracking={tags: [a]}")
     assert (alone.tracking.mode, alone.tracking.group, alone.tracking.tags) == ("off", "seeds", ("a",))
+
+
+def test_a_component_named_anew_keeps_its_options_and_another_has_its_own(tmp_path):
+    text = "rule: {options: {hidden: 4}}\nnetwork: {options: {outputs: 5}}\ntracking: {mode: offline, project: mine}"
+    for override in ("rule=neuron_local", "rule.name=neuron_local", "rule={name: neuron_local}"):
+        assert load(tmp_path, text, override).rule.options == {"hidden": 4}
+    assert load(tmp_path, text, "rule=hebbian").rule.options == {}
+    assert load(tmp_path, text, "network=mlp").network.options == {"outputs": 5}
+    tracking = load(tmp_path, text, "tracking=off").tracking
+    assert (tracking.mode, tracking.project) == ("off", "mine")
 
 
 def test_what_sweeps_write_is_read(tmp_path):

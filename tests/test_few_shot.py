@@ -262,7 +262,8 @@ def test_fixed_encoders_are_read_by_probes_too(tmp_path: Path) -> None:
         ),
         ("maml", ["--baselines", "raw"], "got --readout own, which cannot read raw; expected probes .* raw_nearest"),
         ("maml", ["--baselines", "supervised_nearest"], "got a network of convolutional layers, expected dense ones"),
-        ("maml", ["--sweep", "width"], "got a network of convolutional layers for a sweep of width, expected dense"),
+        ("maml", ["--swapped", "query_x"], r"got --swapped query_x, which nobody looks at \(rule\)"),
+        ("maml", ["--sweep", "width"], "got a network of convolutional layers for a sweep of width, expected mlp"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path: Path, case: str, arguments: list[str], message: str) -> None:

@@ -14,6 +14,7 @@ from outer_loop.run.lock import run_lock
 from outer_loop.run.progress import OuterProgress
 from outer_loop.run.tracking import open_trackers
 from unsupervised_update_rules.commands import meta_train
+from update_rules.rule_file import read_header
 
 
 def damage(path: Path) -> None:
@@ -192,3 +193,22 @@ def test_going_back_leaves_no_step_of_the_line_that_was_left(tiny_config: Argume
     assert sorted(path.name for path in folder.glob("step_*")) == [
         *("step_00000004.pt", "step_00000005.pt", "step_00000006.before1.pt"),
     ]
+
+
+@pytest.mark.parametrize("rate", ["0.03", "0.3"])
+def test_the_best_rule_is_none_of_a_line_that_was_left(rate: str, tiny_config: Arguments, tmp_path: Path) -> None:
+    """Where the rate is another one; with the same settings the run repeats itself."""
+    settings = ("evaluation.every=1", "checkpoint_every=1", "keep=6", "outer.warmup=0", "outer.clip=10")
+    assert meta_train.main(tiny_config("run", *settings, "outer.learning_rate=0.03")) == 0
+    run, folder = tmp_path / "run", tmp_path / "run" / "checkpoints"
+    assert int(read_header(run / "rule.safetensors").provenance["outer_steps"]) > 1
+    before = (run / "rule.safetensors").read_bytes()
+    shutil.copyfile(folder / "step_00000001.pt", folder / "last.pt")
+    assert meta_train.main([*tiny_config("run", *settings, f"outer.learning_rate={rate}"), "--resume"]) == 0
+    if rate == "0.03":
+        assert (run / "rule.safetensors").read_bytes() == before
+        assert not (run / "rule.before1.safetensors").exists()
+        return
+    assert (run / "rule.before1.safetensors").read_bytes() == before
+    after = [line["valid_accuracy"] for line in lines(run) if line["outer_step"] > 1]
+    assert float(read_header(run / "rule.safetensors").provenance["valid_accuracy"]) == max(after)

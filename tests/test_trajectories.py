@@ -196,6 +196,10 @@ def test_training_tasks_come_from_every_source_equally_often(tmp_path) -> None:
     with pytest.warns(Notice, match="left out 1 of 2 data sets"):
         source = training_source({"tasks": settings | {"leave_out": ["a"]}})
     assert "a" not in {dataset.name.rpartition("/")[2] for dataset in source.datasets}
+    with pytest.raises(
+        ValueError, match=r"got tasks.leave_out 'tinny', expected a data set of .* \(did you mean tiny\?\)"
+    ):
+        training_source({"tasks": settings | {"leave_out": ["tinny"]}})
     with pytest.raises(ValueError, match=r"tables.npz/tiny: 0 of 2 classes have the 4 examples"):
         training_source({"tasks": settings | {"leave_out": ["a", "b"]}})
 

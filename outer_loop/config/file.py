@@ -11,7 +11,7 @@ from common.atomic_file import atomic_write
 from common.yaml_dialect import parse_yaml, yaml_lines, yaml_value
 from outer_loop.config.errors import explain_all, fields, section_at
 from outer_loop.config.schema import Config
-from outer_loop.config.values import Component, yaml_true
+from outer_loop.config.values import Component, Section, yaml_true
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -101,15 +101,19 @@ def _apply(settings: dict[Any, Any], override: str) -> None:
 
 def _merged(old: Any, new: Any, keys: Sequence[str]) -> Any:
     """``new`` in the place of ``old`` at ``keys``: into a section go its keys alone, unless it is another component."""
-    section = section_at(keys, Config)
+    section, new = section_at(keys, Config), as_section(new, keys)
     if section is None or not isinstance(new, dict):
         return new
     old = as_section(old, keys)
     if not isinstance(old, dict) or (
-        issubclass(section, Component) and new.get("name", old.get("name")) != old.get("name")
+        issubclass(section, Component) and new.get("name", _name(old, section)) != _name(old, section)
     ):
         return new
     return old | {key: _merged(old.get(key), value, [*keys, key]) for key, value in new.items()}
+
+
+def _name(component: dict[str, Any], section: type[Section]) -> Any:
+    return component.get("name", section.model_fields["name"].default)
 
 
 def as_section(value: Any, keys: Sequence[str]) -> Any:

@@ -21,6 +21,10 @@ def misfits(config: "Config") -> Iterator[tuple[str, str]]:
         yield "rule.name", f"a rule of views that tasks have: {wrong}"
     if "unlabelled_set" in rule.consumes and not config.tasks.unlabelled_shots:
         yield "tasks.unlabelled_shots", f"1 or more, since rule {name} looks at a set of examples without labels"
+    if config.tasks.distractors and not config.tasks.unlabelled_shots:
+        yield "tasks.distractors", "0 without tasks.unlabelled_shots: distractors are in the set without labels"
+    if unseen := [view for view in config.tasks.swapped if view not in rule.consumes]:
+        yield "tasks.swapped", f"views that rule {name} sees, {', '.join(rule.consumes)}, not {', '.join(unseen)}"
     clusters = rule.gives in OF_SETS
     if clusters and config.tasks.points is None:
         yield "tasks.points", f"a number or [fewest, most] for rule {name}, which clusters whole sets"

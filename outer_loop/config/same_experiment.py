@@ -23,6 +23,17 @@ SOURCES = {
 """Settings that name data, and where a checkpoint has the fingerprint of these."""
 
 
+STEERING = ("outer_steps", "outer.learning_rate", "outer.final_learning_rate", "outer.clip")
+"""Those of them by which θ goes another way."""
+
+
+def goes_another_way(checkpoint: Mapping[str, Any], config: Config) -> bool:
+    """Whether a run by ``config`` that goes on from ``checkpoint`` does not repeat what came after that."""
+    default, now = (by_dotted_key(settings.model_dump(mode="json")) for settings in (Config(), config))
+    before = default | by_dotted_key(checkpoint["config"])
+    return any(before.get(key) != now.get(key) for key in STEERING)
+
+
 def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: Mapping[str, str]) -> list[str]:
     """The settings that differ from those of the ``checkpoint`` and may, as ``key was A, is B``.
 

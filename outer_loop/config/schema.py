@@ -243,7 +243,9 @@ class Config(Section):
         default="highest",
         description="float32 products on a GPU: highest (float32), high (TF32) or medium (bfloat16 where supported)",
     )
-    threads: Whole = Field(default=1, description="CPU threads; 0 leaves PyTorch's own choice")
+    threads: Annotated[int, Field(ge=0, le=1024)] = Field(
+        default=1, description="CPU threads; 0 leaves PyTorch's own choice"
+    )
     tracking: TrackingConfig = TrackingConfig()
     checkpoint_every: Count = Field(default=25, description="outer steps between two checkpoints")
     keep: Whole = Field(default=3, description="checkpoints kept besides the last and the best")

@@ -4,7 +4,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.names import did_you_mean
+from common.tensor_file import file_header
+from outer_loop.config.same_experiment import goes_another_way
+from outer_loop.config.schema import Config
 from outer_loop.run.checkpoint import load_checkpoint, step_files
+from update_rules.rule_file import BEST_FILE
 
 
 class StartingPoint(NamedTuple):
@@ -62,10 +66,23 @@ def _newest_whole(files: list[Path]) -> StartingPoint:
     raise errors[0]
 
 
-def set_aside(run_dir: Path, start: StartingPoint) -> None:
+def best_is_stale(run_dir: Path, checkpoint: dict[str, Any] | None, config: Config) -> bool:
+    """Whether the best rule in ``run_dir`` is of an outer step after ``checkpoint`` that ``config`` will not repeat."""
+    if checkpoint is None or not goes_another_way(checkpoint, config):
+        return False
+    done = checkpoint["state"]["outer_step"]
+    try:
+        steps = file_header(run_dir / BEST_FILE, "rule file").get("outer_steps", "")
+    except (OSError, ValueError):
+        return False
+    return done < config.outer_steps and steps.isdecimal() and int(steps) > done
+
+
+def set_aside(run_dir: Path, start: StartingPoint, *, best: bool) -> None:
     """Give other names to what the run from ``start`` would overwrite or mistake for its own; to be called under lock.
 
-    That are the metrics of a run without checkpoints, and step files later than the checkpoint that is gone back to.
+    That are the metrics of a run without checkpoints, step files later than the checkpoint that is gone back to, and,
+    if so it is said, the ``best`` rule.
     """
     later = []
     if start.metrics is not None:
@@ -73,6 +90,7 @@ def set_aside(run_dir: Path, start: StartingPoint) -> None:
     elif start.checkpoint is not None:
         step = start.checkpoint["state"]["outer_step"]
         later = [path for path in step_files(run_dir / "checkpoints") if int(path.stem.rpartition("_")[2]) > step]
+        later += [run_dir / BEST_FILE, run_dir / "checkpoints" / "best.pt"] if best else []
     for path in later:
         if path.exists():
             number = 1

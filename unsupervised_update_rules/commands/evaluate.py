@@ -151,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.size = lineup.agreed("size", arguments.size, rules, evaluate_arguments.USUAL_SIZE)
     arguments.permute = lineup.agreed("permute", arguments.permute, rules, True)
     use = rules[0].use if rules else use_of(None, given)
+    lineup.check_swapped(arguments.swapped, rules)
     arguments.readout = arguments.readout or [OWN if any(one.use.own for one in rules) else READOUT]
     encoders = {Path(path).stem: load_embedding(path, arguments.trust) for path in arguments.encoder}
     names = lineup.chosen_baselines(arguments.baselines, arguments.readout, rules, list(encoders))

@@ -1,6 +1,7 @@
 """Meta-train an update rule as a config says; stop it at any time and go on with --resume."""
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -21,7 +22,7 @@ from outer_loop.run.interruption import Interruption, StoppedError
 from outer_loop.run.lock import run_lock
 from outer_loop.run.processes import OtherRankFailedError, Ranks, open_ranks
 from outer_loop.run.progress import OuterProgress
-from outer_loop.run.resuming import set_aside, starting_point
+from outer_loop.run.resuming import best_is_stale, set_aside, starting_point
 from outer_loop.run.tracking import Tracker, open_trackers
 from tasks.source import TaskSource
 from unsupervised_update_rules.commands.arguments import Parser, command
@@ -86,6 +87,10 @@ def train(config: Config, how: Start, ranks: Ranks) -> int:
     judged_on = report_sources(config)
     forecast = forecast_run(trainer)
     state = trainer.state
+    stale = ranks.from_first(lambda: best_is_stale(run_dir, checkpoint, config))
+    if stale:
+        state.best_accuracy = -math.inf
+        notes.append(f"{BEST_FILE} is of a later outer step, from which this run departs: it is set aside")
     with ExitStack() as stack:
         if ranks.first:
             stack.enter_context(run_lock(run_dir))
@@ -93,7 +98,7 @@ def train(config: Config, how: Start, ranks: Ranks) -> int:
         if ranks.first and last_write(run_dir) != found:
             raise ValueError(f"{run_dir}: another process trained there meanwhile; start again with --resume")
         if ranks.first:
-            set_aside(run_dir, begin)
+            set_aside(run_dir, begin, best=stale)
         tracker = Tracker()
         index = config.tasks.points is not None  # whole sets are judged by the adjusted Rand index
         with OuterProgress(config.outer_steps, state.outer_step, shown=ranks.first, index=index) as progress:
