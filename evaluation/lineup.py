@@ -31,7 +31,7 @@ class Evaluated:
 
 
 def about(rules: Sequence[Evaluated], use: Use) -> dict[str, Any]:
-    """What results say of ``rules`` by label, of how baselines are used, and of the split of the data; fit for JSON.
+    """What results say of ``rules`` by label and of how baselines are used; fit for JSON.
 
     Of a rule also what its training ``changed`` from that of the first, where the configs of both runs lie beside them.
     """
@@ -46,8 +46,7 @@ def about(rules: Sequence[Evaluated], use: Use) -> dict[str, Any]:
             "use": {"network": one.use.network.first_options(), **_training(one.use), "own": one.use.own},
             "changed": changed_settings(*configs) if all(config.exists() for config in configs) else [],
         }
-    splits = split_seeds(one.header for one in rules)
-    return {"rules": of_rules, **use.network.told(), **_training(use), "split_seed": splits[0]}
+    return {"rules": of_rules, **use.network.told(), **_training(use)}
 
 
 def _training(use: Use) -> dict[str, Any]:

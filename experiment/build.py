@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from common.names import did_you_mean
 from common.notice import notice
 from common.provenance import commit
+from evaluation.lineage import same_parts, seeds_of, together
 from evaluation.protocol import Use
 from experiment.task_sources import load_datasets, training_tasks
 from experiment.validation import SourceValidator
@@ -27,7 +30,7 @@ from outer_loop.truncation import TruncationSchedule
 from tasks.source import TaskSource
 from update_rules.contract import UNLABELLED, Problem, Rule
 from update_rules.registry import RULES, make_rule, remade_rule
-from update_rules.rule_file import load_rule
+from update_rules.rule_file import find_rule_file, load_rule
 
 
 def build_trainer(
@@ -45,6 +48,8 @@ def build_trainer(
     judged = config.evaluation
     named = (*config.tasks.sources, *(judged.training or ()), *judged.sources, *judged.far)
     loaded = load_datasets(config, named)
+    if checkpoint is None:
+        check_unseen(config)
     for name in sorted({*config.tasks.sources} & {*judged.sources}):
         say(f"{name} is in tasks.sources and in evaluation.sources: the rule is chosen by data that it trains on")
     for name in sorted({*judged.far} & {*config.tasks.sources, *judged.sources}):
@@ -188,4 +193,30 @@ def plain_use(config: Config) -> dict[str, Any]:
 def rule_header(config: Config) -> dict[str, Any]:
     """What a rule file says about where the rule comes from."""
     started = {"started_from": config.rule.pretrained} if config.rule.pretrained else {}
+    if seen := seen_before(config):
+        started["lineage"] = json.dumps(together(config.tasks.sources, config.seed, seen))
     return {"sources": list(config.tasks.sources), "seed": config.seed, "commit": commit(), **started}
+
+
+def seen_before(config: Config) -> list[Path]:
+    """The files, if still there, of what was trained before the run, which starts from it or gets classes by it."""
+    found = []
+    for name in (config.rule.pretrained, *config.tasks.labeller.make().encoders):
+        with suppress(FileNotFoundError):  # who needs it says so
+            found += [find_rule_file(name)] if name else []
+    return found
+
+
+def check_unseen(config: Config) -> None:
+    """Raise ValueError for data that judge the run and that ``seen_before`` split otherwise, so that parts mix."""
+    seen = together([], 0, seen_before(config))
+    for name in dict.fromkeys((*config.evaluation.sources, *config.evaluation.far, *config.report.sources)):
+        for seed in seeds_of(name, seen):
+            split = [
+                load_datasets(config.model_copy(update={"seed": one}), [name])[name] for one in (config.seed, seed)
+            ]
+            if not same_parts(*split):
+                raise ValueError(
+                    f"{name}: what the run starts from was trained on other parts of it, by seed {seed}; set "
+                    f"seed={seed} or take data that bring their own split"
+                )

@@ -92,6 +92,7 @@ def report_on_run(config: Config, sources: Mapping[str, TaskSource], progress: T
             pictures[name] = (shown[0].numpy(), shown[1].numpy())
     meta = {
         **about([Evaluated("rule", str(path), rule, header, use)], use),
+        "split_seed": config.seed,
         "queries": config.tasks.queries,
         "size": config.tasks.size[0],
         "permute": config.tasks.permute,

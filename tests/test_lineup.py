@@ -186,7 +186,9 @@ def test_rules_of_one_name_and_of_other_splits_are_refused(rules: dict[str, str]
         evaluate.main([*TASKS, "--rule", *same])
     other = [str(tmp_path / folder / "rule.safetensors") for folder in ("a", "b")]
     part = [word if word != "digits" else "digits@train" for word in TASKS]
-    with pytest.raises(ValueError, match="digits@train: rules of training seeds 5, 6 were trained on other parts"):
+    with pytest.raises(
+        ValueError, match="digits@train: rules or encoders of training seeds 5, 6 were trained on other parts"
+    ):
         evaluate.main([*part, "--rule", *other])
     assert evaluate.main([*TASKS, "--rule", *other, "--baselines", "none"]) == 0  # these have no parts
 

@@ -43,6 +43,11 @@ class Labeller:
     same_classes: ClassVar[bool] = False
     """Whether all tasks have the same classes under the same labels, so that they differ by their data set alone."""
 
+    @property
+    def encoders(self) -> Sequence[str]:
+        """Files of what was trained before, by which labels are made."""
+        return ()
+
     def datasets(self, dataset: Dataset, features: Features, fewest: int, generator: Generator) -> Iterable[Dataset]:
         """The data sets whose classes of ``fewest`` examples make tasks in the place of ``dataset``: by default itself.
 

@@ -5,7 +5,7 @@ that a ``TaskSource`` of all of them draws a partition and then groups, each equ
 Shapes: n examples, E embedding axes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -68,6 +68,11 @@ class Partitions(Labeller):
         if not encoder:
             raise ValueError("got encoder='', expected inputs, an encoder file, a rule file or a rule's name")
         self.partitions, self.groups, self.encoder = partitions, groups, encoder
+
+    @property
+    def encoders(self) -> Sequence[str]:
+        """That of the embedding, unless it is the inputs."""
+        return () if self.encoder == "inputs" else (self.encoder,)
 
     def datasets(self, dataset: Dataset, features: Features, fewest: int, generator: Generator) -> Iterator[Dataset]:
         """The partitions, groups of ``fewest`` or more as classes. Raises ValueError for an embedding that is unfit."""

@@ -26,6 +26,7 @@ from common.expected import expected
 from evaluation import lineup
 from evaluation.baselines.settings import read_settings, settings_file
 from evaluation.comparison import compare
+from evaluation.lineage import Seen, same_parts, seeds_of, together
 from evaluation.method import Method
 from evaluation.methods import load_embedding
 from evaluation.probes import OWN, READOUT
@@ -54,6 +55,7 @@ from unsupervised_update_rules.commands.arguments import (
 from unsupervised_update_rules.commands.evaluate_sets import evaluate_sets, of_sets
 from unsupervised_update_rules.commands.terminal import Advance, print_table, progress
 from unsupervised_update_rules.commands.tracked import tracked
+from update_rules.rule_file import find_rule_file
 
 KEPT = (
     *("queries", "size", "permute", "redraw", "inductive", "sweep", "seeds", "encoder"),
@@ -67,17 +69,20 @@ def make_parser() -> Parser:
     return evaluate_arguments.make_parser(__doc__ or "")
 
 
-def task_source(arguments: argparse.Namespace, seeds: Sequence[int], name: str, size: int, permute: bool) -> TaskSource:
-    """The source of tasks ``name`` at ``size``, whose data are split by ``seeds``, the rules' own.
+def task_source(
+    arguments: argparse.Namespace, seeds: Sequence[int], seen: Seen, name: str, size: int, permute: bool
+) -> TaskSource:
+    """The source of tasks ``name`` at ``size``, whose data are split by ``seeds``, the rules' own, or as was ``seen``.
 
     Raises ValueError for data of which these give different parts, and for data that cannot be redrawn.
     """
     how = {"size": size, "label": arguments.label, "standardise": arguments.standardise}
-    data, *others = (tuple(load_source(name, seed=seed, **how)) for seed in seeds)
-    if any([part.fingerprint for part in other] != [part.fingerprint for part in data] for other in others):
+    splits = list(dict.fromkeys([*seeds, *seeds_of(name, seen)])) or [0]
+    data, *others = (tuple(load_source(name, seed=seed, **how)) for seed in splits)
+    if not all(same_parts(data, other) for other in others):
         raise ValueError(
-            f"{name}: rules of training seeds {', '.join(map(str, seeds))} were trained on other parts of it, expected "
-            "data that bring their own split, or rules of one training seed"
+            f"{name}: rules or encoders of training seeds {', '.join(map(str, splits))} were trained on other "
+            "parts of it, expected data that bring their own split, or one training seed"
         )
     if arguments.redraw != "identity" and not any(dataset.image_shape for dataset in data):
         raise ValueError(f"{name}: a table or text, expected images for --redraw {arguments.redraw}")
@@ -164,15 +169,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     variations = [(one, lineup.methods_at(one, rules, names, settings, encoders, arguments.ablate)) for one in ranges]
     lineup.check_readouts(variations[0][1], arguments.readout)
     tuned = {features for name in names for features in (name, name.rpartition("_")[0])}
+    split_seeds = lineup.split_seeds(one.header for one in rules) if rules else []
+    seen = together([], 0, [*(find_rule_file(one.path) for one in rules), *arguments.encoder])
     meta: dict[str, Any] = {
         **lineup.about(rules, use),
+        "split_seed": next(iter([*split_seeds, *(seed for _, seed in seen)]), 0),
         **{name: getattr(arguments, name) for name in KEPT},
         "baseline_settings": {name: one for name, one in asdict(settings).items() if name in tuned},
         "command": command("evaluate", argv),
         **environment(arguments.device),  # of the code that is about to run
     }
-    split_seeds = lineup.split_seeds(one.header for one in rules)
-    source_of = lru_cache(maxsize=1)(partial(task_source, arguments, split_seeds))  # the first is tried, then measured
+    source_of = lru_cache(maxsize=1)(partial(task_source, arguments, split_seeds, seen))  # first tried, then measured
     if rules:
         first = source_of(arguments.data[0], ranges[0].size, ranges[0].permute)
         many = len(arguments.data) * len(arguments.seeds) * len(variations) * arguments.tasks

@@ -1,0 +1,49 @@
+"""On which data files were trained, and which seed split these, so that nothing is judged on what it has seen."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from common.tensor_file import file_header
+from tasks.dataset import Dataset
+
+Seen = tuple[tuple[str, int], ...]
+"""SOURCEs without their parts, each with the seed of the split."""
+
+
+def place_of(source: str) -> str:
+    """``source`` without its part and what it is taken apart by."""
+    return source.partition("@")[0].partition("#")[0]
+
+
+def lineage(path: str | Path) -> Seen:
+    """What the rule, network or encoder in the file at ``path`` was trained on, and what it started from.
+
+    Nothing where the file does not say. Raises OSError and ValueError for no file of ours.
+    """
+    return lineage_of(file_header(path, "file"))
+
+
+def lineage_of(header: Mapping[str, str]) -> Seen:
+    """The same from the header of a file."""
+    if "lineage" in header:
+        return tuple((str(source), int(seed)) for source, seed in json.loads(header["lineage"]))
+    sources = json.loads(header["sources"]) if "sources" in header else [header["source"]] if "source" in header else []
+    seed = header.get("seed", "")
+    return together(sources, int(seed), []) if seed.isdecimal() else ()
+
+
+def together(sources: Iterable[str], seed: int, paths: Iterable[str | Path]) -> Seen:
+    """What is trained on ``sources`` that ``seed`` splits, from what the files at ``paths`` have seen."""
+    own = [(place_of(source), seed) for source in sources]
+    return tuple(dict.fromkeys([*own, *(one for path in paths for one in lineage(path))]))
+
+
+def seeds_of(source: str, seen: Iterable[tuple[str, int]]) -> list[int]:
+    """The seeds by which ``source`` was split for what has ``seen`` it."""
+    return list(dict.fromkeys(seed for place, seed in seen if place == place_of(source)))
+
+
+def same_parts(one: Sequence[Dataset], other: Sequence[Dataset]) -> bool:
+    """Whether two readings of a SOURCE, split by two seeds, hold the same examples."""
+    return [part.fingerprint for part in one] == [part.fingerprint for part in other]
