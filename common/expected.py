@@ -62,7 +62,7 @@ def expected(what: str, taken: Taken, device: torch.device, smaller: str) -> str
     peak = held + taken.bytes
     if peak > there:
         raise ValueError(
-            f"{what} would take {peak / MB:,.0f} MB at the peak, but there are {there / MB:,.0f} MB; take {smaller}"
+            f"{what} would take {peak / MB:,.0f} MB at the peak, but {there / MB:,.0f} MB are available; take {smaller}"
         )
-    memory = f"{peak / MB:,.0f} MB at the peak, {there / MB:,.0f} MB there are"
+    memory = f"{peak / MB:,.0f} MB at the peak, {there / MB:,.0f} MB available"
     return f"expected: {duration(taken.seconds)} for {what}; {memory}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from common.names import did_you_mean
 from common.tensor_file import file_header
@@ -148,9 +149,17 @@ def fixed(embed: Embed) -> Method:
 
 def load_embedding(path: str | Path, trust: Collection[str] = ()) -> Embed:
     """What an encoder's or a network's file embeds with. Raises as ``load_encoder`` and ``load_network`` do."""
-    if file_header(path, "encoder").get("format") == ENCODER_FORMAT:
-        return load_encoder(path).embed
-    return load_network(path, trust).embed
+    if file_header(path, "encoder").get("format") != ENCODER_FORMAT:
+        return load_network(path, trust).embed
+    encoder = load_encoder(path)
+
+    def embed(x: Tensor) -> Tensor:
+        try:
+            return encoder.embed(x)
+        except ValueError as error:
+            raise ValueError(f"encoder {path}: {error}; --size sets the size of images") from None
+
+    return embed
 
 
 def make_baselines(names: Iterable[str], of: Company, encoders: Mapping[str, Embed] | None = None) -> dict[str, Method]:
@@ -175,7 +184,7 @@ def _make(name: str, of: Company, encoders: Mapping[str, Embed]) -> Method:
 def meaning(name: str) -> str:
     """What the method called ``name`` is, for a reader of a report; empty for rules and encoders by name."""
     if name == "rule":
-        return "the meta-trained rule"
+        return "the rule that validation found best, maybe the one before training"
     if name in BASELINES:
         return BASELINES[name][0]
     features, _, probe = name.rpartition("_")

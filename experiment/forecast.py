@@ -87,7 +87,7 @@ class Forecast:
             f"{duration(self.outer_step_s * self.outer_steps)} for {self.outer_steps} outer steps, "
             f"{duration(self.evaluations_s)} for evaluations, {duration(self.report_s)} for the report)",
             f"expected: {self.peak_bytes / MB:,.0f} MB at the peak, "
-            f"{self.available_bytes / MB:,.0f} MB there are; {graphs}",
+            f"{self.available_bytes / MB:,.0f} MB available; {graphs}",
         ]
 
 

@@ -21,7 +21,7 @@ from common.torch_defaults import usual_defaults
 from inner_loop.apply import StepsDone, apply_rule
 from inner_loop.inner_settings import LEAST, InnerSettings, settings_of
 from inner_loop.trained_network import EXAMPLES_AT_ONCE, TrainedNetwork, scaled, spread_of
-from update_rules.contract import UNLABELLED, Problem, Rule, State
+from update_rules.contract import OF_SETS, UNLABELLED, Problem, Rule, State
 from update_rules.registry import make_rule
 from update_rules.rule_file import read_rule
 
@@ -167,6 +167,11 @@ class RuleFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             rule = self.rule
         else:
             rule, header = read_rule(self.rule, self.trust)
+        if rule.gives in OF_SETS:
+            raise ValueError(
+                f"rule {rule.name} finds clusters, not features; use scripts/cluster.py, in Python LearnedClusterer or "
+                "ChosenClusterer"
+            )
         given = {name: getattr(self, name) for name in ("hidden", "outputs", "activation", "steps")}
         return rule, settings_of(header, given | {"batch": self.batch_size})
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from outer_loop.config.schema import Config
+from outer_loop.diverged import DivergedError, diverged
 from outer_loop.estimators.contract import Estimate, Estimator
 from outer_loop.learning_signal import LearningSignal
 from outer_loop.run.checkpoint import Checkpoints
@@ -29,10 +30,6 @@ from outer_loop.training_state import TrainingState
 from outer_loop.trajectories import Trajectories
 from update_rules.contract import Rule
 from update_rules.rule_file import BEST_FILE, LAST_FILE, save_rule
-
-
-class DivergedError(ValueError):
-    """More than half of the tasks of an outer step became non-finite."""
 
 
 class Validation(NamedTuple):
@@ -188,13 +185,8 @@ class Trainer:
         if dropped > kept:
             for stream, drawn in zip(streams, before, strict=True):
                 stream.set_state(drawn)
-            rate, clip = config.outer.learning_rate, config.outer.clip
-            smaller = "" if parts.estimator.needs_gradient else ", or another deviation in outer.estimator.options"
-            raise DivergedError(
-                f"outer step {state.outer_step + 1}: {dropped} of {dropped + kept} tasks became non-finite, at most "
-                f"half may; in {self.run_dir / 'checkpoints'} delete last.pt, copy an earlier step file to that name, "
-                f"and resume with a lower outer.learning_rate (now {rate}) or outer.clip (now {clip}){smaller}"
-            )
+            gradient = parts.estimator.needs_gradient
+            raise DivergedError(diverged(config, state.outer_step, f"{dropped} of {dropped + kept}", gradient=gradient))
         if parts.estimator.needs_gradient:
             self._signal.check(state.outer_step, {name: own[name] for name in estimate.direction})
         follow(state.rule, {name: own[f"met/{name}"] for name in met})

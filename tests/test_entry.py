@@ -25,7 +25,7 @@ def fails(error: BaseException) -> int:
         (ValueError("got 3,\n  expected 4"), "error: got 3, expected 4"),
         (
             FileNotFoundError(2, "No such file or directory", "x.npz"),
-            "error: x.npz: No such file or directory, expected",
+            "error: x.npz: no such file or directory",
         ),
         (ValueError(), "error: ValueError"),
         (MemoryError(), "error: not enough memory"),

@@ -213,7 +213,7 @@ def test_the_class_column_of_a_table_is_named_on_the_command_line(tmp_path: Path
     lines = [f"{['a', 'b', 'c'][kind]},{','.join(map(str, row))}" for row, kind in zip(x.tolist(), y, strict=True)]
     (tmp_path / "iris.csv").write_text("kind,p,q,r,s\n" + "\n".join(lines))
     few = ["--ways", "3", "--shots", "5", "--queries", "5", "--tasks", "2", "--baselines", "raw"]
-    with pytest.raises(ValueError, match=r"no column called label, class or target; name the one of classes"):
+    with pytest.raises(ValueError, match=r"no column called label, class, target or y; name the one of classes"):
         evaluate.main(["--data", f"csv:{tmp_path / 'iris.csv'}", *few])
     with pytest.warns(Notice, match="brought to mean 0 and variance 1"):
         assert evaluate.main(["--data", f"csv:{tmp_path / 'iris.csv'}", "--label", "kind", *few]) == 0

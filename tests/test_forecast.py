@@ -26,7 +26,7 @@ def test_the_whole_is_what_is_left_of_its_parts() -> None:
     assert found.lines() == [
         "expected: 2.00 s an outer step, 0:01:12 in all (0:01:00 for 30 outer steps, 0:00:05 for evaluations, "
         "0:00:07 for the report)",
-        "expected: 3 MB at the peak, 9,216 MB there are; each inner step runs again in the backward pass",
+        "expected: 3 MB at the peak, 9,216 MB available; each inner step runs again in the backward pass",
     ]
 
 

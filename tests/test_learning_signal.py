@@ -67,6 +67,13 @@ class Noisy(Healthy):
         return super().change(problem, state, x) + torch.randn(x.shape[-1], 1)
 
 
+class Peeking(Healthy):
+    """It looks at what it does not say; its name is that of its class."""
+
+    def step(self, problem, state, views, phase):
+        return {**super().step(problem, state, views, phase), "seen": views["support_x"]}
+
+
 class NoisyLoop(Noisy):
     """The same, one task after the other."""
 
@@ -92,6 +99,13 @@ def test_parameters_without_a_gradient_are_noticed_but_for_those_left_out(
     with pytest.warns(Notice, match="rule idle: no gradient in 10 outer steps for unused"):
         meta_train.main(tiny_config("run", f"rule={module}:Idle", *SETTINGS))
     assert meta_train.main(tiny_config("left_out", f"rule={module}:Idle", "rule.learn=[rate]", *SETTINGS)) == 0
+
+
+def test_a_view_that_is_not_declared_is_named(tiny_config: Arguments, own_module: Callable[[str], str]) -> None:
+    module = own_module(RULES)
+    message = r"rule peeking: its step looks at 'support_x', .* declare: consumes = \('unlabelled', 'support_x'\)"
+    with pytest.raises(ValueError, match=message):
+        meta_train.main(tiny_config("run", f"rule={module}:Peeking", *SETTINGS))
 
 
 @pytest.mark.parametrize("name", ["Noisy", "NoisyLoop"])

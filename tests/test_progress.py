@@ -105,13 +105,14 @@ def test_the_bar_fits_into_a_narrow_terminal(monkeypatch, columns, wanted):
 def test_a_validation_is_a_line_with_the_best_so_far():
     stream = io.StringIO()
     with OuterProgress(6, 0, stream) as progress:
-        for step, accuracy in ((2, 0.5), (4, 0.4)):
+        for step, accuracy in ((2, 0.5), (4, 0.4), (6, 0.5)):
             found = {f"valid/digits/accuracy@{k}": accuracy - 0.1 * (k == 0) for k in (0, 10)}
             how = {"train/glyphs/accuracy@10": 0.9, "valid_accuracy": accuracy, "best_valid_accuracy": 0.5}
             progress.validated(step, {**found, **how})
     assert stream.getvalue().splitlines() == [
         "validation after outer step 2: digits 50.0 %; the best so far",
         "validation after outer step 4: digits 40.0 %; best so far 50.0 %",
+        "validation after outer step 6: digits 50.0 %; as good as the best so far, which stays",
     ]
 
 

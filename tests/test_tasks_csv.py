@@ -132,7 +132,7 @@ def test_the_class_column_can_be_named_and_none_is_taken_for_one_unsaid(tmp_path
     assert raw.labels is None
     assert notices == []
     with pytest.raises(
-        ValueError, match=r"no column called label, class or target; name the one of classes: csv:.*#COL"
+        ValueError, match=r"no column called label, class, target or y; name the one of classes: csv:.*#COL"
     ):
         read(tmp_path, text, labelled=True)
     for options in ({"label": "kind"}, {}):
@@ -150,6 +150,10 @@ def test_the_class_column_can_be_named_and_none_is_taken_for_one_unsaid(tmp_path
     raw, notices = read(tmp_path, whole, labelled=True)
     assert raw.x.shape == (8, 1)
     assert "classes are taken from the last column, 'kind'" in notices[0]
+    for location in (tmp_path / "t.csv", f"{tmp_path / 't.csv'}#kind"):
+        (none,) = read_csv(str(location), labelled=False, label="")
+        assert none.labels is None
+        assert none.x.shape == (8, 2)
 
 
 def test_free_text_becomes_pieces_of_words(tmp_path: Path) -> None:
@@ -255,7 +259,7 @@ def test_fractions_are_no_classes_and_labels_stay_as_they_are_written(tmp_path: 
     assert (raw.x.shape, raw.labels) == ((2, 2), None)
     raw, notices = read(tmp_path, "x,y\n0.5,0.25\n1.5,0.75\n")
     assert raw.x.shape == (2, 2)
-    assert "column 'y' holds fractions and is an input" in notices[0]
+    assert "column 'y' holds fractions, so it is used as an input" in notices[0]
     raw, _ = read(tmp_path, "a,label\n1,01\n2,02\n3,01\n")
     assert raw.given is not None
     assert (raw.given.tolist(), raw.class_names) == (["01", "02", "01"], ("01", "02"))

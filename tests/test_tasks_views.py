@@ -20,6 +20,7 @@ from tasks.source import TaskSource
 from tasks.task import Task
 from tasks.views import SWAPPABLE, VIEWS, at_each_step, draw_views, fixed_views, unknown_view, views_of
 from update_rules.contract import SUPPORT, UNLABELLED, Rule
+from update_rules.contract import VIEWS as KNOWN
 
 CPU = torch.device("cpu")
 CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
@@ -275,3 +276,7 @@ def test_where_classes_are_the_same_another_task_is_of_another_data_set() -> Non
     views, (episode,) = draw_views(one, ("query_x",), seeded(), steps=1, batch=1, episodes=1)
     assert not rows(views["query_x"][0]) & rows(episode.query_x)
     assert torch.equal(one.dataset.y[one.pool], one.labels)
+
+
+def test_rules_know_all_views_by_name():
+    assert set(VIEWS) == set(KNOWN)

@@ -26,6 +26,7 @@ from experiment.run_report import report_sources
 from inner_loop.networks.mlp import MLPs
 from outer_loop.config.file import load_config, made_by
 from outer_loop.config.schema import Config
+from outer_loop.diverged import DivergedError
 from outer_loop.estimators.contract import Estimate, Memory, TruncatedUnroll
 from outer_loop.estimators.truncated_backprop import TruncatedBackprop
 from outer_loop.run.checkpoint import load_checkpoint, save_checkpoint
@@ -33,7 +34,7 @@ from outer_loop.run.interruption import Interruption
 from outer_loop.run.lock import run_lock
 from outer_loop.run.processes import ALONE
 from outer_loop.schedules import outer_learning_rate
-from outer_loop.trainer import DivergedError, Parts, Trainer, Validation
+from outer_loop.trainer import Parts, Trainer, Validation
 from outer_loop.trajectories import Trajectories
 from outer_loop.truncation import TruncationSchedule
 from tasks.dataset import Dataset
@@ -453,6 +454,10 @@ def test_steps_hand_the_memory_on_and_restart_what_is_finished() -> None:
 
 
 def test_a_step_that_loses_a_task_goes_on_without_it_and_one_that_loses_most_changes_nothing() -> None:
+    run, estimator = by_hand()
+    estimator.lose = (0, 1)
+    with pytest.raises(DivergedError, match=r"outer step 1: .* the rule diverges as it starts: change rule.options"):
+        run.step()
     run, estimator = by_hand()
     estimator.lose = (1,)
     assert run.step()["dropped_tasks"] == 1

@@ -125,6 +125,8 @@ def test_wrong_settings_are_one_clear_line(settings: dict[str, object], message:
 
 
 def test_inputs_beyond_float32_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"rule attention_clusterer finds clusters, not features; use scripts/cluster"):
+        RuleFeatures("attention_clusterer").fit(table())
     with pytest.raises(ValueError, match="X has values too large"):
         small(standardise=False).fit(table() * 1e200)
     features = small(standardise=False).fit(table())
@@ -176,7 +178,7 @@ def test_what_it_will_take_is_said_first_and_noticed_where_it_is_long(monkeypatc
     small().fit(table(), say=said.append)
     (line,) = said
     assert re.fullmatch(
-        r"expected: 0:00:0\d for 3 inner steps and the features; [\d,]+ MB at the peak, .* there are", line
+        r"expected: 0:00:0\d for 3 inner steps and the features; [\d,]+ MB at the peak, .* available", line
     )
     monkeypatch.setattr(transformer, "LONG_S", 0)
     with pytest.warns(Notice, match="expected: .* for 3 inner steps and the features"):
@@ -184,5 +186,7 @@ def test_what_it_will_take_is_said_first_and_noticed_where_it_is_long(monkeypatc
 
 
 def test_more_memory_than_there_is_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"work would take [\d,]+ MB at the peak, but there are .*; take less of it"):
+    with pytest.raises(
+        ValueError, match=r"work would take [\d,]+ MB at the peak, but .* are available; take less of it"
+    ):
         expected("work", Taken(1.0, 2**60), torch.device("cpu"), "less of it")

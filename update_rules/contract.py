@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from update_rules.declared import only_declared
 from update_rules.noise import without_noise
 
 State = dict[str, Tensor]
@@ -28,6 +29,9 @@ UNLABELLED = "unlabelled"
 
 SUPPORT = ("support_x", "support_y")
 """The views [S, D] and int64 [S] of a task's labelled examples, the same at every inner step."""
+
+VIEWS = (UNLABELLED, *SUPPORT, "query_x", "unlabelled_set")
+"""All views that a task has (``tasks.views``)."""
 
 OF_SETS = frozenset({"pairs", "choices"})
 """What a rule may give that clusters whole sets: a logit for each pair of points, or a family of partitions."""
@@ -172,7 +176,7 @@ class Rule(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """A subclass with a ``step`` of its own does not inherit a ``batched_step`` that computes another one."""
         super().__init_subclass__(**kwargs)
-        if not hasattr(cls, "name"):
+        if "name" not in vars(cls):
             cls.name = cls.__name__.lower()
         if "step" in vars(cls) and "batched_step" not in vars(cls):
             cls.batched_step = Rule.batched_step  # type: ignore[method-assign]
@@ -200,7 +204,7 @@ class Rule(nn.Module):
 
         A rule may compute the same faster, without vmap, and then for a gradient that is taken once only.
         """
-        with without_noise(self.name):
+        with without_noise(self.name), only_declared(self.name, self.consumes, VIEWS):
             return over_tasks(self.batching, lambda state, views: self.step(problem, state, views, phase), state, views)
 
     def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:

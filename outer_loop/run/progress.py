@@ -39,6 +39,7 @@ class OuterProgress:
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
+        self._best = -math.inf
         if self.shown and self._stream.isatty():
             console = Console(file=self._stream)
             self._width = console.width
@@ -84,7 +85,10 @@ class OuterProgress:
             last[name.source] = metrics[str(name)]
         best, mean = metrics[BEST], metrics[CHOSEN_BY]
         found = ", ".join(f"{source} {self._told(value)}" for source, value in last.items())
+        earlier, self._best = self._best, best
         so_far = "the best so far" if mean >= best else f"best so far {self._told(best)}"
+        if earlier == mean == best:
+            so_far = "as good as the best so far, which stays"
         table = list(_table(metrics))
         if table:
             found = self._told(mean)

@@ -27,14 +27,15 @@ def read_csv(
 ) -> list[RawData]:
     """The table in the text file at ``location``, float64 [n, D], read as ``columns`` say, or as suits it.
 
-    The classes are in the column called ``label``, or behind a # in ``location``; else in one of LABEL_TITLES; else,
-    with a notice, in the last one, where it holds text, or with ``labelled`` whole numbers. Raises OSError if the file
-    cannot be read, and ValueError for what is no table, for no inputs, and with ``labelled`` for no classes.
+    The classes are in the column called ``label``, none where that is empty; or behind a # in ``location``; else in one
+    of LABEL_TITLES; else, with a notice, in the last one, where it holds text, or with ``labelled`` whole numbers.
+    Raises OSError if the file cannot be read, and ValueError for what is no table, for no inputs, and with
+    ``labelled`` for no classes.
     """
     path, named = _column_named(location)
     file = read_table_file(path)
     inputs_then = set() if columns is None else {column.name for column in columns.columns}
-    title = _class_column(file, label or named, labelled, inputs_then)
+    title = _class_column(file, named if label is None else label, labelled, inputs_then)
     if title is not None and len(file.titles) == 1:
         raise ValueError(f"{path}: only the class column {title!r}, expected columns of inputs too")
     named_by = file.ids({*inputs_then, title or ""})
@@ -61,6 +62,8 @@ def _column_named(location: str) -> tuple[Path, str | None]:
 def _class_column(file: TableFile, named: str | None, labelled: bool, inputs_then: set[str]) -> str | None:
     """The title of the class column, None where there is none; no column that was an input before is one."""
     path = file.path
+    if named == "":
+        return None
     if named is not None:
         if named not in file.titles:
             raise ValueError(f"{path}: no column {named!r} for classes, it has {', '.join(file.titles)}")
@@ -71,7 +74,7 @@ def _class_column(file: TableFile, named: str | None, labelled: bool, inputs_the
     named_so = [title for title in file.titles if re.sub(r" \(\d+\)$", "", title.lower()) in LABEL_TITLES]
     found = [title for title in named_so if title not in inputs_then and not _fractions(file, title)]
     for title in set(named_so) - set(found) - inputs_then:
-        notice(f"{path}: column {title!r} holds fractions and is an input, no class")
+        notice(f"{path}: column {title!r} holds fractions, so it is used as an input and not as the class")
     if len(found) > 1:
         raise ValueError(
             f"{path}: columns {', '.join(found)}, expected one of classes only; name it: csv:{path}#{found[0]}"
@@ -88,11 +91,16 @@ def _class_column(file: TableFile, named: str | None, labelled: bool, inputs_the
     whole = all(re.fullmatch(r"-?[0-9]+", value) for value in classes)
     if (text or whole) and len(classes) <= min(MOST_CLASSES, len(values) // 2 + 1):
         if text or labelled:
-            notice(f"{path}: classes are taken from the last column, {last!r}; csv:{path}#COLUMN names another")
+            notice(
+                f"{path}: classes are taken from the last column, {last!r}; csv:{path}#COLUMN names another, "
+                "--no-label none"
+            )
             return last
         notice(f"{path}: the last column, {last!r}, is an input; if it holds classes, name it: csv:{path}#{last}")
     if labelled:
-        raise ValueError(f"{path}: no column called label, class or target; name the one of classes: csv:{path}#COLUMN")
+        raise ValueError(
+            f"{path}: no column called label, class, target or y; name the one of classes: csv:{path}#COLUMN"
+        )
     return None
 
 

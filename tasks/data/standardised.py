@@ -17,5 +17,5 @@ def standardised(raw: RawData, standardise: Standardise) -> RawData:
     if not offset.any() and (scale == 1).all():
         return raw
     if standardise == "auto":
-        notice(f"{raw.name}: columns are brought to mean 0 and variance 1, as --no-standardise would not")
+        notice(f"{raw.name}: columns are brought to mean 0 and variance 1, unless --no-standardise is given")
     return replace(raw, x=(raw.x - offset) / scale)

@@ -189,8 +189,8 @@ def _fitted(source: str, name: str, cells: Texts, decimal_comma: bool, told: Col
     if len(distinct) <= CATEGORIES:
         return Column(name, "category", categories=tuple(distinct), gaps=gaps)
     notice(
-        f"{source}: column {name!r} holds {len(distinct)} different texts; they become {PIECES} inputs by the letters "
-        "that they have in common"
+        f"{source}: column {name!r} holds {len(distinct)} different texts; they become {PIECES} inputs by the "
+        "sequences of letters that they share"
     )
     return Column(name, "text", gaps=gaps)
 

@@ -114,8 +114,9 @@ def read_table_file(path: Path) -> TableFile:
                 comments.append(begin + 1)
                 continue
             if first and len(row) != len(first[0]):
+                values = "1 value" if len(row) == 1 else f"{len(row)} values"
                 raise ValueError(
-                    f"{path}: line {begin + 1} has {len(row)} values, expected {len(first[0])} as in the first line"
+                    f"{path}: line {begin + 1} has {values}, expected {len(first[0])} as in the first line"
                 )
             if len(first) < FIRST:
                 first.append([cell.strip() for cell in row])

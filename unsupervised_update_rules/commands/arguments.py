@@ -58,6 +58,8 @@ class Parser(argparse.ArgumentParser):
     def add_label(self) -> None:
         """Add --label."""
         self.add_argument("--label", metavar="COLUMN", help="the column of csv:FILE that holds the classes")
+        nothing = "all columns of csv:FILE are inputs, none holds classes"
+        self.add_argument("--no-label", dest="label", action="store_const", const="", help=nothing)
 
     def add_standardise(self) -> None:
         """Add --standardise and --no-standardise."""
@@ -73,6 +75,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--trust",
             nargs="+",
+            action="extend",
             default=[],
             metavar="MODULE",
             help="Python modules of your own whose code a file that is read may ask for",

@@ -126,5 +126,5 @@ def _text(error: Exception) -> str:
     if isinstance(error, RuntimeError | MemoryError) and not isinstance(error, NotImplementedError):
         return "not enough memory for networks, images and batches of this size; take smaller ones"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}, expected a path that can be read or written as asked"
+        return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
     return str(error)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 
+from common.atomic_file import remove_temporary_files
 from evaluation.results_table import results_table
 from experiment.build import build_trainer
 from experiment.forecast import forecast_run
@@ -28,7 +29,7 @@ from tasks.source import TaskSource
 from unsupervised_update_rules.commands.arguments import Parser, command
 from unsupervised_update_rules.commands.entry import USAGE_ERROR
 from unsupervised_update_rules.commands.terminal import progress as script_progress
-from update_rules.rule_file import BEST_FILE
+from update_rules.rule_file import BEST_FILE, LAST_FILE, read_header
 
 
 def make_parser() -> Parser:
@@ -99,6 +100,7 @@ def train(config: Config, how: Start, ranks: Ranks) -> int:
             raise ValueError(f"{run_dir}: another process trained there meanwhile; start again with --resume")
         if ranks.first:
             set_aside(run_dir, begin, best=stale)
+            remove_temporary_files(run_dir)
         tracker = Tracker()
         index = config.tasks.points is not None  # whole sets are judged by the adjusted Rand index
         with OuterProgress(config.outer_steps, state.outer_step, shown=ranks.first, index=index) as progress:
@@ -130,6 +132,8 @@ def report(config: Config, judged_on: Mapping[str, TaskSource], tracker: Tracker
         page, results, curves = report_on_run(config, judged_on, advance)
     publish(tracker, outer_step, results, page, curves)
     Console().print(results_table(results))
+    if read_header(Path(config.run_dir) / BEST_FILE).provenance.get("outer_steps") == "0":
+        print(f"no validation found a rule better than the start, which is judged here; {LAST_FILE} is the trained one")
     print(f"report: {page}")
 
 

@@ -103,7 +103,7 @@ class ChosenClusterer(Clusterer):
         elif place < len(family) + len(SCORES):
             why = f"which has the largest {SCORES[place - len(family)]}"
         else:
-            why = "of which a regression on scores of sets of the past promises most"
+            why = "which is predicted to do best by the scores on earlier data sets"
         return f"{family[way]}, {why}"
 
     def experience(self, problem: Problem, state: State, scores: Tensor) -> dict[str, Tensor]:
