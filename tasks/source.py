@@ -191,6 +191,7 @@ class TaskSource:
                 place
                 for place, dataset in enumerate(self.datasets)
                 if place != index and (dataset.inputs, dataset.image_shape) == shape
+                if len(self._usable(place, task.shots)) >= task.ways
             ]
             if not others:
                 raise ValueError(

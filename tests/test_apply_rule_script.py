@@ -196,6 +196,9 @@ def test_a_table_goes_in_by_name_and_comes_out_traceable(tmp_path: Path, rule: s
         assert first["ids"].tolist() == [str(i + 1) for i in range(20)]
         assert second["ids"].tolist() == [f"row{i}" for i in range(20)]
         assert "y" not in second
+    apply_rule.main(["--network-in", network, *data[:2], "--out", again])
+    with np.load(again) as second:
+        assert second["y"].tolist() == ["no", "yes"] * 10  # the column of classes is known by its name
     (tmp_path / "c.csv").write_text("size,code\n1,p1\n2,p2\n")
     with pytest.raises(ValueError, match=r"no column 'colour', expected colour, size, code as in .*a\.csv"):
         apply_rule.main(["--network-in", network, "--data", f"csv:{tmp_path / 'c.csv'}", "--out", again])

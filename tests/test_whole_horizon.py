@@ -108,7 +108,9 @@ class ByHand(Oja):
 
 def test_a_step_without_a_derivative_in_forward_mode_is_refused() -> None:
     rule = ByHand()
-    with pytest.raises(ValueError, match="rule byhand has a step without a derivative in forward mode, expected another"):
+    with pytest.raises(
+        ValueError, match="rule byhand has a step without a derivative in forward mode, expected another"
+    ):
         summed(made("forward_mode"), rule, windows(rule), [0])
 
 

@@ -1,6 +1,7 @@
 """``csv:FILE`` and ``csv:FILE#COLUMN``: a table of text, one example a line; the column that holds the classes."""
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -35,14 +36,17 @@ def read_csv(
     path, named = _column_named(location)
     file = read_table_file(path)
     inputs_then = set() if columns is None else {column.name for column in columns.columns}
-    title = _class_column(file, named if label is None else label, labelled, inputs_then)
+    wanted = named if label is None else label
+    if wanted is None and columns is not None and columns.label and columns.label in file.titles:
+        wanted = columns.label
+    title = _class_column(file, wanted, labelled, inputs_then)
     if title is not None and len(file.titles) == 1:
         raise ValueError(f"{path}: only the class column {title!r}, expected columns of inputs too")
     named_by = file.ids({*inputs_then, title or ""})
     classes = [] if title is None else [title]
     cells = file.cells(as_text=[] if columns is None else columns.texts(), never_missing=classes)
     inputs = cells.drop(columns=classes + ([] if named_by is None else [named_by[0]]))
-    fitted = TableColumns.fit(str(path), inputs, file.separator == ";") if columns is None else columns
+    fitted = columns or replace(TableColumns.fit(str(path), inputs, file.separator == ";"), label=title or "")
     x = fitted.inputs(str(path), inputs)
     infinite = np.argwhere(~np.isfinite(x))
     if len(infinite):

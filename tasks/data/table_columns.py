@@ -79,6 +79,8 @@ class TableColumns:
 
     source: str
     columns: tuple[Column, ...]
+    label: str = ""
+    """The column of classes there, if any, which becomes no input."""
 
     @classmethod
     def fit(cls, source: str, cells: pd.DataFrame, decimal_comma: bool = False) -> Self:
@@ -128,7 +130,7 @@ class TableColumns:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and values, for ``from_json``."""
-        return {"source": self.source, "columns": [asdict(column) for column in self.columns]}
+        return {"source": self.source, "columns": [asdict(column) for column in self.columns], "label": self.label}
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:
@@ -137,7 +139,7 @@ class TableColumns:
         if any(set(column) != names for column in said["columns"]):
             raise ValueError(f"columns with other keys than {', '.join(sorted(names))}")
         columns = (Column(**(column | {"categories": tuple(column["categories"])})) for column in said["columns"])
-        return cls(str(said["source"]), tuple(columns))
+        return cls(str(said["source"]), tuple(columns), str(said.get("label", "")))
 
 
 def _has_decimal_comma(cells: Texts) -> bool:
