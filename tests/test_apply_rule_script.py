@@ -123,6 +123,7 @@ def test_a_terminal_gets_a_bar(
     [
         ({"--rule": "none.safetensors"}, "none.safetensors: not found"),
         ({"--rule": "{tmp}/data.npz"}, "rule file .*data.npz"),
+        ({"--out": "{tmp}/out.csv"}, r"got --out .*out.csv, expected the name of an .npz file"),
         ({"--rule": "{tmp}/start"}, r"rule protonet consumes the views \[\], expected unlabelled batches alone"),
         ({"--data": "npz:{tmp}/none.npz"}, "none.npz"),
         ({"--data": "npz:{tmp}/one.npz"}, "1 sample"),

@@ -204,6 +204,19 @@ def test_training_tasks_come_from_every_source_equally_often(tmp_path) -> None:
         training_source({"tasks": settings | {"leave_out": ["a", "b"]}})
 
 
+def test_where_labels_are_made_the_datas_own_leave_no_table_out(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    tables = {"names": np.array(["a", "b"]), "family": np.array(["a", "b"])}
+    for name in ("a", "b"):
+        tables |= {f"{name}/x": rng.random((40, 3), dtype=np.float32), f"{name}/y": np.arange(40) % 2}
+    np.savez(tmp_path / "tables.npz", **tables)
+    settings = {"sources": [f"npz:{tmp_path}/tables.npz"], "ways": 5, "shots": 1, "queries": 2}
+    clusters = {"name": "clusters", "options": {"groups": 8, "partitions": 1}}
+    assert len(training_source({"tasks": settings | {"labeller": clusters}}).datasets) == 2
+    with pytest.raises(ValueError, match="none has 5 classes of 3 examples"):
+        training_source({"tasks": settings})
+
+
 def test_images_of_less_detail_are_as_wide_and_smoother_and_tables_stay(tmp_path) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "images.npz", x=rng.random((60, 8, 8), dtype=np.float32), y=np.arange(60) % 4)

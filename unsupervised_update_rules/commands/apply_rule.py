@@ -136,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     torch.set_num_threads(arguments.threads)
     writable(arguments.out)
+    if arguments.out.suffix != ".npz":
+        raise ValueError(f"got --out {arguments.out}, expected the name of an .npz file, which is what is written")
     writable(arguments.network_out)
     trained = None if arguments.network_in is None else load_network(arguments.network_in, arguments.trust)
     inputs = read(arguments, trained)
