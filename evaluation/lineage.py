@@ -5,15 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from common.tensor_file import file_header
+from tasks.data.sources import place_of
 from tasks.dataset import Dataset
 
 Seen = tuple[tuple[str, int], ...]
-"""SOURCEs without their parts, each with the seed of the split."""
-
-
-def place_of(source: str) -> str:
-    """``source`` without its part and what it is taken apart by."""
-    return source.partition("@")[0].partition("#")[0]
+"""Where data lie, by ``place_of``, each with the seed of the split."""
 
 
 def lineage(path: str | Path) -> Seen:
@@ -26,11 +22,13 @@ def lineage(path: str | Path) -> Seen:
 
 def lineage_of(header: Mapping[str, str]) -> Seen:
     """The same from the header of a file."""
-    if "lineage" in header:
-        return tuple((str(source), int(seed)) for source, seed in json.loads(header["lineage"]))
-    sources = json.loads(header["sources"]) if "sources" in header else [header["source"]] if "source" in header else []
-    seed = header.get("seed", "")
-    return together(sources, int(seed), []) if seed.isdecimal() else ()
+    try:
+        if "lineage" in header:
+            return tuple((str(place), int(seed)) for place, seed in json.loads(header["lineage"]))
+        sources = json.loads(header["sources"]) if "sources" in header else [header["source"]]
+        return together(map(str, sources), int(header["seed"]), [])
+    except (KeyError, TypeError, ValueError):  # people may write there what they like
+        return ()
 
 
 def together(sources: Iterable[str], seed: int, paths: Iterable[str | Path]) -> Seen:

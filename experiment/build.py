@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from common.names import did_you_mean
@@ -48,8 +46,6 @@ def build_trainer(
     judged = config.evaluation
     named = (*config.tasks.sources, *(judged.training or ()), *judged.sources, *judged.far)
     loaded = load_datasets(config, named)
-    if checkpoint is None:
-        check_unseen(config)
     for name in sorted({*config.tasks.sources} & {*judged.sources}):
         say(f"{name} is in tasks.sources and in evaluation.sources: the rule is chosen by data that it trains on")
     for name in sorted({*judged.far} & {*config.tasks.sources, *judged.sources}):
@@ -78,7 +74,7 @@ def build_trainer(
         trajectories,
         make_optimiser(optimiser.name, rule.parameters(), config.outer.learning_rate, optimiser.options),
         SourceValidator(config, loaded, use_of_config(config, judged.steps)),
-        rule_header(config),
+        rule_header(config) | {"lineage": lineage_of_run(config, checkpoint)},
         plain_use(config),
     )
     if checkpoint is None:
@@ -193,30 +189,27 @@ def plain_use(config: Config) -> dict[str, Any]:
 def rule_header(config: Config) -> dict[str, Any]:
     """What a rule file says about where the rule comes from."""
     started = {"started_from": config.rule.pretrained} if config.rule.pretrained else {}
-    if seen := seen_before(config):
-        started["lineage"] = json.dumps(together(config.tasks.sources, config.seed, seen))
     return {"sources": list(config.tasks.sources), "seed": config.seed, "commit": commit(), **started}
 
 
-def seen_before(config: Config) -> list[Path]:
-    """The files, if still there, of what was trained before the run, which starts from it or gets classes by it."""
-    found = []
-    for name in (config.rule.pretrained, *config.tasks.labeller.make().encoders):
-        with suppress(FileNotFoundError):  # who needs it says so
-            found += [find_rule_file(name)] if name else []
-    return found
+def lineage_of_run(config: Config, checkpoint: Mapping[str, Any] | None) -> str:
+    """JSON of what the run and all that it starts from, or gets classes by, was trained on, as ``lineage`` reads it.
 
-
-def check_unseen(config: Config) -> None:
-    """Raise ValueError for data that judge the run and that ``seen_before`` split otherwise, so that parts mix."""
-    seen = together([], 0, seen_before(config))
+    A run that goes on has that from its ``checkpoint``, since files may have moved. Raises ValueError for data that
+    judge a new run and that another seed split for what was trained before, so that parts mix.
+    """
+    if checkpoint is not None and "lineage" in checkpoint:
+        return str(checkpoint["lineage"])
+    named = (config.rule.pretrained, *config.tasks.labeller.make().trained_files())
+    before = [] if checkpoint is not None else [find_rule_file(name) for name in named if name]
     for name in dict.fromkeys((*config.evaluation.sources, *config.evaluation.far, *config.report.sources)):
-        for seed in seeds_of(name, seen):
+        for seed in {*seeds_of(name, together([], 0, before))} - {config.seed}:
             split = [
                 load_datasets(config.model_copy(update={"seed": one}), [name])[name] for one in (config.seed, seed)
             ]
             if not same_parts(*split):
                 raise ValueError(
-                    f"{name}: what the run starts from was trained on other parts of it, by seed {seed}; set "
-                    f"seed={seed} or take data that bring their own split"
+                    f"{name}: what the run starts from, or gets classes by, was trained on other parts of it, by seed "
+                    f"{seed}; set seed={seed} or take data that bring their own split"
                 )
+    return json.dumps(together(config.tasks.sources, config.seed, before))

@@ -12,7 +12,7 @@ from common.names import did_you_mean
 from experiment.encoders import embedding
 from outer_loop.config.schema import Config
 from tasks.data.sources import load_source
-from tasks.dataset import Dataset, resize, with_enough
+from tasks.dataset import Dataset, resize, with_enough, with_rows
 from tasks.labellers.contract import labelled
 from tasks.labellers.true import TrueLabels
 from tasks.set_source import SetSource, large_enough
@@ -65,8 +65,10 @@ def training_tasks(config: Config, loaded: Mapping[str, list[Dataset]]) -> TaskS
             fewest = tasks.ways[1] if tasks.ways[0] == tasks.ways[1] else 2
             if tasks.points is not None:
                 found = large_enough(found, tasks.points[0])
-            elif labeller.sees_labels:  # by another's labels no table is too small
+            elif labeller.sees_labels:
                 found = with_enough(found, fewest, tasks.shots[0] + beside)
+            else:
+                found = with_rows(found, fewest * (tasks.shots[0] + beside))
         made[name] = [part for dataset in found for part in made_of(dataset)]
     by_source = [made[name] for name in tasks.sources]
     make: Callable[..., TaskSource] = TaskSource

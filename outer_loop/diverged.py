@@ -18,5 +18,5 @@ def diverged(config: Config, outer_step: int, lost: str, *, gradient: bool) -> s
         f"with a lower outer.learning_rate (now {outer.learning_rate}) or outer.clip (now {outer.clip}){smaller}"
     )
     if not outer_step:
-        remedy = "the rule diverges as it starts: change rule.options, or set fewer steps in inner.length"
+        remedy = "the rule diverges as it starts: change rule.options or inner.length, and run_dir"
     return f"outer step {outer_step + 1}: {lost} tasks became non-finite, at most half may; {remedy}"

@@ -289,4 +289,5 @@ class Trainer:
             "rule": self.state.rule.config,
             "data": self.parts.trajectories.source.fingerprint,
             "validation": self.parts.validator.fingerprint,
+            "lineage": self.parts.header.get("lineage", ""),
         }

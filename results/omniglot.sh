@@ -28,7 +28,8 @@ settings() { # settings SYSTEM: a config and what is changed in it
 
 train() { # train SYSTEM [SEED]
   if [ "$1" = acai ]; then
-    python scripts/train_encoder.py --data omniglot@train --critic --steps 4000 --learning-rate 1e-3 --out "$rules/acai.safetensors"
+    python scripts/train_encoder.py --data omniglot@train --critic --steps 4000 --learning-rate 1e-3 --seed "${2:-0}" \
+      --out "$rules/acai.safetensors"
     return
   fi
   local name=$1_${2:-0} said
@@ -81,6 +82,7 @@ judge() { # judge SYSTEM...
     case $system in
       aal_protonet) protonet $system "$start raw_logistic raw_nearest --encoder $rules/acai.safetensors" ;;
       protoclr | *_protonet) protonet "$system" "$alone" ;; # their start is that of AAL
+      *_background) echo "scripts/one_shot_runs.py judges $system" ;;
       *_running) one "${system}_5way" 5 "${system}_0" $across $alone ;;
       umtra_paper | augmentation_pretraining) one "${system}_5way" 5 "${system}_0" $across $start --steps 10 ;;
       *_step*) one "$system" 5 "$system" $across $alone --steps 10 ;;

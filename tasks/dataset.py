@@ -169,6 +169,12 @@ def with_enough(datasets: Sequence[Dataset], ways: int, examples: int) -> list[D
     )
 
 
+def with_rows(datasets: Sequence[Dataset], examples: int) -> list[Dataset]:
+    """Those of several ``datasets`` with as many ``examples``, whatever their labels; else as ``with_enough``."""
+    what = f"{examples} examples"
+    return fitting(datasets, lambda one: len(one) >= examples, (what, what), "ways, shots, queries or unlabelled shots")
+
+
 def fitting(
     datasets: Sequence[Dataset], fits: Callable[[Dataset], bool], what: tuple[str, str], lower: str
 ) -> list[Dataset]:

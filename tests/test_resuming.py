@@ -210,5 +210,8 @@ def test_the_best_rule_is_none_of_a_line_that_was_left(rate: str, tiny_config: A
         assert not (run / "rule.before1.safetensors").exists()
         return
     assert (run / "rule.before1.safetensors").read_bytes() == before
+    shutil.copyfile(folder / "step_00000001.pt", folder / "last.pt")
+    (run / "rule.safetensors").unlink()  # as if it had been killed when the best had been set aside
+    assert meta_train.main([*tiny_config("run", *settings, f"outer.learning_rate={rate}"), "--resume"]) == 0
     after = [line["valid_accuracy"] for line in lines(run) if line["outer_step"] > 1]
     assert float(read_header(run / "rule.safetensors").provenance["valid_accuracy"]) == max(after)

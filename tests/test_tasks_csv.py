@@ -150,10 +150,11 @@ def test_the_class_column_can_be_named_and_none_is_taken_for_one_unsaid(tmp_path
     raw, notices = read(tmp_path, whole, labelled=True)
     assert raw.x.shape == (8, 1)
     assert "classes are taken from the last column, 'kind'" in notices[0]
-    for location in (tmp_path / "t.csv", f"{tmp_path / 't.csv'}#kind"):
-        (none,) = read_csv(str(location), labelled=False, label="")
-        assert none.labels is None
-        assert none.x.shape == (8, 2)
+    (none,) = read_csv(str(tmp_path / "t.csv"), labelled=False, label="")
+    assert none.labels is None
+    assert none.x.shape == (8, 2)
+    with pytest.raises(ValueError, match=r"got csv:.*#kind with --no-label, expected one of them"):
+        read_csv(f"{tmp_path / 't.csv'}#kind", labelled=False, label="")
 
 
 def test_free_text_becomes_pieces_of_words(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Found(NamedTuple):
     file: str
     tasks: int
     values: list[float] | Mean
-    rule: str = ""  # the file of the rule that was judged, if any
+    rule: str = ""  # the file of the rule that was judged, if seeds are of its training
 
 
 class Answer(NamedTuple):

@@ -20,7 +20,7 @@ from evaluation.statistics import (
     share_of_lead,
     wider,
 )
-from experiment.report.method_names import method_name, rules_of, settings_of_method
+from experiment.report.method_names import method_name, rules_of, seed_of_training, settings_of_method
 from experiment.report.places import Answer, Found, Place
 from experiment.report.stated import COSTS, OVER, stated
 
@@ -163,8 +163,9 @@ class Store:
                     f"{name} and {file}: {who} on {place.source} with {key} {str(value)[:60]} and "
                     f"{str(before)[:60]}, so their tasks are not of one method; keep the files that count"
                 )
-        judged = rules_of(meta).get({"untrained_rule": "rule"}.get(one["method"], one["method"]), {})
-        self._keep(method, place, seed, Found(name, count, one["accuracies"], judged.get("file", "")))
+        judged = rules_of(meta).get({"untrained_rule": "rule"}.get(one["method"], one["method"]))
+        rule = judged["file"] if judged and seed_of_training(judged, meta) else ""
+        self._keep(method, place, seed, Found(name, count, one["accuracies"], rule))
         for part, value in zip(meta.get("sets", {}).get(one["source"], []), one["accuracies"], strict=False):
             alone = place._replace(source=f"{place.source}/{part}")
             self._keep(method, alone, seed, Found(name, 0, Mean(value, math.nan)))

@@ -30,16 +30,22 @@ class OuterProgress:
     """
 
     def __init__(
-        self, total: int, initial: int = 0, stream: TextIO | None = None, *, shown: bool = True, index: bool = False
+        self,
+        total: int,
+        initial: int = 0,
+        stream: TextIO | None = None,
+        *,
+        shown: bool = True,
+        index: bool = False,
+        best: float = -math.inf,
     ) -> None:
-        self.total, self.initial, self.shown, self.index = total, initial, shown, index
+        self.total, self.initial, self.shown, self.index, self._best = total, initial, shown, index, best
         self._stream = sys.stderr if stream is None else stream
         self._bar: Bar | None = None
         self._started = self._last_line = -math.inf
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
-        self._best = -math.inf
         if self.shown and self._stream.isatty():
             console = Console(file=self._stream)
             self._width = console.width

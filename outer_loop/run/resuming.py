@@ -67,10 +67,14 @@ def _newest_whole(files: list[Path]) -> StartingPoint:
 
 
 def best_is_stale(run_dir: Path, checkpoint: dict[str, Any] | None, config: Config) -> bool:
-    """Whether the best rule in ``run_dir`` is of an outer step after ``checkpoint`` that ``config`` will not repeat."""
-    if checkpoint is None or not goes_another_way(checkpoint, config):
+    """Whether the best rule in ``run_dir`` is gone, or of an outer step after ``checkpoint`` that is not repeated."""
+    if checkpoint is None:
         return False
     done = checkpoint["state"]["outer_step"]
+    if not (run_dir / BEST_FILE).exists():
+        return bool(done < config.outer_steps)
+    if not goes_another_way(checkpoint, config):
+        return False
     try:
         steps = file_header(run_dir / BEST_FILE, "rule file").get("outer_steps", "")
     except (OSError, ValueError):
@@ -81,8 +85,8 @@ def best_is_stale(run_dir: Path, checkpoint: dict[str, Any] | None, config: Conf
 def set_aside(run_dir: Path, start: StartingPoint, *, best: bool) -> None:
     """Give other names to what the run from ``start`` would overwrite or mistake for its own; to be called under lock.
 
-    That are the metrics of a run without checkpoints, step files later than the checkpoint that is gone back to, and,
-    if so it is said, the ``best`` rule.
+    These are the metrics of a run without checkpoints, step files later than the checkpoint that is gone back to, and,
+    where ``best`` says so, the best rule.
     """
     later = []
     if start.metrics is not None:

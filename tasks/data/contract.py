@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from common.components import Registry
 from tasks.data.raw import RawData
 
@@ -27,4 +29,7 @@ def read_own(path: str) -> list[RawData]:
         raise ValueError(f"source {path} cannot be read: {type(error).__name__}: {error}") from error
     if not tables or not all(isinstance(table, RawData) for table in tables):
         raise ValueError(f"source {path}: read() gives {tables!r:.80}, expected a list of RawData")
+    for table in tables:
+        if not all(isinstance(one, np.ndarray) for one in (table.x, table.labels) if one is not None):
+            raise ValueError(f"source {path}: x and labels of {table.name} must be arrays of numpy")
     return tables

@@ -36,6 +36,8 @@ def read_csv(
     path, named = _column_named(location)
     file = read_table_file(path)
     inputs_then = set() if columns is None else {column.name for column in columns.columns}
+    if label == "" and named is not None:
+        raise ValueError(f"got csv:{location} with --no-label, expected one of them")
     wanted = named if label is None else label
     if wanted is None and columns is not None and columns.label and columns.label in file.titles:
         wanted = columns.label
@@ -95,10 +97,8 @@ def _class_column(file: TableFile, named: str | None, labelled: bool, inputs_the
     whole = all(re.fullmatch(r"-?[0-9]+", value) for value in classes)
     if (text or whole) and len(classes) <= min(MOST_CLASSES, len(values) // 2 + 1):
         if text or labelled:
-            notice(
-                f"{path}: classes are taken from the last column, {last!r}; csv:{path}#COLUMN names another, "
-                "--no-label none"
-            )
+            other = "" if labelled else ", --no-label none"
+            notice(f"{path}: classes are taken from the last column, {last!r}; csv:{path}#COLUMN names another{other}")
             return last
         notice(f"{path}: the last column, {last!r}, is an input; if it holds classes, name it: csv:{path}#{last}")
     if labelled:

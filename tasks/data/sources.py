@@ -144,8 +144,8 @@ def load_inputs(
 ) -> Inputs:
     """The inputs of ``source``, as they are there; it need not have labels.
 
-    A table's columns become inputs as ``columns`` say. Arguments and errors else as for ``load_source``; ValueError
-    also where the source holds several tables.
+    A table's columns become inputs as ``columns`` say. An empty ``label`` stands for no labels at all. Arguments and
+    errors else as for ``load_source``; ValueError also where the source holds several tables.
     """
     tables = _read(source, Reading(size, False, label, columns), seed, standardise=False)
     if len(tables) > 1:
@@ -156,6 +156,8 @@ def load_inputs(
     else:
         x, image_shape = to_inputs(raw, size)
     ids = np.arange(len(x)).astype(str) if raw.ids is None else raw.ids
+    if label == "":
+        return Inputs(x, image_shape, ids, None, None, (), raw.columns)
     given = raw.labels if raw.given is None else raw.given
     return Inputs(x, image_shape, ids, given, raw.labels, raw.class_names, raw.columns)
 
@@ -176,6 +178,8 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
         return by_group(standardised(whole, standardise), path, key, split, seed)
     named = {name: what for table in (WITH_ARGUMENT, MADE, OWN_SPLIT) for name, (what, _) in table.items()}
     known = [*BUILT_IN, *RECIPES, "NAME of data/NAME.npz", *(f"{name}:{what}" for name, what in named.items())]
+    if (how.label or how.columns is not None) and scheme != "csv":
+        raise ValueError(f"{source}: has no columns with titles, expected csv:FILE")
     if scheme not in BUILT_IN and not colon and (path := find_data_set(scheme)) is not None:
         if split in OFFICIAL_PARTS:
             return [read_official(path, str(split), how.labelled)]
@@ -188,8 +192,6 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
     elif scheme in MADE and argument:
         return MADE[scheme][1](argument, split)
     elif scheme in WITH_ARGUMENT and argument:
-        if (how.label is not None or how.columns is not None) and scheme != "csv":
-            raise ValueError(f"{source}: has no columns with titles, expected csv:FILE")
         tables = [standardised(table, standardise) for table in WITH_ARGUMENT[scheme][1](argument, how)]
     elif scheme in OWN_SPLIT and argument:
         return [OWN_SPLIT[scheme][1](argument, how.size, split)]
@@ -204,17 +206,33 @@ def _read(source: str, how: Reading, seed: int, standardise: Standardise) -> lis
             raise ValueError(f"unknown source {source!r}; did you mean {near[0]}:{source}?")
         hint = f"; did you mean {next(k for k in known if k.partition(':')[0] == near[0])}?" if near else ""
         raise ValueError(
-            f"unknown source {source!r}, expected {', '.join(known)} or my_module:MyData, if need be with @train, "
-            f"@valid or @test{hint}"
+            f"unknown source {source!r}, expected {', '.join(known)} or my_module:MyData of a module that "
+            f"Python finds here or on PYTHONPATH, if need be with @train, @valid or @test{hint}"
         )
     return tables if split is None else pick_split(tables, split, seed)
+
+
+def place_of(source: str) -> str:
+    """Where the data of ``source`` lie, whichever part of them it is and from wherever the path is given.
+
+    Of a file these are the names of its folder and its own, which other machines have too.
+    """
+    location, _ = _parse_split(source)
+    scheme, colon, argument = location.partition(":")
+    reads, _ = {**WITH_ARGUMENT, **OWN_SPLIT}.get(scheme, ("", None))
+    if colon and reads in ("FILE", "FOLDER"):
+        whole = Path(expanded(argument))
+        path = whole if whole.exists() else Path(expanded(argument.rpartition("#")[0]))
+    else:
+        path = find_data_set(location.partition("#")[0]) or Path()
+    return f"{path.resolve().parent.name}/{path.stem}" if path.name and path.exists() else location.partition("#")[0]
 
 
 def _is_a_class(module: str, name: str) -> bool:
     """Whether ``name`` may be a class of a ``module`` that Python finds."""
     try:
         return name.isidentifier() and find_spec(module) is not None
-    except (ImportError, ValueError):  # no package has it, or it is no name of a module
+    except Exception:  # no package has it, it is no name of a module, or the package fails to import
         return False
 
 

@@ -43,8 +43,7 @@ class Labeller:
     same_classes: ClassVar[bool] = False
     """Whether all tasks have the same classes under the same labels, so that they differ by their data set alone."""
 
-    @property
-    def encoders(self) -> Sequence[str]:
+    def trained_files(self) -> Sequence[str]:
         """Files of what was trained before, by which labels are made."""
         return ()
 

@@ -69,9 +69,8 @@ class Partitions(Labeller):
             raise ValueError("got encoder='', expected inputs, an encoder file, a rule file or a rule's name")
         self.partitions, self.groups, self.encoder = partitions, groups, encoder
 
-    @property
-    def encoders(self) -> Sequence[str]:
-        """That of the embedding, unless it is the inputs."""
+    def trained_files(self) -> Sequence[str]:
+        """The encoder, unless embeddings are the inputs themselves."""
         return () if self.encoder == "inputs" else (self.encoder,)
 
     def datasets(self, dataset: Dataset, features: Features, fewest: int, generator: Generator) -> Iterator[Dataset]:

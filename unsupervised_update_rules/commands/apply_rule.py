@@ -46,7 +46,7 @@ def make_parser() -> Parser:
     network.add_argument("--rule", metavar="FILE", help="rule file, or the name of a pretrained rule")
     network.add_argument("--network-in", type=Path, metavar="FILE", help="embed with this network; nothing is trained")
     parser.add_argument("--data", required=True, metavar="SOURCE", help="such as npz:FILE, csv:FILE or folder:FOLDER")
-    parser.add_label()
+    parser.add_label(needed=False)
     parser.add_argument(
         "--out",
         required=True,

@@ -55,11 +55,12 @@ class Parser(argparse.ArgumentParser):
             told = f"{meaning} (default {said} {default})"
             self.add_argument(f"--{name}", type=at_least(LEAST[name]), metavar=metavar, help=told)
 
-    def add_label(self) -> None:
-        """Add --label."""
+    def add_label(self, *, needed: bool) -> None:
+        """Add --label, and --no-label unless classes are ``needed``."""
         self.add_argument("--label", metavar="COLUMN", help="the column of csv:FILE that holds the classes")
-        nothing = "all columns of csv:FILE are inputs, none holds classes"
-        self.add_argument("--no-label", dest="label", action="store_const", const="", help=nothing)
+        if not needed:
+            nothing = "take no classes from the data; all columns of csv:FILE are then inputs"
+            self.add_argument("--no-label", dest="label", action="store_const", const="", help=nothing)
 
     def add_standardise(self) -> None:
         """Add --standardise and --no-standardise."""

@@ -47,7 +47,7 @@ def make_parser() -> Parser:
     """What the command takes."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, metavar="SOURCE", help="such as csv:FILE, npz:FILE or folder:FOLDER")
-    parser.add_label()
+    parser.add_label(needed=False)
     parser.add_argument("--clusters", type=at_least(1), metavar="K", help="how many (default: as many as fit best)")
     parser.add_argument(
         "--with",

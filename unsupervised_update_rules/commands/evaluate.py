@@ -69,6 +69,11 @@ def make_parser() -> Parser:
     return evaluate_arguments.make_parser(__doc__ or "")
 
 
+def splits_of(name: str, seeds: Sequence[int], seen: Seen) -> list[int]:
+    """The seeds that split the source ``name``: the rules' own and those of what has ``seen`` it. The first is used."""
+    return list(dict.fromkeys([*seeds, *seeds_of(name, seen)])) or [0]
+
+
 def task_source(
     arguments: argparse.Namespace, seeds: Sequence[int], seen: Seen, name: str, size: int, permute: bool
 ) -> TaskSource:
@@ -77,7 +82,7 @@ def task_source(
     Raises ValueError for data of which these give different parts, and for data that cannot be redrawn.
     """
     how = {"size": size, "label": arguments.label, "standardise": arguments.standardise}
-    splits = list(dict.fromkeys([*seeds, *seeds_of(name, seen)])) or [0]
+    splits = splits_of(name, seeds, seen)
     data, *others = (tuple(load_source(name, seed=seed, **how)) for seed in splits)
     if not all(same_parts(data, other) for other in others):
         raise ValueError(
@@ -171,9 +176,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     tuned = {features for name in names for features in (name, name.rpartition("_")[0])}
     split_seeds = lineup.split_seeds(one.header for one in rules) if rules else []
     seen = together([], 0, [*(find_rule_file(one.path) for one in rules), *arguments.encoder])
+    used = [splits_of(name, split_seeds, seen)[0] for name in arguments.data]
     meta: dict[str, Any] = {
         **lineup.about(rules, use),
-        "split_seed": next(iter([*split_seeds, *(seed for _, seed in seen)]), 0),
+        "split_seed": used[0] if len({*used}) == 1 else used,
         **{name: getattr(arguments, name) for name in KEPT},
         "baseline_settings": {name: one for name, one in asdict(settings).items() if name in tuned},
         "command": command("evaluate", argv),

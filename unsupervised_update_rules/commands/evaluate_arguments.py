@@ -31,7 +31,7 @@ def make_parser(description: str) -> Parser:
     )
     parser.add_trust()
     parser.add_argument("--data", required=True, nargs="+", metavar="SOURCE", help="such as digits mnist5k npz:FILE")
-    parser.add_label()
+    parser.add_label(needed=True)
     parser.add_standardise()
     parser.add_argument(
         "--baselines",

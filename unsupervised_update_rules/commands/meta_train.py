@@ -89,9 +89,11 @@ def train(config: Config, how: Start, ranks: Ranks) -> int:
     forecast = forecast_run(trainer)
     state = trainer.state
     stale = ranks.from_first(lambda: best_is_stale(run_dir, checkpoint, config))
-    if stale:
+    if stale and state.best_accuracy > -math.inf:
         state.best_accuracy = -math.inf
-        notes.append(f"{BEST_FILE} is of a later outer step, from which this run departs: it is set aside")
+        notes.append(
+            f"{BEST_FILE} is gone, or of a later outer step that this run does not take: a new best is looked for"
+        )
     with ExitStack() as stack:
         if ranks.first:
             stack.enter_context(run_lock(run_dir))
@@ -103,7 +105,8 @@ def train(config: Config, how: Start, ranks: Ranks) -> int:
             remove_temporary_files(run_dir)
         tracker = Tracker()
         index = config.tasks.points is not None  # whole sets are judged by the adjusted Rand index
-        with OuterProgress(config.outer_steps, state.outer_step, shown=ranks.first, index=index) as progress:
+        begun, best = state.outer_step, state.best_accuracy
+        with OuterProgress(config.outer_steps, begun, shown=ranks.first, index=index, best=best) as progress:
             for line in [*notes, *forecast.lines()]:
                 progress.message(line)
             if checkpoint is not None:
