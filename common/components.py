@@ -77,7 +77,7 @@ class Registry(Generic[Kind]):
     def options(self, name: str) -> dict[str, inspect.Parameter]:
         """The keyword arguments of a component, with the types that its annotations say. Raises as ``find``."""
         component = self.find(name)
-        signature = inspect.signature(component)
+        signature = arguments_of(component)
         hints = get_type_hints(component.__init__, include_extras=True)
         return {
             option: parameter.replace(annotation=hints.get(option, Any))
@@ -128,6 +128,17 @@ class Registry(Generic[Kind]):
             if name in self.names:
                 raise
             raise ValueError(f"{self.kind} {name} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def arguments_of(component: type) -> inspect.Signature:
+    """What the ``__init__`` of a class takes besides the object, its own or an inherited one.
+
+    A ``__new__`` that takes whatever comes says nothing of it, but is what early releases of Python 3.11 answer with.
+    """
+    if component.__init__ is object.__init__:  # type: ignore[misc]
+        return inspect.Signature()
+    whole = inspect.signature(component.__init__)  # type: ignore[misc]
+    return whole.replace(parameters=list(whole.parameters.values())[1:])
 
 
 def converted(value: Option, hint: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from common.components import Registry
+from common.components import Registry, arguments_of
 from inner_loop.networks.registry import NETWORKS
 from outer_loop.estimators.registry import ESTIMATORS
 from outer_loop.optimisers import OPTIMISERS
@@ -128,3 +128,24 @@ def test_a_part_that_cannot_be_imported_or_made_is_one_line(
         RULES.make("broken_part:Mine", {})
     assert "\n" not in str(caught.value)
     sys.modules.pop("broken_part", None)
+
+
+class Made:
+    """Built by a ``__new__`` that takes whatever comes, as rules are."""
+
+    def __new__(cls, *arguments: object, **options: object) -> "Made":
+        return super().__new__(cls)
+
+
+class Inherited(Made):
+    def __init__(self, rate: float = 0.1) -> None:
+        self.rate = rate
+
+
+class Bare(Inherited):
+    pass
+
+
+def test_the_arguments_of_a_class_are_those_of_its_init_wherever_it_stands() -> None:
+    assert list(arguments_of(Bare).parameters) == list(arguments_of(Inherited).parameters) == ["rate"]
+    assert not arguments_of(Made).parameters

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from common.components import arguments_of
 from update_rules.declared import only_declared
 from update_rules.noise import without_noise
 
@@ -166,7 +167,7 @@ class Rule(nn.Module):
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """The rule, which knows what it is built with."""
         rule = super().__new__(cls)
-        bound = inspect.signature(cls).bind_partial(*arguments, **options)
+        bound = arguments_of(cls).bind_partial(*arguments, **options)
         bound.apply_defaults()
         kinds = {one.name: one.kind for one in bound.signature.parameters.values()}
         extra = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -185,7 +186,7 @@ class Rule(nn.Module):
     @classmethod
     def options_for(cls, problem: Problem, seed: int) -> dict[str, Any]:
         """The options of a rule for runs of ``seed`` on problems like ``problem``, where a config does not say."""
-        return {"seed": seed} if "seed" in inspect.signature(cls).parameters else {}
+        return {"seed": seed} if "seed" in arguments_of(cls).parameters else {}
 
     def init_state(self, problem: Problem, generator: torch.Generator) -> State:
         """A fresh State for ``problem``, float32 on the CPU, drawn from ``generator``."""
