@@ -95,6 +95,8 @@ def test_a_place_is_the_same_for_all_parts_and_spellings(tmp_path: Path, monkeyp
     assert {place_of(one) for one in spelt} == {"a@b/images"}
     assert {place_of(one) for one in ("digits@train", "digits#y@test", "digits")} == {"digits"}
     assert place_of("sklearn:wine@test") == "sklearn:wine"
+    monkeypatch.delenv("UPDATE_RULES_DATA", raising=False)
+    assert place_of("glyphs_latin@train") == "glyphs_latin"  # which is not there
     assert seeds_of("digits@test", [("digits", 1), ("mnist", 2), ("digits", 1), ("digits", 0)]) == [1, 0]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -224,7 +225,9 @@ def place_of(source: str) -> str:
         whole = Path(expanded(argument))
         path = whole if whole.exists() else Path(expanded(argument.rpartition("#")[0]))
     else:
-        path = find_data_set(location.partition("#")[0]) or Path()
+        path = Path()
+        with suppress(FileNotFoundError):  # data that are not here are judged nowhere here
+            path = find_data_set(location.partition("#")[0]) or path
     return f"{path.resolve().parent.name}/{path.stem}" if path.name and path.exists() else location.partition("#")[0]
 
 
