@@ -26,5 +26,5 @@ def test_commands_print_notices_as_one_line_and_other_warnings_as_ever():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
     assert said.splitlines()[0] == "note: two rows left out"
-    assert said.count("two rows") == 1
+    assert said.count("note: two rows") == 1
     assert "UserWarning: odd" in said
