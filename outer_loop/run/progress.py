@@ -42,7 +42,7 @@ class OuterProgress:
         self.total, self.initial, self.shown, self.index, self._best = total, initial, shown, index, best
         self._stream = sys.stderr if stream is None else stream
         self._bar: Bar | None = None
-        self._started = self._last_line = -math.inf
+        self._started = self._last_line = self._last_step = -math.inf
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
@@ -68,7 +68,7 @@ class OuterProgress:
 
     def update(self, outer_step: int, meta_loss: float, accuracy: float) -> None:
         """Show the figures of ``outer_step`` (finished outer steps); accuracy as a share."""
-        now = time.monotonic()
+        now = self._last_step = time.monotonic()
         done = outer_step - self.initial
         rate = done / max(now - self._started, 1e-9)
         left = duration((self.total - outer_step) / rate) if rate > 0 else "unknown"
@@ -86,6 +86,9 @@ class OuterProgress:
 
         The table tells by labels of a class and probe, where there are several, validation sources and far ones.
         """
+        now = time.monotonic()
+        self._started += now - max(self._started, self._last_step)  # outer steps alone are timed
+        self._last_step = now
         last: dict[str, float] = {}
         for name in sorted(judged_names(metrics, VALIDATION), key=lambda name: name.step):
             last[name.source] = metrics[str(name)]
