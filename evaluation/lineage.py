@@ -26,20 +26,20 @@ def lineage_of(header: Mapping[str, str]) -> Seen:
         if "lineage" in header:
             return tuple((str(place), int(seed)) for place, seed in json.loads(header["lineage"]))
         sources = json.loads(header["sources"]) if "sources" in header else [header["source"]]
-        return together(map(str, sources), int(header["seed"]), [])
+        return trained_on(map(str, sources), int(header["seed"]))
     except (KeyError, TypeError, ValueError):  # people may write there what they like
         return ()
 
 
-def together(sources: Iterable[str], seed: int, paths: Iterable[str | Path]) -> Seen:
-    """What is trained on ``sources`` that ``seed`` splits, from what the files at ``paths`` have seen."""
-    own = [(place_of(source), seed) for source in sources]
-    return tuple(dict.fromkeys([*own, *(one for path in paths for one in lineage(path))]))
+def trained_on(sources: Iterable[str], seed: int) -> Seen:
+    """What is trained on ``sources`` that ``seed`` splits has seen."""
+    return tuple(dict.fromkeys((place_of(source), seed) for source in sources))
 
 
 def seeds_of(source: str, seen: Iterable[tuple[str, int]]) -> list[int]:
     """The seeds by which ``source`` was split for what has ``seen`` it."""
-    return list(dict.fromkeys(seed for place, seed in seen if place == place_of(source)))
+    here = place_of(source)
+    return list(dict.fromkeys(seed for place, seed in seen if place == here))
 
 
 def same_parts(one: Sequence[Dataset], other: Sequence[Dataset]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from common.names import did_you_mean
 from common.notice import notice
 from common.provenance import commit
-from evaluation.lineage import same_parts, seeds_of, together
+from evaluation.lineage import lineage, same_parts, seeds_of, trained_on
 from evaluation.protocol import Use
 from experiment.task_sources import load_datasets, training_tasks
 from experiment.validation import SourceValidator
@@ -201,9 +201,10 @@ def lineage_of_run(config: Config, checkpoint: Mapping[str, Any] | None) -> str:
     if checkpoint is not None and "lineage" in checkpoint:
         return str(checkpoint["lineage"])
     named = (config.rule.pretrained, *config.tasks.labeller.make().trained_files())
-    before = [] if checkpoint is not None else [find_rule_file(name) for name in named if name]
+    files = [] if checkpoint is not None else [find_rule_file(name) for name in named if name]
+    before = [one for file in files for one in lineage(file)]
     for name in dict.fromkeys((*config.evaluation.sources, *config.evaluation.far, *config.report.sources)):
-        for seed in {*seeds_of(name, together([], 0, before))} - {config.seed}:
+        for seed in {*seeds_of(name, before)} - {config.seed}:
             split = [
                 load_datasets(config.model_copy(update={"seed": one}), [name])[name] for one in (config.seed, seed)
             ]
@@ -212,4 +213,4 @@ def lineage_of_run(config: Config, checkpoint: Mapping[str, Any] | None) -> str:
                     f"{name}: what the run starts from, or gets classes by, was trained on other parts of it, by seed "
                     f"{seed}; set seed={seed} or take data that bring their own split"
                 )
-    return json.dumps(together(config.tasks.sources, config.seed, before))
+    return json.dumps(list(dict.fromkeys([*trained_on(config.tasks.sources, config.seed), *before])))

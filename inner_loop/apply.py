@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from update_rules.contract import UNLABELLED, Problem, Rule, State
-from update_rules.noise import without_noise
 
 StepsDone = Callable[[int], None]
 """Called after every inner step with the number of steps done."""
@@ -33,8 +32,7 @@ def apply_rule(
     step = 0
     with torch.no_grad():
         for step, (phase, batch) in enumerate(zip(names, batches, strict=False), start=1):
-            with without_noise(rule.name):
-                state = rule.step(problem, state, {UNLABELLED: batch}, phase)
+            state = rule.checked_step(problem, state, {UNLABELLED: batch}, phase)
             broken = [name for name, value in state.items() if not value.isfinite().all()]
             if broken:
                 raise ValueError(

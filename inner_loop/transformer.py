@@ -212,7 +212,7 @@ def _trial(rule: Rule, problem: Problem, state: State, batch: Tensor, steps: int
         return Taken(0.0, 0.0)  # the first is refused, with its reason, when it is applied
     cpu, phase = torch.device("cpu"), rule.phases(steps)[0].name
     with torch.no_grad():
-        step = take(lambda: rule.step(problem, state, {UNLABELLED: batch}, phase), cpu)
+        step = take(lambda: rule.checked_step(problem, state, {UNLABELLED: batch}, phase), cpu)
         read = take(lambda: rule.features(problem, state, batch, rule.statistics(problem, state, batch)), cpu)
     at_once = min(examples, EXAMPLES_AT_ONCE) / len(batch)
     seconds = steps * step.seconds + 2 * read.seconds * examples / len(batch)  # features are read in float64

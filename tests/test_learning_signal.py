@@ -106,6 +106,8 @@ def test_a_view_that_is_not_declared_is_named(tiny_config: Arguments, own_module
     message = r"rule peeking: its step looks at 'support_x', .* declare: consumes = \('unlabelled', 'support_x'\)"
     with pytest.raises(ValueError, match=message):
         meta_train.main(tiny_config("run", f"rule={module}:Peeking", *SETTINGS))
+    with pytest.raises(ValueError, match=message):
+        RuleFeatures(fresh=f"{module}:Peeking").fit(np.random.default_rng(0).normal(size=(20, 4)))
 
 
 @pytest.mark.parametrize("name", ["Noisy", "NoisyLoop"])

@@ -20,7 +20,7 @@ from tasks.source import TaskSource
 from tasks.task import Task
 from tasks.views import SWAPPABLE, VIEWS, at_each_step, draw_views, fixed_views, unknown_view, views_of
 from update_rules.contract import SUPPORT, UNLABELLED, Rule
-from update_rules.contract import VIEWS as KNOWN
+from update_rules.declared import VIEWS as KNOWN
 
 CPU = torch.device("cpu")
 CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"

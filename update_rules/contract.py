@@ -31,9 +31,6 @@ UNLABELLED = "unlabelled"
 SUPPORT = ("support_x", "support_y")
 """The views [S, D] and int64 [S] of a task's labelled examples, the same at every inner step."""
 
-VIEWS = (UNLABELLED, *SUPPORT, "query_x", "unlabelled_set")
-"""All views that a task has (``tasks.views``)."""
-
 OF_SETS = frozenset({"pairs", "choices"})
 """What a rule may give that clusters whole sets: a logit for each pair of points, or a family of partitions."""
 
@@ -196,6 +193,11 @@ class Rule(nn.Module):
         """The State after one inner step on ``views``, those of the ``phase``."""
         raise NotImplementedError(f"rule {self.name} defines no step, which every rule does")
 
+    def checked_step(self, problem: Problem, state: State, views: StepViews, phase: str) -> State:
+        """``step``; raises ValueError where it draws random numbers or looks at views that it does not consume."""
+        with without_noise(self.name), only_declared(self.name, self.consumes):
+            return self.step(problem, state, views, phase)
+
     def phases(self, steps: int) -> list[Phase]:
         """What the ``steps`` inner steps of a trajectory look at, one stretch after the other."""
         return [Phase("train", self.consumes, steps)]
@@ -205,7 +207,7 @@ class Rule(nn.Module):
 
         A rule may compute the same faster, without vmap, and then for a gradient that is taken once only.
         """
-        with without_noise(self.name), only_declared(self.name, self.consumes, VIEWS):
+        with without_noise(self.name), only_declared(self.name, self.consumes):
             return over_tasks(self.batching, lambda state, views: self.step(problem, state, views, phase), state, views)
 
     def statistics(self, problem: Problem, state: State, x: Tensor) -> Statistics:

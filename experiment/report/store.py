@@ -52,33 +52,14 @@ class Store:
         if several := {key: of[key] for key in ("method", "minus") if isinstance(of.get(key), list)}:
             if len({len(names) for names in several.values()}) > 1:
                 raise ValueError(f"got {several}, expected lists of one length, a training and its counterpart")
-            trainings = [
-                {**of, **dict(zip(several, names, strict=True))} for names in zip(*several.values(), strict=True)
-            ]
-            answers = [answer for one in trainings if (answer := self.ask(one))]
-            if len(answers) < len(trainings) or len({frozenset(self._shared(one)[1]) for one in trainings}) > 1:
+            trainings = [dict(zip(several, names, strict=True)) for names in zip(*several.values(), strict=True)]
+            found = [self._shared({**of, **one}) for one in trainings]
+            answers = [answer for parts, keys in found if (answer := _answer(parts, keys))]
+            if len(answers) < len(found) or len({frozenset(keys) for _, keys in found}) > 1:
                 return None
             files = list(dict.fromkeys(file for answer in answers for file in answer.files))
             return Answer(over_trainings([answer.mean for answer in answers]), answers[0].tasks, files)
-        parts, keys = self._shared(of)
-        means = [one for part in parts for key in keys if isinstance(one := part[key].values, Mean)]
-        if not keys or (means and len(parts) > 1):  # the difference of two means is not that of their tasks
-            return None
-        if means:
-            mean = means[0] if len(means) == 1 else Mean(sum(one.value for one in means) / len(means), math.nan)
-        else:
-            readouts = {place.readout for place, _ in keys}
-            readout = readouts.pop() or "" if len(readouts) == 1 else ""
-            mean, *by_training = (
-                _computed(readout, [_joined(part, some, readout) for part in parts])
-                for some in (keys, *_by_training(parts, keys, readout))
-            )
-            if len(by_training) > 1:
-                mean = wider(mean, mean_over_tasks([one.value for one in by_training]))
-        files = list(dict.fromkeys(part[key].file for part in parts for key in keys))
-        counts = {place: [parts[0][key].tasks for key in keys if key[0] == place] for place, _ in keys}
-        once = all(place.readout in OF_SETS for place in counts)  # seeds are of training: the sets are the same
-        return Answer(mean, sum(max(found) if once else sum(found) for found in counts.values()), files)
+        return _answer(*self._shared(of))
 
     def _shared(self, of: Mapping[str, Any]) -> tuple[list[dict[Any, Found]], list[Any]]:
         """What is stored of each method that ``of`` names, by place and seed, and where all of them are.
@@ -178,6 +159,28 @@ class Store:
                 f"{found.file} and {before.file}: other accuracies of {method} on {place.source}, seed {seed}; keep "
                 "the file that counts"
             )
+
+
+def _answer(parts: Sequence[Mapping[Any, Found]], keys: Sequence[Any]) -> Answer | None:
+    """What the ``parts`` of one, two or three methods say together at ``keys``, places and seeds; None for nothing."""
+    means = [one for part in parts for key in keys if isinstance(one := part[key].values, Mean)]
+    if not keys or (means and len(parts) > 1):  # the difference of two means is not that of their tasks
+        return None
+    if means:
+        mean = means[0] if len(means) == 1 else Mean(sum(one.value for one in means) / len(means), math.nan)
+    else:
+        readouts = {place.readout for place, _ in keys}
+        readout = readouts.pop() or "" if len(readouts) == 1 else ""
+        mean, *by_training = (
+            _computed(readout, [_joined(part, some, readout) for part in parts])
+            for some in (keys, *_by_training(parts, keys, readout))
+        )
+        if len(by_training) > 1:
+            mean = wider(mean, mean_over_tasks([one.value for one in by_training]))
+    files = list(dict.fromkeys(part[key].file for part in parts for key in keys))
+    counts = {place: [parts[0][key].tasks for key in keys if key[0] == place] for place, _ in keys}
+    once = all(place.readout in OF_SETS for place in counts)  # seeds are of training: the sets are the same
+    return Answer(mean, sum(max(found) if once else sum(found) for found in counts.values()), files)
 
 
 def _listed(wanted: str | Sequence[str]) -> Sequence[str]:

@@ -29,9 +29,14 @@ STEERING = ("outer_steps", "outer.learning_rate", "outer.final_learning_rate", "
 
 def goes_another_way(checkpoint: Mapping[str, Any], config: Config) -> bool:
     """Whether a run by ``config`` that goes on from ``checkpoint`` does not repeat what came after that."""
-    default, now = (by_dotted_key(settings.model_dump(mode="json")) for settings in (Config(), config))
-    before = default | by_dotted_key(checkpoint["config"])
+    before, now = _settings(checkpoint, config)
     return any(before.get(key) != now.get(key) for key in STEERING)
+
+
+def _settings(checkpoint: Mapping[str, Any], config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """By dotted key those of the ``checkpoint``, newer ones at their defaults, and those of ``config``."""
+    default, now = (by_dotted_key(settings.model_dump(mode="json")) for settings in (Config(), config))
+    return default | by_dotted_key(checkpoint["config"]), now
 
 
 def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: Mapping[str, str]) -> list[str]:
@@ -41,10 +46,8 @@ def check_same_experiment(checkpoint: Mapping[str, Any], config: Config, data: M
     setting that is newer than the checkpoint counts as its default, which is how runs went before there was any. Raises
     ValueError for other settings, and other data.
     """
-    default, now = (by_dotted_key(settings.model_dump(mode="json")) for settings in (Config(), config))
-    said = by_dotted_key(checkpoint["config"])
-    before = default | said
-    if "evaluation.probes" not in said:  # which judged otherwise than the default does
+    before, now = _settings(checkpoint, config)
+    if "evaluation.probes" not in by_dotted_key(checkpoint["config"]):  # which judged otherwise than the default does
         before |= {"evaluation.probes": ["ridge"], "evaluation.shots": [config.tasks.shots[1]]}
     may: list[tuple[str, Any, Any]] = []
     may_not: list[tuple[str, Any, Any]] = []

@@ -7,13 +7,13 @@ defaults are those of classes that a data set has: a subclass says only what it 
 Shapes: n examples in the pool of a task, S = ways · shots support and Q = ways · queries query examples.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from common.components import arguments_of
 from tasks.dataset import Dataset, without_labels
 from tasks.task import Episode, Picked, Task, in_random_order
 
@@ -57,7 +57,7 @@ class Labeller:
     @property
     def settings(self) -> str:
         """What of the labeller decides labels, for fingerprints: by default the class and all of its options."""
-        names = inspect.signature(type(self)).parameters
+        names = arguments_of(type(self)).parameters
         if lost := [name for name in names if not hasattr(self, name)]:
             raise ValueError(
                 f"labeller {type(self).__name__} does not keep {', '.join(lost)}; set self.{lost[0]} in it"

@@ -26,7 +26,7 @@ from common.expected import expected
 from evaluation import lineup
 from evaluation.baselines.settings import read_settings, settings_file
 from evaluation.comparison import compare
-from evaluation.lineage import Seen, same_parts, seeds_of, together
+from evaluation.lineage import Seen, lineage, lineage_of, same_parts, seeds_of
 from evaluation.method import Method
 from evaluation.methods import load_embedding
 from evaluation.probes import OWN, READOUT
@@ -55,7 +55,6 @@ from unsupervised_update_rules.commands.arguments import (
 from unsupervised_update_rules.commands.evaluate_sets import evaluate_sets, of_sets
 from unsupervised_update_rules.commands.terminal import Advance, print_table, progress
 from unsupervised_update_rules.commands.tracked import tracked
-from update_rules.rule_file import find_rule_file
 
 KEPT = (
     *("queries", "size", "permute", "redraw", "inductive", "sweep", "seeds", "encoder"),
@@ -175,7 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     lineup.check_readouts(variations[0][1], arguments.readout)
     tuned = {features for name in names for features in (name, name.rpartition("_")[0])}
     split_seeds = lineup.split_seeds(one.header for one in rules) if rules else []
-    seen = together([], 0, [*(find_rule_file(one.path) for one in rules), *arguments.encoder])
+    files = [*(lineage_of(one.header.provenance) for one in rules), *map(lineage, arguments.encoder)]
+    seen = tuple(one for of_file in files for one in of_file)
     used = [splits_of(name, split_seeds, seen)[0] for name in arguments.data]
     meta: dict[str, Any] = {
         **lineup.about(rules, use),

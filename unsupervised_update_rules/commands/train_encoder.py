@@ -14,7 +14,7 @@ import torch
 from common.provenance import commit
 from evaluation.encoders.encoder_file import save_encoder
 from evaluation.encoders.training import EncoderSettings, train_encoder
-from evaluation.lineage import together
+from evaluation.lineage import trained_on
 from tasks.data.sources import load_inputs
 from unsupervised_update_rules.commands.arguments import Parser, at_least, command, keeps, threads, writable
 from unsupervised_update_rules.commands.terminal import progress
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         encoder, loss = train_encoder(x, image_shape, settings, generator, lambda step: advance(1))
     provenance = {
         "source": arguments.data,
-        "lineage": together([arguments.data], arguments.seed, []),
+        "lineage": trained_on([arguments.data], arguments.seed),
         "examples": len(x),
         "settings": asdict(settings),
         "seed": arguments.seed,
